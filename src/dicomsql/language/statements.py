@@ -1,0 +1,179 @@
+"""What the parser gives: one frozen value for each statement, with its place in the text.
+
+A statement keeps the user's own text wherever a query or an expression stands (`Fragment`), since
+the engine runs that text and not one that a printer made again from a syntax tree. Positions are
+offsets into the text that was parsed, after the placeholders were filled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """A piece of the user's text: a query, an expression, a condition.
+
+    Attributes:
+        text: the piece itself, comments included.
+        start: its offset in the whole text.
+    """
+
+    text: str
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A dotted name as written, quotes removed: `google.healthcare.dicom_stores`."""
+
+    parts: tuple[str, ...]
+    start: int
+
+    def __str__(self) -> str:
+        return ".".join(self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """The base of all statements.
+
+    Attributes:
+        source: the whole text that was parsed, for error messages.
+        start, end: offsets of the statement in it (comments around it and the `;` left out).
+        hints: hint words in upper case (`AWAIT`, `SHOWRESULTS`, `REQUIRED`, ...).
+    """
+
+    source: str
+    start: int
+    end: int
+    hints: frozenset[str]
+
+    @property
+    def text(self) -> str:
+        return self.source[self.start : self.end]
+
+
+@dataclass(frozen=True, slots=True)
+class Query(Statement):
+    """SELECT, WITH, FROM, VALUES, PIVOT, ... : whatever gives rows."""
+
+    query: Fragment
+
+
+@dataclass(frozen=True, slots=True)
+class Insert(Statement):
+    """INSERT INTO target (columns) query RETURNING returning."""
+
+    target: Name
+    columns: tuple[Name, ...]
+    query: Fragment
+    returning: Fragment | None
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """`name = expression`; the name may have members: `labels.env`."""
+
+    target: Name
+    value: Fragment
+
+
+@dataclass(frozen=True, slots=True)
+class Update(Statement):
+    """UPDATE (verb `update`) or REPLACE (verb `replace`)."""
+
+    verb: str
+    target: Name
+    alias: str
+    assignments: tuple[Assignment, ...]
+    where: Fragment | None
+    returning: Fragment | None
+
+
+@dataclass(frozen=True, slots=True)
+class Delete(Statement):
+    """DELETE FROM target WHERE where RETURNING returning."""
+
+    target: Name
+    alias: str
+    where: Fragment | None
+    returning: Fragment | None
+
+
+@dataclass(frozen=True, slots=True)
+class Exec(Statement):
+    """EXEC provider.service.resource.method @a = 'x', ... @@json = '...'.
+
+    Attributes:
+        target: the method's name, all four parts (or fewer after USE).
+        variables: (name, value expression) of the `@` variables.
+        payloads: (name, value expression) of the `@@` variables, such as `json`, `file`, `output`.
+        returning: columns of what comes back.
+    """
+
+    target: Name
+    variables: tuple[tuple[str, Fragment], ...]
+    payloads: tuple[tuple[str, Fragment], ...]
+    returning: Fragment | None
+
+
+@dataclass(frozen=True, slots=True)
+class Show(Statement):
+    """SHOW PROVIDERS | SERVICES IN p | RESOURCES IN p.s | METHODS IN p.s.r | INSERT INTO r.
+
+    Attributes:
+        kind: `providers`, `services`, `resources`, `methods`, `insert`, `version`, `auth`.
+        like: pattern of LIKE, or None.
+        where: condition on the result's columns, or None.
+    """
+
+    kind: str
+    target: Name | None
+    extended: bool
+    like: str | None
+    where: Fragment | None
+
+
+@dataclass(frozen=True, slots=True)
+class Describe(Statement):
+    """DESCRIBE [EXTENDED] r, or DESCRIBE METHOD [EXTENDED] r.m (then `method` is true)."""
+
+    target: Name
+    extended: bool
+    method: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Use(Statement):
+    """USE provider[.service[.resource]]."""
+
+    target: Name
+
+
+@dataclass(frozen=True, slots=True)
+class Set(Statement):
+    """SET name = value, or RESET name (then `value` is None)."""
+
+    name: str
+    value: Fragment | None
+
+
+@dataclass(frozen=True, slots=True)
+class Explain(Statement):
+    """EXPLAIN [ANALYZE] [(FORMAT json)] statement.
+
+    Attributes:
+        format: `text` or `json`.
+    """
+
+    analyze: bool
+    format: str
+    statement: Statement
+
+
+@dataclass(frozen=True, slots=True)
+class Engine(Statement):
+    """A statement of the engine alone: CREATE TABLE, DROP, PRAGMA, ..."""
+
+    fragment: Fragment

@@ -1,0 +1,78 @@
+"""A statement's result: columns, Arrow batches, statistics and messages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(slots=True)
+class Statistics:
+    """What a statement cost.
+
+    Attributes:
+        requests: HTTP calls that were made, attempts included.
+        bytes_received: bytes of their answers, decoded.
+        pages: pages of lists and searches.
+        seconds: time from the start of the execution to its last row.
+        notes: sentences for people, such as what was skipped.
+    """
+
+    requests: int = 0
+    bytes_received: int = 0
+    pages: int = 0
+    seconds: float = 0.0
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class ResultColumn:
+    """A result's column: its name and its SQL type as DuckDB spells it (`VARCHAR`, `JSON`, ...).
+
+    A value of a JSON column is text in the Arrow batches.
+    """
+
+    name: str
+    type: str
+
+
+class Result:
+    """The rows of one statement, read once.
+
+    Attributes:
+        columns: None for a statement that gives no rows (then `batches` gives nothing).
+        message: a sentence about what was done, for statements without rows; may be empty.
+        statistics: grows while the batches are read.
+    """
+
+    def __init__(
+        self,
+        columns: tuple[ResultColumn, ...] | None,
+        batches: Iterator[pa.RecordBatch],
+        *,
+        message: str = "",
+        statistics: Statistics | None = None,
+        close: Callable[[], None] | None = None,
+    ) -> None:
+        self.columns = columns
+        self.message = message
+        self.statistics = statistics if statistics is not None else Statistics()
+        self._batches = batches
+        self._close = close
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The rows as Arrow record batches, as they come in."""
+        try:
+            yield from self._batches
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Stop what still runs for this result; may be called again."""
+        close, self._close = self._close, None
+        if close is not None:
+            close()
