@@ -45,6 +45,7 @@ class Result:
 
     Attributes:
         columns: None for a statement that gives no rows (then `batches` gives nothing).
+        rows: the rows themselves where they came without Arrow (SHOW, EXPLAIN); else None.
         message: a sentence about what was done, for statements without rows; may be empty.
         statistics: grows while the batches are read.
     """
@@ -54,11 +55,13 @@ class Result:
         columns: tuple[ResultColumn, ...] | None,
         batches: Iterator[pa.RecordBatch],
         *,
+        rows: tuple[tuple[object, ...], ...] | None = None,
         message: str = "",
         statistics: Statistics | None = None,
         close: Callable[[], None] | None = None,
     ) -> None:
         self.columns = columns
+        self.rows = rows
         self.message = message
         self.statistics = statistics if statistics is not None else Statistics()
         self._batches = batches
@@ -67,6 +70,8 @@ class Result:
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The rows as Arrow record batches, as they come in."""
         try:
+            if self.rows is not None and self.columns is not None:
+                yield _text_batch(self.columns, self.rows)
             yield from self._batches
         finally:
             self.close()
@@ -76,3 +81,12 @@ class Result:
         close, self._close = self._close, None
         if close is not None:
             close()
+
+
+def _text_batch(
+    columns: tuple[ResultColumn, ...], rows: tuple[tuple[object, ...], ...]
+) -> pa.RecordBatch:
+    import pyarrow as pa
+
+    arrays = [pa.array([row[i] for row in rows], pa.string()) for i in range(len(columns))]
+    return pa.RecordBatch.from_arrays(arrays, names=[c.name for c in columns])

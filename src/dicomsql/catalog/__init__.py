@@ -1,0 +1,1 @@
+"""What the provider documents say: `load.Catalog` answers with the values of `model`."""

@@ -129,6 +129,8 @@ class Consent:
         things: what one call touches, in the plural, such as `DICOM stores`.
         explicit: every path parameter must stand in the statement, none comes from the session.
         measures: what to ask for the size; empty where the number is that of the calls.
+        always: has to be allowed however little is measured, since the measures do not see all
+            that is touched (a dataset has stores of other kinds too).
     """
 
     kind: str
@@ -136,6 +138,7 @@ class Consent:
     things: str
     explicit: bool = False
     measures: tuple[Measure, ...] = ()
+    always: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,83 @@
+"""Writes results as table, csv, tsv, json, jsonl, markdown or vertical text, batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
+
+from dicomsql.errors import InterfaceError, nearest
+from dicomsql.output.options import ByteStream, Options, Writer
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from dicomsql.result import Result
+
+__all__ = ["FORMATS", "ByteStream", "Options", "write"]
+
+# Each format's module and function; imported when it is used, as they need pyarrow.
+_WRITERS = {
+    "table": ("table", "write_table"),
+    "csv": ("delimited", "write_csv"),
+    "tsv": ("delimited", "write_tsv"),
+    "json": ("jsontext", "write_json"),
+    "jsonl": ("jsontext", "write_jsonl"),
+    "markdown": ("plain", "write_markdown"),
+    "vertical": ("plain", "write_vertical"),
+}
+
+FORMATS = tuple(_WRITERS)
+
+# Rows that are turned into text at once: enough to be quick, few enough to be small.
+_ROWS_AT_ONCE = 8192
+
+
+def write(
+    result: Result,
+    format: str,
+    stream: ByteStream,
+    *,
+    headers: bool = True,
+    delimiter: str = ",",
+    width: int | None = None,
+) -> int | None:
+    """Write a result's rows as UTF-8 and give their number; None if it is one that has none.
+
+    Parameters:
+        format: one of FORMATS.
+        headers: write the columns' names, in the formats that have them apart.
+        delimiter: what stands between the values of csv.
+        width: columns of the terminal to which a table is cut; None writes every cell whole.
+
+    Raises:
+        InterfaceError: the format is unknown, or the delimiter cannot be one.
+    """
+    if format not in _WRITERS:
+        raise InterfaceError(
+            f"There is no output format {format!r}.{nearest(format, FORMATS)} "
+            f"The formats are {', '.join(FORMATS)}."
+        )
+    if len(delimiter) != 1 or ord(delimiter) > 127 or delimiter in '"\r\n':
+        raise InterfaceError(
+            "A delimiter is one ASCII character other than a quote or a line's end."
+        )
+    if result.columns is None:
+        # A statement without rows still runs by being read.
+        for _ in result.batches():
+            pass
+        return None
+    module, function = _WRITERS[format]
+    writer = cast(Writer, getattr(import_module(f"dicomsql.output.{module}"), function))
+    options = Options(headers=headers, delimiter=delimiter, width=width)
+    batches = result.batches()
+    try:
+        return writer(result.columns, _pieces(batches), stream, options)
+    finally:
+        result.close()
+
+
+def _pieces(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        for start in range(0, batch.num_rows, _ROWS_AT_ONCE):
+            yield batch.slice(start, _ROWS_AT_ONCE)

@@ -1,0 +1,236 @@
+"""The commands, their options and their help texts."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import NoReturn
+
+# Kept apart from `output.FORMATS`, which a test holds it to, so that `--help` imports nothing.
+OUTPUT_FORMATS = ("table", "csv", "tsv", "json", "jsonl", "markdown", "vertical")
+
+_EXEC_EXAMPLES = """\
+examples:
+  dicomsql exec "SHOW RESOURCES IN google.healthcare"
+
+  dicomsql exec --project p --location us-central1 --dataset d --store s \\
+      "SELECT StudyInstanceUID, StudyDate FROM google.healthcare.studies
+       WHERE StudyDate >= '20260101'"
+
+  dicomsql exec -i report.sql --var store=ct-archive -o csv -f report.csv
+
+  dicomsql exec --local ./archive "SELECT count(*) FROM google.healthcare.instances
+      WHERE projectsId = 'p' AND locationsId = 'l' AND datasetsId = 'd' AND dicomStoresId = 's'"
+
+  dicomsql exec --dry-run "DELETE FROM google.healthcare.dicom_stores WHERE ..."
+
+exit codes: 0 done, 1 a statement failed, 2 the command line was wrong, 130 interrupted
+"""
+
+_EMULATOR_EXAMPLES = """\
+examples:
+  dicomsql emulator --root ./archive --port 8042
+  dicomsql exec --endpoint http://127.0.0.1:8042 "SELECT ..."
+"""
+
+
+class _Version(argparse.Action):
+    """Prints the version, which is looked up only then."""
+
+    def __init__(self, option_strings: list[str], dest: str, **_: object) -> None:
+        super().__init__(option_strings, dest, nargs=0, help="print the version and exit")
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from dicomsql.version import __version__
+
+        sys.stdout.write(f"dicomsql {__version__}\n")
+        parser.exit(0)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line; `command` says which command was given."""
+    parser = argparse.ArgumentParser(
+        prog="dicomsql",
+        description="SQL over Google Cloud Healthcare DICOM stores and DICOMweb servers.",
+        epilog="`dicomsql COMMAND --help` says more about a command.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action=_Version)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    _add_exec(
+        commands.add_parser(
+            "exec",
+            help="run SQL statements and write their results",
+            description="Run SQL statements, one after the other, and write each one's result.",
+            epilog=_EXEC_EXAMPLES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+    )
+    _add_emulator(
+        commands.add_parser(
+            "emulator",
+            help="serve a local Cloud Healthcare API on a folder",
+            description="Serve datasets, DICOM stores and DICOMweb from a folder on this machine, "
+            "until interrupted. The URL is printed when the server is ready.",
+            epilog=_EMULATOR_EXAMPLES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+    )
+    return parser
+
+
+def _add_exec(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "sql", nargs="?", metavar="SQL", help="statements, parted by `;` (else -i, else stdin)"
+    )
+    group = parser.add_argument_group("input")
+    group.add_argument("-i", "--infile", metavar="FILE", help="read the SQL from FILE; - is stdin")
+    group.add_argument(
+        "--var",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="value of the placeholder {{ NAME }}; may be repeated",
+    )
+    group.add_argument(
+        "--vars",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="values of placeholders from a YAML or JSON file; --var wins",
+    )
+    group.add_argument(
+        "--dialect", metavar="NAME", help="dialect that the queries are written in, e.g. bigquery"
+    )
+    group = parser.add_argument_group("output")
+    group.add_argument(
+        "-o",
+        "--output",
+        choices=OUTPUT_FORMATS,
+        metavar="FORMAT",
+        help=f"{', '.join(OUTPUT_FORMATS)} (table on a terminal, else csv)",
+    )
+    group.add_argument(
+        "-f", "--outfile", metavar="FILE", help="write to FILE, which appears when all is done"
+    )
+    group.add_argument(
+        "-H", "--hideheaders", action="store_true", help="leave the columns' names out"
+    )
+    group.add_argument(
+        "--delimiter", default=",", type=_delimiter, metavar="C", help="what parts values of csv"
+    )
+    group = parser.add_argument_group("server")
+    group.add_argument("--endpoint", metavar="URL", help="a server instead of Google's")
+    group.add_argument(
+        "--local",
+        nargs="?",
+        const=True,
+        metavar="DIR",
+        help="the embedded emulator on DIR (by default in the user's data folder)",
+    )
+    group.add_argument("--project", metavar="ID", help="default of projectsId")
+    group.add_argument("--location", metavar="ID", help="default of locationsId")
+    group.add_argument("--dataset", metavar="ID", help="default of datasetsId")
+    group.add_argument("--store", dest="dicom_store", metavar="ID", help="default of dicomStoresId")
+    group.add_argument("--providers", metavar="DIR", help="a further folder of provider documents")
+    group = parser.add_argument_group("credentials")
+    group.add_argument("--credentials", metavar="FILE", help="a credentials file")
+    group.add_argument("--impersonate", metavar="ACCOUNT", help="service account to act as")
+    group.add_argument("--anonymous", action="store_true", default=None, help="send no credentials")
+    group.add_argument("--quota-project", metavar="ID", help="project that the calls are billed to")
+    group = parser.add_argument_group("execution")
+    group.add_argument(
+        "--await",
+        dest="await_operations",
+        action="store_true",
+        default=None,
+        help="wait until long-running operations end",
+    )
+    group.add_argument(
+        "--yes",
+        action="store_true",
+        default=None,
+        help="allow what a statement says that it would destroy or bill",
+    )
+    group.add_argument(
+        "--dry-run", action="store_true", help="show the requests of a statement, change nothing"
+    )
+    group.add_argument("--audit-log", metavar="FILE", help="append a line for each write to FILE")
+    group.add_argument(
+        "--max-pages", type=_count, metavar="N", help="fetch at most N pages of a list or search"
+    )
+    group.add_argument(
+        "--max-calls", type=_count, metavar="N", help="calls that one statement may make"
+    )
+    group.add_argument("--parallel", type=_count, metavar="N", help="calls made at the same time")
+    group.add_argument(
+        "--timeout", type=_seconds, metavar="S", help="seconds that one call may take (120)"
+    )
+    group.add_argument("--proxy", metavar="URL", help="proxy for all calls")
+    group.add_argument("--ca-bundle", metavar="FILE", help="certificates to trust, as PEM")
+    group.add_argument(
+        "--log-http",
+        action="store_true",
+        default=None,
+        help="a line for each call on standard error, without values",
+    )
+    group.add_argument(
+        "--show-phi",
+        action="store_true",
+        default=None,
+        help="let values of attributes into logs, EXPLAIN and errors",
+    )
+
+
+def _add_emulator(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--root", required=True, metavar="DIR", help="folder that holds the data")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
+    parser.add_argument(
+        "--port", type=_port, default=0, help="port to listen on (by default any that is free)"
+    )
+    parser.add_argument(
+        "--operation-delay",
+        type=_seconds,
+        default=0.0,
+        metavar="S",
+        help="seconds that long-running operations take (none)",
+    )
+    parser.add_argument(
+        "--verbose", action="store_true", help="a line for each request on standard error"
+    )
+
+
+_NAMED_DELIMITERS = {"tab": "\t", "\\t": "\t"}
+
+
+def _delimiter(text: str) -> str:
+    delimiter = _NAMED_DELIMITERS.get(text, text)
+    if len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n':
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no delimiter; it is one ASCII character other than a quote, or `tab`"
+        )
+    return delimiter
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of 1 or more")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds greater than 0")
+    return seconds
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; it is a number from 0 to 65535")
+    return int(text)

@@ -1,0 +1,150 @@
+"""Talks to the person: messages, progress and questions on stderr, rows on stdout or in a file."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from dicomsql.cli.run import ReaderGoneError, UsageError
+from dicomsql.errors import Warning
+
+_CLEAR_LINE = "\r\x1b[2K"
+
+
+def terminal_width() -> int:
+    """Columns of the terminal, or 80 where it does not say."""
+    import shutil
+
+    return shutil.get_terminal_size().columns
+
+
+class Console:
+    """Standard error, with a line of progress where it is a terminal."""
+
+    def __init__(self) -> None:
+        self._terminal = sys.stderr.isatty()
+        self._shown = False
+
+    @property
+    def interactive(self) -> bool:
+        """Whether someone is there who can see a question and answer it."""
+        return self._terminal and sys.stdin is not None and sys.stdin.isatty()
+
+    @property
+    def shows_progress(self) -> bool:
+        return self._terminal
+
+    def say(self, text: str) -> None:
+        """Write a line."""
+        self.clear()
+        sys.stderr.write(f"{text}\n")
+
+    def progress(self, text: str) -> None:
+        """Replace the line of progress; its text comes from servers and is made safe."""
+        from dicomsql.output.cells import cut, safe
+
+        sys.stderr.write(_CLEAR_LINE + cut(safe(text), terminal_width() - 1))
+        sys.stderr.flush()
+        self._shown = True
+
+    def clear(self) -> None:
+        """Take the line of progress away."""
+        if self._shown:
+            sys.stderr.write(_CLEAR_LINE)
+            sys.stderr.flush()
+            self._shown = False
+
+    def ask(self, question: str) -> bool:
+        """Whether the person says yes; anything else, and the end of the input, is a no."""
+        self.clear()
+        sys.stderr.write(f"{question.rstrip()} [y/N] ")
+        sys.stderr.flush()
+        return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+    @contextmanager
+    def warnings(self) -> Iterator[None]:
+        """Tell dicomsql's warnings as lines; others go their usual way."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", category=Warning)
+            usual = warnings.showwarning
+
+            def show(
+                message: BaseException | str,
+                category: type[BaseException],
+                *place: object,
+            ) -> None:
+                if issubclass(category, Warning):
+                    self.say(f"warning: {message}")
+                else:
+                    usual(message, category, *place)  # type: ignore[arg-type]
+
+            warnings.showwarning = show  # type: ignore[assignment]
+            yield
+
+
+class RowStream:
+    """Where rows go; takes the line of progress away before each write."""
+
+    def __init__(self, file: BinaryIO, console: Console) -> None:
+        self._file = file
+        self._console = console
+
+    def write(self, data: bytes) -> None:
+        self._console.clear()
+        try:
+            self._file.write(data)
+        except BrokenPipeError:
+            raise ReaderGoneError from None
+
+    def flush(self) -> None:
+        try:
+            self._file.flush()
+        except BrokenPipeError:
+            raise ReaderGoneError from None
+
+
+@contextmanager
+def row_stream(outfile: str | None, console: Console) -> Iterator[RowStream]:
+    """Standard output, or a file that only its owner reads and that appears when all went well.
+
+    Raises:
+        UsageError: the file cannot be made.
+    """
+    if outfile is None or outfile == "-":
+        stream = RowStream(sys.stdout.buffer, console)
+        yield stream
+        stream.flush()
+        return
+    import tempfile
+
+    path = Path(outfile).expanduser().resolve()
+    if path.exists() and not path.is_file():
+        # A pipe or a device cannot be replaced; a folder cannot be written and says so here.
+        with _opened(path) as file:
+            yield RowStream(file, console)
+        return
+    try:
+        # mkstemp makes the file readable for its owner alone.
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        raise UsageError(f"Cannot write {outfile}: {error.strerror}.") from None
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield RowStream(file, console)
+        Path(name).replace(path)
+    except BaseException:
+        with suppress(OSError):
+            Path(name).unlink()
+        raise
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return path.open("wb")
+    except OSError as error:
+        raise UsageError(f"Cannot write {path}: {error.strerror}.") from None

@@ -1,0 +1,193 @@
+"""The command `exec`: runs statements and writes each one's result."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dicomsql import config
+from dicomsql.cli.console import Console, RowStream, row_stream, terminal_width
+from dicomsql.cli.run import UsageError
+from dicomsql.errors import InterfaceError, nearest
+
+if TYPE_CHECKING:
+    from dicomsql.config import Settings
+    from dicomsql.result import Result
+
+# Options of the command line that are settings of the session, by the same name.
+_SETTINGS = tuple(config.Settings.__dataclass_fields__)
+
+_VARIABLE = re.compile(r"([^\W\d][\w.-]*)=(.*)", re.DOTALL)
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Run the statements of the command line; the first that fails ends it.
+
+    Raises:
+        UsageError: an option, or a file that it names, is wrong.
+        Error: a statement failed.
+    """
+    text = _sql(arguments)
+    variables = _variables(arguments)
+    settings = _settings(arguments)
+    console = Console()
+    from dicomsql.session import Session
+
+    with (
+        console.warnings(),
+        row_stream(arguments.outfile, console) as stream,
+        Session(
+            settings,
+            consent=console.ask if console.interactive else None,
+            progress=console.progress if console.shows_progress else None,
+        ) as session,
+    ):
+        try:
+            for statement in session.parse(text, variables):
+                result = session.execute(statement, dry_run=arguments.dry_run)
+                _write(result, arguments, stream, console)
+        finally:
+            console.clear()
+    return 0
+
+
+def _write(
+    result: Result, arguments: argparse.Namespace, stream: RowStream, console: Console
+) -> None:
+    from dicomsql import output
+
+    to_terminal = arguments.outfile in {None, "-"} and sys.stdout.isatty()
+    form = arguments.output or ("table" if to_terminal else "csv")
+    count = output.write(
+        result,
+        form,
+        stream,
+        headers=not arguments.hideheaders,
+        delimiter=arguments.delimiter,
+        width=terminal_width() if to_terminal else None,
+    )
+    stream.flush()
+    if count is not None and form == "table":
+        console.say(f"({count:,} row{'' if count == 1 else 's'})")
+    if result.message:
+        console.say(result.message)
+    for note in result.statistics.notes:
+        console.say(f"note: {note}")
+
+
+def _sql(arguments: argparse.Namespace) -> str:
+    """The statements' text, from the one place where it was given."""
+    local = arguments.local
+    if arguments.sql is None and isinstance(local, str) and _is_sql(local):
+        # `--local "SELECT ..."`: the option takes a folder, and argparse gave it the SQL.
+        arguments.sql, arguments.local = local, True
+    if arguments.sql is not None:
+        if arguments.infile is not None:
+            raise UsageError("Give the SQL either as an argument or with --infile, not both.")
+        return str(arguments.sql)
+    if arguments.infile not in {None, "-"}:
+        return _decoded(_read(arguments.infile), arguments.infile)
+    if arguments.infile == "-":
+        return _decoded(sys.stdin.buffer.read(), "Standard input")
+    text = "" if sys.stdin.isatty() else _decoded(sys.stdin.buffer.read(), "Standard input")
+    if not text.strip():
+        raise UsageError(
+            'There is no SQL. Give it as an argument, as in dicomsql exec "SHOW PROVIDERS", '
+            "with --infile FILE, or on standard input."
+        )
+    return text
+
+
+def _is_sql(text: str) -> bool:
+    """Whether an argument is a statement rather than a folder's name."""
+    from dicomsql.language.parse import STATEMENT_WORDS
+
+    words = text.split(maxsplit=1)
+    return len(words) > 1 and words[0].upper() in STATEMENT_WORDS
+
+
+def _read(file: str) -> bytes:
+    try:
+        return Path(file).expanduser().read_bytes()
+    except OSError as error:
+        raise UsageError(f"Cannot read {file}: {error.strerror}.") from None
+
+
+def _decoded(data: bytes, source: str) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"{source} is not UTF-8 text (byte {error.start + 1} does not fit)."
+        ) from None
+
+
+def _variables(arguments: argparse.Namespace) -> dict[str, object]:
+    """Values of placeholders: those of the files in their order, then those of --var."""
+    variables: dict[str, object] = {}
+    for file in arguments.vars:
+        variables.update(_variables_of(file))
+    for given in arguments.var:
+        found = _VARIABLE.fullmatch(given)
+        if found is None:
+            name = given.partition("=")[0]
+            raise UsageError(f"--var takes NAME=VALUE, such as --var store=ct, not {name!r}.")
+        variables[found.group(1)] = found.group(2)
+    return variables
+
+
+def _variables_of(file: str) -> Mapping[str, object]:
+    text = _decoded(_read(file), file)
+    loaded = _json(text, file) if file.lower().endswith(".json") else _yaml(text, file)
+    if loaded is None:
+        return {}
+    if not isinstance(loaded, dict) or not all(isinstance(key, str) for key in loaded):
+        raise UsageError(f"{file} must hold names with values, such as `store: ct-archive`.")
+    return loaded
+
+
+def _json(text: str, file: str) -> object:
+    import json
+
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UsageError(
+            f"{file} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}."
+        ) from None
+
+
+def _yaml(text: str, file: str) -> object:
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        # The parser's own text quotes the file, which may hold what should not be shown.
+        raise UsageError(f"{file} is not YAML{where}.") from None
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    given = {name: getattr(arguments, name) for name in _SETTINGS if hasattr(arguments, name)}
+    if given["dialect"]:
+        given["dialect"] = _dialect(given["dialect"])
+    try:
+        return config.settings(**given)
+    except InterfaceError as error:
+        raise UsageError(str(error)) from None
+
+
+def _dialect(name: str) -> str:
+    """The dialect's name as sqlglot has it."""
+    from sqlglot.dialects import DIALECTS
+
+    known = [dialect.lower() for dialect in DIALECTS]
+    if name.lower() not in known:
+        raise UsageError(f"There is no dialect {name!r}.{nearest(name, known)}")
+    return "" if name.lower() == "duckdb" else name.lower()

@@ -1,0 +1,338 @@
+"""One element of a DICOM JSON dataset (PS3.18 Annex F) in the shapes that the decoder reads it in.
+
+Two ways lead from JSON to a value. The strict shapes below say exactly what a well-behaved server
+sends, so that msgspec builds nothing else and checks on the way; they are for whole pages. Where a
+page holds anything else, its elements are read as `LooseElement`, and `converter` makes of each
+what it can: a value that is not of its VR becomes None, and never another value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from dicomsql.dicom import values
+from dicomsql.dicom.columns import AttributeColumn, Kind, Part
+
+__all__ = [
+    "NO_ELEMENT",
+    "LooseElement",
+    "Name",
+    "SequenceElement",
+    "converter",
+    "raw_text",
+    "sequence_text",
+    "strict_shape",
+]
+
+
+# The shapes hold no reference cycles, so the garbage collector need not look at them.
+class TextElement(Struct, frozen=True, gc=False):
+    """At most one text."""
+
+    Value: tuple[str | None] = (None,)
+
+
+class TextsElement(Struct, frozen=True, gc=False):
+    """Any number of texts."""
+
+    Value: tuple[str | None, ...] | None = None
+
+
+class IntegerElement(Struct, frozen=True, gc=False):
+    """At most one whole number."""
+
+    Value: tuple[int | None] = (None,)
+
+
+class IntegersElement(Struct, frozen=True, gc=False):
+    """Any number of whole numbers."""
+
+    Value: tuple[int | None, ...] | None = None
+
+
+class FloatElement(Struct, frozen=True, gc=False):
+    """At most one number."""
+
+    Value: tuple[float | None] = (None,)
+
+
+class FloatsElement(Struct, frozen=True, gc=False):
+    """Any number of numbers."""
+
+    Value: tuple[float | None, ...] | None = None
+
+
+class Name(Struct, frozen=True, gc=False):
+    """The component groups of a person's name."""
+
+    Alphabetic: str | None = None
+    Ideographic: str | None = None
+    Phonetic: str | None = None
+
+
+class NameElement(Struct, frozen=True, gc=False):
+    """At most one name."""
+
+    Value: tuple[Name] = (Name(),)
+
+
+class BulkElement(Struct, frozen=True, gc=False):
+    """Where the value can be had."""
+
+    BulkDataURI: str | None = None
+
+
+class SequenceElement(Struct, frozen=True, gc=False):
+    """A sequence's items, as the text they came in."""
+
+    Value: Raw = Raw()
+
+
+class LooseElement(Struct, frozen=True, gc=False):
+    """An element of which nothing is expected."""
+
+    Value: Any = None
+    BulkDataURI: Any = None
+
+
+class _RawElement(Struct, frozen=True, gc=False):
+    Value: Raw = Raw()
+    BulkDataURI: Raw = Raw()
+    InlineBinary: Raw = Raw()
+
+
+NO_ELEMENT = LooseElement()
+
+# (kind, whether there may be several) -> the strict shape; what is not listed is read loosely.
+_SHAPES: dict[tuple[Kind, bool], type[Struct]] = {
+    (Kind.TEXT, False): TextElement,
+    (Kind.TEXT, True): TextsElement,
+    (Kind.DATE, False): TextElement,
+    (Kind.TIME, False): TextElement,
+    (Kind.DATETIME, False): TextElement,
+    (Kind.INTEGER, False): IntegerElement,
+    (Kind.INTEGER, True): IntegersElement,
+    (Kind.UNSIGNED, False): IntegerElement,
+    (Kind.UNSIGNED, True): IntegersElement,
+    (Kind.DECIMAL, False): FloatElement,
+    (Kind.DECIMAL, True): FloatsElement,
+    (Kind.FLOAT, False): FloatElement,
+    (Kind.FLOAT, True): FloatsElement,
+    (Kind.NAME, False): NameElement,
+    (Kind.BULK, False): BulkElement,
+    (Kind.SEQUENCE, False): SequenceElement,
+}
+
+# PS3.5 section 6.2: spaces before the text mean something in these.
+_LEADING_SPACES_COUNT = frozenset({"LT", "PN", "ST", "UC", "UR", "UT"})
+
+DATES = values.Memo(values.parse_date)
+TIMES = values.Memo(values.parse_time)
+DATETIMES = values.Memo(values.parse_datetime)
+OFFSETS = values.Memo(values.parse_offset)
+
+_NAME_GROUPS = {
+    Part.VALUE: "Alphabetic",
+    Part.IDEOGRAPHIC: "Ideographic",
+    Part.PHONETIC: "Phonetic",
+}
+
+_raw_element = msgspec.json.Decoder(_RawElement)
+_raw_list = msgspec.json.Decoder(list[Raw])
+
+
+def strict_shape(kind: Kind, *, many: bool) -> type[Struct]:
+    """The shape that a well-behaved server's elements of that kind have."""
+    return _SHAPES.get((kind, many), LooseElement)
+
+
+def name_group(part: Part) -> str:
+    """The member of a PN value that a part means."""
+    return _NAME_GROUPS[part]
+
+
+def keeps_leading_spaces(vr: str) -> bool:
+    """Whether spaces before a text of that VR are part of its value."""
+    return vr in _LEADING_SPACES_COUNT
+
+
+def converter(column: AttributeColumn) -> Callable[[LooseElement], object]:
+    """The function from an element of any form to the column's value, None where it has none.
+
+    For a DT it gives what `values.parse_datetime` gives: the caller chooses the part.
+    """
+    if column.kind is Kind.BULK:
+        return _uri
+    member = _member(column)
+    if column.many:
+        splits = column.kind is not Kind.NAME
+        return partial(_several, member=member, splits=splits)
+    if column.kind is Kind.NAME:
+        return partial(_joined, member=member, types=(str, dict))
+    if column.kind is Kind.TEXT:
+        return partial(_joined, member=member, types=(str,))
+    return partial(_only, member=member)
+
+
+def raw_text(element: Raw) -> str | None:
+    """What an element holds, as text: strings as they are, anything else as its JSON text.
+
+    Several values are joined by backslashes, an empty one among them is empty. Of bulk data it is
+    the URI or the base64 text; of what is no element at all, its JSON text.
+    """
+    if not element or bytes(element) == b"null":
+        return None
+    try:
+        parts = _raw_element.decode(element)
+        if not parts.Value:
+            return _json_text(parts.BulkDataURI or parts.InlineBinary) or None
+        try:
+            members = _raw_list.decode(parts.Value)
+        except msgspec.ValidationError:
+            members = [parts.Value]
+        return "\\".join(map(_json_text, members)) or None
+    except msgspec.DecodeError:
+        return bytes(element).decode()
+
+
+def sequence_text(items: Raw) -> str | None:
+    """The JSON text of a sequence's items, None where there are none."""
+    text = bytes(items).decode()
+    return None if text in ("", "null", "[]") else text
+
+
+def _json_text(value: Raw) -> str:
+    text = bytes(value).decode()
+    if text.startswith('"'):
+        found = msgspec.json.decode(value)
+        assert isinstance(found, str)
+        return found
+    return "" if text == "null" else text
+
+
+def _uri(element: LooseElement) -> str | None:
+    return _text(element.BulkDataURI, str.strip)
+
+
+def _members(element: LooseElement) -> list[object]:
+    """The values of an element, of which some servers send a single one without its array."""
+    value = element.Value
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
+
+
+def _only(element: LooseElement, member: Callable[[object], object]) -> object:
+    found = _members(element)
+    return member(found[0]) if len(found) == 1 else None
+
+
+def _joined(
+    element: LooseElement, member: Callable[[object], object], types: tuple[type, ...]
+) -> str | None:
+    """Texts where there should be one, with the backslashes that stood between them in the file.
+
+    Most likely a backslash was part of the text, and a server took it for the separator.
+    """
+    texts = []
+    for value in _members(element):
+        text = member(value)
+        # An empty value among several keeps its place; one that is no text spoils the whole.
+        if text is None and value is not None:
+            lost = value.strip(values.PADDING) if isinstance(value, str) else False
+            if lost or not isinstance(value, types):
+                return None
+        texts.append(str(text or ""))
+    return "\\".join(texts) or None
+
+
+def _several(
+    element: LooseElement, member: Callable[[object], object], *, splits: bool
+) -> list[object] | None:
+    found: list[object] = []
+    for value in _members(element):
+        # Some servers leave the values of one element in one text.
+        if splits and isinstance(value, str) and "\\" in value:
+            found += value.split("\\")
+        else:
+            found.append(value)
+    if not found or found in ([None], [""]):
+        return None
+    return [member(value) for value in found]
+
+
+def _member(column: AttributeColumn) -> Callable[[object], object]:
+    """The function from one value, of any type, to what it means in the column."""
+    strip = str_stripper(column.vr)
+    match column.kind:
+        case Kind.NAME:
+            return partial(_name, group=name_group(column.part), strip=strip)
+        case Kind.DATE:
+            return partial(_remembered, memo=DATES)
+        case Kind.TIME:
+            return partial(_remembered, memo=TIMES)
+        case Kind.DATETIME:
+            return partial(_remembered, memo=DATETIMES)
+        case Kind.INTEGER:
+            return partial(_integer, allowed=values.INT64)
+        case Kind.UNSIGNED:
+            return partial(_integer, allowed=values.UINT64)
+        case Kind.DECIMAL:
+            return partial(_number, parse=values.parse_decimal)
+        case Kind.FLOAT:
+            return partial(_number, parse=values.parse_float)
+        case _:
+            return partial(_text, strip=strip)
+
+
+def str_stripper(vr: str) -> Callable[[str, str], str]:
+    """How padding is taken off a text of that VR."""
+    return str.rstrip if keeps_leading_spaces(vr) else str.strip
+
+
+def _text(value: object, strip: Callable[[str, str], str]) -> str | None:
+    if not isinstance(value, str):
+        return None
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, which is no character
+        return None
+    return strip(value, values.PADDING) or None
+
+
+def _name(value: object, group: str, strip: Callable[[str, str], str]) -> str | None:
+    if isinstance(value, str):
+        # The form of the file: Alphabetic=Ideographic=Phonetic (PS3.5 section 6.2.1).
+        groups = dict(zip(_NAME_GROUPS.values(), value.split("="), strict=False))
+        return _text(groups.get(group), strip)
+    return _text(value.get(group), strip) if isinstance(value, dict) else None
+
+
+def _remembered(value: object, memo: values.Memo[Any]) -> object:
+    return memo[value] if isinstance(value, str) else None
+
+
+def _integer(value: object, allowed: range) -> int | None:
+    if isinstance(value, str):
+        value = values.parse_integer(value)
+    elif isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value if value in allowed else None
+
+
+def _number(value: object, parse: Callable[[str], float | None]) -> float | None:
+    if isinstance(value, str):
+        return parse(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        return float(value)
+    except OverflowError:  # a whole number that is too large for a double
+        return None

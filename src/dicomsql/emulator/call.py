@@ -1,0 +1,141 @@
+"""One request, as the handlers see it: names from the path, parameters, and what they act on."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dicomsql.emulator.folder import Folder
+from dicomsql.emulator.status import StatusError, invalid, invalid_field, not_found
+
+# Parameters that every method of a Google API takes. They change nothing here but `fields`.
+_COMMON = (
+    "$.xgafv access_token alt callback fields key oauth_token prettyPrint quotaUser uploadType"
+    " upload_protocol $alt $fields $prettyPrint $userProject userProject"
+)
+COMMON_PARAMETERS = frozenset(_COMMON.split())
+_BODY_LIMIT = 10 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request.
+
+    Attributes:
+        folder: what is served.
+        version: `v1` or `v1beta1`.
+        template: the path without its values, for people.
+        names: the values of the path's variables.
+        query: the parameters in the order in which they came.
+        headers: by lower-case name.
+        origin: scheme and host for URLs in answers.
+        operation_delay: seconds until an operation is done.
+        chunks: gives the body, once.
+    """
+
+    folder: Folder
+    version: str
+    template: str
+    names: Mapping[str, str]
+    query: tuple[tuple[str, str], ...]
+    headers: Mapping[str, str]
+    origin: str
+    operation_delay: float
+    chunks: Callable[[], Iterator[bytes]]
+
+    def parameter(self, name: str) -> str | None:
+        """A query parameter's value, or None.
+
+        Raises:
+            StatusError: it was given more than once.
+        """
+        values = [value for key, value in self.query if key == name]
+        if len(values) > 1:
+            raise invalid(f"The parameter {name} was given {len(values)} times; give it once.")
+        return values[0] if values else None
+
+    def json_body(self) -> Any:
+        """The body as JSON; an empty one is an empty object."""
+        content = bytearray()
+        for chunk in self.chunks():
+            content += chunk
+            if len(content) > _BODY_LIMIT:
+                raise invalid(f"Request payload size exceeds the limit: {_BODY_LIMIT} bytes.")
+        if not content.strip():
+            return {}
+        try:
+            return json.loads(content, parse_constant=_refuse_constant)
+        except ValueError:
+            raise invalid("Invalid JSON payload received. The body is no valid JSON.") from None
+
+    @property
+    def location_name(self) -> str:
+        """`projects/P/locations/L`."""
+        return f"projects/{self.names['project']}/locations/{self.names['location']}"
+
+    @property
+    def dataset_name(self) -> str:
+        """`projects/P/locations/L/datasets/D`."""
+        return f"{self.location_name}/datasets/{self.names['dataset']}"
+
+    @property
+    def store_name(self) -> str:
+        """`projects/P/locations/L/datasets/D/dicomStores/S`."""
+        return f"{self.dataset_name}/dicomStores/{self.names['store']}"
+
+    @property
+    def web_url(self) -> str:
+        """The store's DICOMweb root as a URL."""
+        return f"{self.origin}/{self.version}/{self.store_name}/dicomWeb"
+
+
+def dataset_id(db: sqlite3.Connection, call: Call) -> int:
+    """The row of the dataset in the path.
+
+    Raises:
+        StatusError: 403 where there is none, since Google does not say which datasets exist.
+    """
+    row = db.execute(
+        "SELECT id FROM datasets WHERE project = ? AND location = ? AND name = ?",
+        (call.names["project"], call.names["location"], call.names["dataset"]),
+    ).fetchone()
+    if row is None:
+        raise StatusError(
+            "PERMISSION_DENIED",
+            f"Permission denied on resource {call.dataset_name} (or it may not exist).",
+        )
+    return int(row[0])
+
+
+def store_id(db: sqlite3.Connection, call: Call) -> int:
+    """The row of the DICOM store in the path.
+
+    Raises:
+        StatusError: 403 for a missing dataset, 404 for a missing store in one that exists.
+    """
+    row = db.execute(
+        "SELECT id FROM stores WHERE dataset_id = ? AND name = ?",
+        (dataset_id(db, call), call.names["store"]),
+    ).fetchone()
+    if row is None:
+        raise not_found(f"DICOM store not found: {call.store_name}.")
+    return int(row[0])
+
+
+def check_parameters(call: Call, allowed: frozenset[str]) -> None:
+    """Refuse query parameters that a method does not have, as Google's front end does."""
+    for name, _ in call.query:
+        if name not in allowed and name not in COMMON_PARAMETERS:
+            shown = name if name.isascii() and name.isprintable() else "?"
+            raise invalid_field(
+                "",
+                f'Invalid JSON payload received. Unknown name "{shown}": Cannot bind query'
+                " parameter. Field could not be found in request message.",
+            )
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(name)

@@ -1,0 +1,306 @@
+"""The folder that holds everything: an SQLite index, and one file for each instance.
+
+What is stored is first a complete file, renamed into place and flushed, and only then a row; what
+is deleted is first no row, and only then no file. So a kill at any moment leaves at worst a file
+that nothing refers to. Nothing is cached, so that several processes can serve one folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from dicomsql.emulator.errors import EmulatorError
+
+INDEX = "index.sqlite"
+INSTANCES = "instances"
+INCOMING = "incoming"
+
+_APPLICATION_ID = 0x44434D51  # "DCMQ": another program's SQLite file is not ours to change
+_VERSION = 1
+_PATIENCE = 30.0  # seconds to wait for another process's transaction
+_ABANDONED = 24 * 3600.0  # seconds after which no upload can still be under way
+
+_SCHEMA = """
+CREATE TABLE datasets (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    project TEXT NOT NULL, location TEXT NOT NULL, name TEXT NOT NULL,
+    body TEXT NOT NULL, policy TEXT,
+    UNIQUE (project, location, name));
+CREATE TABLE stores (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    dataset_id INTEGER NOT NULL REFERENCES datasets ON DELETE CASCADE,
+    name TEXT NOT NULL, body TEXT NOT NULL, policy TEXT,
+    UNIQUE (dataset_id, name));
+CREATE TABLE operations (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    dataset_id INTEGER NOT NULL REFERENCES datasets ON DELETE CASCADE,
+    name TEXT NOT NULL, version TEXT NOT NULL, method TEXT NOT NULL,
+    created REAL NOT NULL, due REAL NOT NULL, cancelled REAL,
+    units INTEGER NOT NULL, response TEXT NOT NULL,
+    store_id INTEGER, study TEXT, series TEXT,
+    UNIQUE (dataset_id, name));
+CREATE TABLE studies (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    store_id INTEGER NOT NULL REFERENCES stores ON DELETE CASCADE,
+    uid TEXT NOT NULL, study_date TEXT NOT NULL, accession_number TEXT NOT NULL,
+    referring_physician TEXT NOT NULL, patient_name TEXT NOT NULL, patient_id TEXT NOT NULL,
+    name_tokens TEXT NOT NULL, summary TEXT NOT NULL,
+    UNIQUE (store_id, uid));
+CREATE INDEX studies_by_date ON studies (store_id, study_date);
+CREATE INDEX studies_by_patient ON studies (store_id, patient_id);
+CREATE INDEX studies_by_name ON studies (store_id, patient_name);
+CREATE INDEX studies_by_accession ON studies (store_id, accession_number);
+CREATE TABLE series (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    study_id INTEGER NOT NULL REFERENCES studies ON DELETE CASCADE,
+    store_id INTEGER NOT NULL,
+    uid TEXT NOT NULL, modality TEXT NOT NULL, summary TEXT NOT NULL,
+    UNIQUE (study_id, uid));
+CREATE INDEX series_by_store ON series (store_id);
+CREATE INDEX series_by_uid ON series (store_id, uid);
+CREATE TABLE instances (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    series_id INTEGER NOT NULL REFERENCES series ON DELETE CASCADE,
+    study_id INTEGER NOT NULL, store_id INTEGER NOT NULL,
+    uid TEXT NOT NULL, sop_class TEXT NOT NULL, transfer_syntax TEXT NOT NULL,
+    file TEXT NOT NULL UNIQUE, size INTEGER NOT NULL, sha256 BLOB NOT NULL,
+    metadata_size INTEGER NOT NULL, stored REAL NOT NULL, summary TEXT NOT NULL,
+    UNIQUE (series_id, uid));
+CREATE INDEX instances_by_store ON instances (store_id);
+CREATE INDEX instances_by_study ON instances (study_id);
+CREATE INDEX instances_by_uid ON instances (store_id, uid);
+CREATE TABLE metadata (
+    instance_id INTEGER PRIMARY KEY REFERENCES instances ON DELETE CASCADE,
+    json TEXT NOT NULL);
+CREATE TABLE garbage (file TEXT PRIMARY KEY);
+"""
+_TABLES = frozenset(
+    {"datasets", "stores", "operations", "studies", "series", "instances", "metadata", "garbage"}
+)
+
+
+class Folder:
+    """An open folder. Safe to use from many threads.
+
+    Args:
+        root: made if it does not exist; an existing one has to be empty or an emulator's.
+
+    Raises:
+        EmulatorError: it is not ours, damaged, of a newer version or not writable. Nothing in it
+            has then been changed.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._idle: list[sqlite3.Connection] = []
+        self._lock = threading.Lock()
+        self._closed = False
+        _prepare(root)
+        self.collect_garbage()
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[sqlite3.Connection]:
+        """A connection that sees one state of the index until the end of the block."""
+        with self._connection() as db:
+            db.execute("BEGIN")
+            try:
+                yield db
+            finally:
+                db.execute("ROLLBACK")
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """A connection in a transaction that is committed unless the block raises."""
+        with self._connection() as db:
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+            except BaseException:
+                db.execute("ROLLBACK")
+                raise
+            db.execute("COMMIT")
+
+    def path(self, file: str) -> Path:
+        """Where an instance's file stands."""
+        return self.root / INSTANCES / file[:2] / f"{file}.dcm"
+
+    @contextlib.contextmanager
+    def incoming(self) -> Iterator[tuple[Path, BinaryIO]]:
+        """A new file to write an upload into; removed if the block raises."""
+        path = self.root / INCOMING / uuid.uuid4().hex
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                yield path, stream
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+
+    def admit(self, upload: Path) -> str:
+        """Move a complete upload among the instances, for good; the answer names the file."""
+        file = uuid.uuid4().hex
+        target = self.path(file)
+        target.parent.mkdir(mode=0o700, exist_ok=True)
+        _flush(upload)
+        upload.rename(target)
+        _flush(target.parent)
+        return file
+
+    def collect_garbage(self) -> None:
+        """Remove the files of deleted instances, and uploads that were never finished."""
+        with self.read() as db:
+            files = [file for (file,) in db.execute("SELECT file FROM garbage")]
+        for file in files:
+            self.path(file).unlink(missing_ok=True)
+        if files:
+            with self.write() as db:
+                db.executemany("DELETE FROM garbage WHERE file = ?", [(f,) for f in files])
+        _remove_old(self.root / INCOMING, frozenset())
+
+    def sweep(self) -> None:
+        """Remove old files that no row refers to, left behind by a kill between file and row."""
+        with self.read() as db:
+            known = frozenset(f"{file}.dcm" for (file,) in db.execute("SELECT file FROM instances"))
+        for directory in (self.root / INSTANCES).iterdir():
+            _remove_old(directory, known)
+
+    def close(self) -> None:
+        """Close all connections; one that is in use is closed when it is given back."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for db in idle:
+            db.close()
+
+    @contextlib.contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            if self._closed:
+                raise EmulatorError(f"The emulator's folder {self.root} has been closed.")
+            db = self._idle.pop() if self._idle else None
+        if db is None:
+            db = _connect(self.root / INDEX)
+        try:
+            yield db
+        finally:
+            with self._lock:
+                keep = not self._closed and not db.in_transaction
+                if keep:
+                    self._idle.append(db)
+            if not keep:
+                db.close()
+
+
+def _connect(index: Path) -> sqlite3.Connection:
+    # a connection goes from thread to thread through the pool, but is never in two at once
+    db = sqlite3.connect(index, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
+    db.execute("PRAGMA foreign_keys = ON")
+    db.execute("PRAGMA synchronous = FULL")
+    return db
+
+
+def _prepare(root: Path) -> None:
+    """Make or check the folder."""
+    index = root / INDEX
+    try:
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not index.exists():
+            strangers = sorted(path.name for path in root.iterdir())
+            if strangers and not index.exists():
+                raise EmulatorError(
+                    f"The folder {root} holds other things ({', '.join(strangers[:3])}) and no"
+                    f" {INDEX}. Give an empty folder, or restore the index from a backup."
+                )
+            os.close(os.open(index, os.O_CREAT | os.O_RDWR, 0o600))
+        if not os.access(root, os.W_OK) or not os.access(index, os.W_OK):
+            raise EmulatorError(f"The folder {root} is not writable for this user.")
+        _prepare_index(root, index)
+        for name in (INSTANCES, INCOMING):
+            (root / name).mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise EmulatorError(f"The folder {root} cannot be used: {reason}.") from error
+
+
+def _prepare_index(root: Path, index: Path) -> None:
+    try:
+        with contextlib.closing(_connect(index)) as db:
+            _switch_to_wal(db, index)
+            db.execute("BEGIN IMMEDIATE")
+            tables = {n for (n,) in db.execute("SELECT name FROM sqlite_master WHERE type='table'")}
+            if not tables:
+                for statement in _SCHEMA.split(";\n"):
+                    db.execute(statement)
+                db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+                db.execute(f"PRAGMA user_version = {_VERSION}")
+                db.execute("COMMIT")
+                return
+            db.execute("ROLLBACK")
+    except sqlite3.Error as error:
+        raise EmulatorError(
+            f"The index {index} cannot be read ({error}). It was left as it is; restore it from"
+            " a backup, or give another folder."
+        ) from error
+    complete = tables.issuperset(_TABLES) and (
+        (root / INSTANCES).is_dir() or not _has_instances(index)
+    )
+    if not complete:
+        raise EmulatorError(
+            f"The folder {root} is damaged: its index or its folder of instances is not complete."
+            " It was left as it is; restore it from a backup, or give another folder."
+        )
+
+
+def _switch_to_wal(db: sqlite3.Connection, index: Path) -> None:
+    """Check whose file it is before the first write to it, then turn on write-ahead logging."""
+    application = db.execute("PRAGMA application_id").fetchone()[0]
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    empty = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
+    if application != _APPLICATION_ID and not (empty and application == 0):
+        raise EmulatorError(f"The file {index} belongs to another program. Give another folder.")
+    if version > _VERSION:
+        raise EmulatorError(
+            f"The folder's index {index} has version {version}; this emulator knows versions up to"
+            f" {_VERSION}. Use the newer release that made it, or give another folder."
+        )
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            # two processes that open a new folder at once: the busy timeout does not cover this
+            busy = error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+            if not busy or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
+def _has_instances(index: Path) -> bool:
+    with contextlib.closing(_connect(index)) as db:
+        return db.execute("SELECT 1 FROM instances LIMIT 1").fetchone() is not None
+
+
+def _remove_old(directory: Path, known: frozenset[str]) -> None:
+    oldest = time.time() - _ABANDONED
+    for entry in os.scandir(directory):
+        if entry.name not in known:
+            with contextlib.suppress(FileNotFoundError):
+                if entry.stat().st_mtime < oldest:
+                    Path(entry.path).unlink()
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,142 @@
+"""Every method of the API that the emulator knows: verb, path, parameters, and what answers it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.responses import Response
+
+from dicomsql.emulator import admin, erase, iam, operations, qido, stow, wado
+from dicomsql.emulator.call import Call, dataset_id, store_id
+from dicomsql.emulator.status import StatusError
+
+Handler = Callable[[Call], Response | dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A method of the API.
+
+    Attributes:
+        path: below the version; `{name}` is one segment, `{name*}` the rest.
+        parameters: its query parameters; None where the method takes any, as DICOMweb's do.
+    """
+
+    verb: str
+    path: str
+    handler: Handler
+    parameters: frozenset[str] | None = frozenset()
+
+
+def unimplemented(call: Call) -> dict[str, Any]:
+    """A method of the API that the emulator does not do; what it is about has to exist.
+
+    Raises:
+        StatusError: always.
+    """
+    with call.folder.read() as db:
+        if "store" in call.names:
+            store_id(db, call)
+        elif "dataset" in call.names:
+            dataset_id(db, call)
+    raise StatusError("UNIMPLEMENTED", f"The emulator does not implement {call.template} yet.")
+
+
+_PAGE = frozenset({"pageSize", "pageToken"})
+_MASK = frozenset({"updateMask"})
+_POLICY = frozenset({"options.requestedPolicyVersion"})
+
+_P = "projects/{project}"
+_L = _P + "/locations/{location}"
+_DS = _L + "/datasets/{dataset}"
+_ST = _DS + "/dicomStores/{store}"
+_WEB = _ST + "/dicomWeb"
+_STUDY = _WEB + "/studies/{study}"
+_SERIES = _STUDY + "/series/{series}"
+_INSTANCE = _SERIES + "/instances/{instance}"
+
+_ADMIN = (
+    Method(
+        "GET", _P + "/locations", admin.list_locations, _PAGE | {"filter", "extraLocationTypes"}
+    ),
+    Method("GET", _L, admin.get_location),
+    Method("POST", _L + "/datasets", admin.create_dataset, frozenset({"datasetId"})),
+    Method("GET", _L + "/datasets", admin.list_datasets, _PAGE),
+    Method("GET", _DS, admin.get_dataset),
+    Method("PATCH", _DS, admin.patch_dataset, _MASK),
+    Method("DELETE", _DS, admin.delete_dataset),
+    Method("GET", _DS + ":getIamPolicy", iam.get_policy, _POLICY),
+    Method("POST", _DS + ":setIamPolicy", iam.set_policy),
+    Method("POST", _DS + ":testIamPermissions", iam.test_permissions),
+    Method(
+        "GET",
+        _DS + "/operations",
+        operations.list_operations,
+        _PAGE | {"filter", "returnPartialSuccess"},
+    ),
+    Method("GET", _DS + "/operations/{operation}", operations.get),
+    Method("POST", _DS + "/operations/{operation}:cancel", operations.cancel),
+    Method("POST", _DS + "/dicomStores", admin.create_store, frozenset({"dicomStoreId"})),
+    Method("GET", _DS + "/dicomStores", admin.list_stores, _PAGE | {"filter"}),
+    Method("GET", _ST, admin.get_store),
+    Method("PATCH", _ST, admin.patch_store, _MASK),
+    Method("DELETE", _ST, admin.delete_store),
+    Method("GET", _ST + ":getIamPolicy", iam.get_policy, _POLICY),
+    Method("POST", _ST + ":setIamPolicy", iam.set_policy),
+    Method("POST", _ST + ":testIamPermissions", iam.test_permissions),
+    Method("GET", _ST + ":getDICOMStoreMetrics", admin.store_metrics),
+    Method("GET", _STUDY + ":getStudyMetrics", admin.study_metrics),
+    Method("GET", _SERIES + ":getSeriesMetrics", admin.series_metrics),
+    Method("GET", _INSTANCE + ":getStorageInfo", admin.storage_info),
+)
+_DICOMWEB = (
+    Method("POST", _WEB + "/studies", stow.store, None),
+    Method("POST", _STUDY, stow.store, None),
+    Method("GET", _WEB + "/studies", qido.search_studies, None),
+    Method("GET", _WEB + "/series", qido.search_series, None),
+    Method("GET", _WEB + "/instances", qido.search_instances, None),
+    Method("GET", _STUDY + "/series", qido.search_series, None),
+    Method("GET", _STUDY + "/instances", qido.search_instances, None),
+    Method("GET", _SERIES + "/instances", qido.search_instances, None),
+    Method("GET", _STUDY, wado.retrieve, None),
+    Method("GET", _SERIES, wado.retrieve, None),
+    Method("GET", _INSTANCE, wado.retrieve, None),
+    Method("GET", _STUDY + "/metadata", wado.retrieve_metadata, None),
+    Method("GET", _SERIES + "/metadata", wado.retrieve_metadata, None),
+    Method("GET", _INSTANCE + "/metadata", wado.retrieve_metadata, None),
+    Method("GET", _INSTANCE + "/rendered", wado.retrieve_rendered, None),
+    Method("GET", _INSTANCE + "/frames/{frames}", wado.retrieve_frames, None),
+    Method("GET", _INSTANCE + "/frames/{frames}/rendered", wado.retrieve_rendered, None),
+    Method("GET", _INSTANCE + "/bulkdata/{bulkdata*}", wado.retrieve_bulkdata, None),
+    Method("DELETE", _STUDY, erase.delete_study),
+    Method("DELETE", _SERIES, erase.delete_series),
+    Method("DELETE", _INSTANCE, erase.delete_instance),
+)
+# methods of the API's discovery document that have no emulation yet
+_UNIMPLEMENTED = tuple(
+    Method(verb, path, unimplemented, None)
+    for verb, path in (
+        ("POST", _DS + ":deidentify"),
+        ("POST", _ST + ":deidentify"),
+        ("POST", _ST + ":import"),
+        ("POST", _ST + ":export"),
+        ("POST", _ST + ":setBlobStorageSettings"),
+        ("POST", _STUDY + ":setBlobStorageSettings"),
+        ("PUT", _WEB + "/studies"),
+        ("PUT", _STUDY),
+        ("PATCH", _STUDY + "/metadata"),
+        ("PATCH", _SERIES + "/metadata"),
+        ("PATCH", _INSTANCE + "/metadata"),
+        ("POST", _L + "/services/nlp:analyzeEntities"),
+        *(
+            (verb, f"{_DS}/{kind}{rest}")
+            for kind in ("fhirStores", "hl7V2Stores", "consentStores", "dataMapperWorkspaces")
+            for rest in ("", "/{rest*}")
+            for verb in ("GET", "POST", "PUT", "PATCH", "DELETE")
+        ),
+    )
+)
+
+METHODS = _ADMIN + _DICOMWEB + _UNIMPLEMENTED

@@ -1,0 +1,419 @@
+"""DICOM files (PS3.10) to the DICOM JSON model (PS3.18 Annex F), reading no pixels.
+
+A reader of its own instead of pydicom's, for three reasons: it is many times faster, it needs no
+start-up time, and it says nothing on standard error about values that break their VR's rules.
+Such values are kept as they are; what breaks the structure of the file is an error.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+import re
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from struct import Struct
+from typing import Any, NamedTuple
+
+from dicomsql.emulator import charset
+
+Element = dict[str, Any]
+Dataset = dict[str, Element]
+
+IMPLICIT_LITTLE = "1.2.840.10008.1.2"
+EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
+EXPLICIT_BIG = "1.2.840.10008.1.2.2"
+DEFLATED_LITTLE = "1.2.840.10008.1.2.1.99"
+
+# Stands in stored JSON for the URL of the instance. No JSON writer leaves this character
+# unescaped, so no value of a data set can look like it.
+BASE = "\x01"
+# binary values over this many bytes are given by a BulkDataURI
+BULK_BYTES = 1024
+
+
+class InvalidDicom(Exception):
+    """The bytes are no DICOM file; the text says what is wrong and holds no value of it."""
+
+
+class Bulk(NamedTuple):
+    """Where a binary value stands in `Instance.buffer`; `length` is None for encapsulated data."""
+
+    vr: str
+    offset: int
+    length: int | None
+
+
+@dataclass(slots=True)
+class Instance:
+    """A file's data set.
+
+    Attributes:
+        transfer_syntax: its UID, as in the file's meta information.
+        dataset: DICOM JSON, in which each BulkDataURI begins with `BASE`.
+        bulk: `TAG` or `TAG/ITEM/TAG` (items from 0) -> place of each binary value.
+        buffer: what the places in `bulk` count in; the file, or its inflated data set.
+        little: the byte order of the values.
+    """
+
+    transfer_syntax: str
+    dataset: Dataset = field(default_factory=dict)
+    bulk: dict[str, Bulk] = field(default_factory=dict)
+    buffer: Any = b""
+    little: bool = True
+
+
+def read(buffer: Any) -> Instance:
+    """Read a file from bytes or a memory map.
+
+    Raises:
+        InvalidDicom: no preamble, no transfer syntax, or an element that runs past the end.
+    """
+    if len(buffer) < 132 or bytes(buffer[128:132]) != b"DICM":
+        raise InvalidDicom("no DICM prefix after 128 bytes: not a DICOM file")
+    meta = _Walk(buffer, _EXPLICIT_LITTLE, {})
+    elements, start = meta.elements(132, len(buffer), stop_after_group=0x0002)
+    syntax = text(elements, "00020010")
+    if not syntax:
+        raise InvalidDicom("the file meta information has no TransferSyntaxUID")
+    encoding = _ENCODINGS.get(syntax, _EXPLICIT_LITTLE)
+    if syntax == DEFLATED_LITTLE:
+        inflating = zlib.decompressobj(-zlib.MAX_WBITS)
+        try:
+            buffer, start = inflating.decompress(buffer[start:]), 0
+        except zlib.error:
+            raise InvalidDicom("the deflated data set is damaged") from None
+        if not inflating.eof:
+            raise InvalidDicom("the deflated data set is not complete")
+    instance = Instance(syntax, buffer=buffer, little=encoding.little)
+    walk = _Walk(buffer, encoding, instance.bulk)
+    instance.dataset, _ = walk.elements(start, len(buffer))
+    if not instance.dataset:
+        raise InvalidDicom("the file has no data set")
+    return instance
+
+
+def text(dataset: Dataset, tag: str) -> str:
+    """The first value of an attribute as text; of a person's name, all its component groups."""
+    values = dataset.get(tag, {}).get("Value")
+    if not values or values[0] is None:
+        return ""
+    value = values[0]
+    if isinstance(value, dict):
+        groups = [value.get(k, "") for k in ("Alphabetic", "Ideographic", "Phonetic")]
+        return "=".join(groups).rstrip("=")
+    return str(value)
+
+
+class _Encoding(NamedTuple):
+    explicit: bool
+    little: bool
+    order: str
+    tag: Struct
+    short: Struct
+    long: Struct
+
+
+def _encoding(*, explicit: bool, little: bool) -> _Encoding:
+    order = "<" if little else ">"
+    return _Encoding(
+        explicit, little, order, Struct(order + "HH"), Struct(order + "H"), Struct(order + "I")
+    )
+
+
+_EXPLICIT_LITTLE = _encoding(explicit=True, little=True)
+_IMPLICIT_LITTLE = _encoding(explicit=False, little=True)
+_ENCODINGS = {
+    IMPLICIT_LITTLE: _IMPLICIT_LITTLE,
+    EXPLICIT_BIG: _encoding(explicit=True, little=False),
+}
+
+# PS3.5 table 7.1-2: these carry a 16 bit length, all others (and those to come) 32 bits
+_SHORT_LENGTH = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
+_NUMBERS = {"SS": "h", "US": "H", "SL": "i", "UL": "I", "SV": "q", "UV": "Q", "FL": "f", "FD": "d"}
+_TEXT = frozenset({"LT", "ST", "UR", "UT"})
+_BY_CHARSET = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
+_BINARY = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
+_WORDS = frozenset({"AE", "AS", "AT", "CS", "DA", "DS", "DT", "IS", "LO", "PN", "SH", "TM", "UI"})
+_KNOWN = _WORDS | _TEXT | _BINARY | {"SQ", "UC"}
+_PIXELS = frozenset({"7FE00008", "7FE00009", "7FE00010"})
+_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+_UNDEFINED = 0xFFFFFFFF
+_DEPTH = 48
+_INTEGER = re.compile(r"[+-]?\d{1,18}")
+
+
+class _Walk:
+    """Walks the elements of one buffer."""
+
+    def __init__(self, buffer: Any, encoding: _Encoding, bulk: dict[str, Bulk]) -> None:
+        self._buffer = buffer
+        self._encoding = encoding
+        self._bulk = bulk
+
+    def elements(
+        self,
+        position: int,
+        end: int,
+        *,
+        codecs: tuple[str, ...] = charset.DEFAULT,
+        path: str = "",
+        depth: int = 0,
+        stop_after_group: int | None = None,
+    ) -> tuple[Dataset, int]:
+        """The data set from `position` up to `end`, an item's delimiter or a group's end."""
+        buffer, encoding = self._buffer, self._encoding
+        if depth > _DEPTH:
+            raise InvalidDicom(f"sequences are nested more than {_DEPTH} levels deep")
+        found: Dataset = {}
+        while position < end:
+            if position + 8 > end:
+                raise InvalidDicom("the file ends within an element's header")
+            group, number = encoding.tag.unpack_from(buffer, position)
+            if stop_after_group is not None and group > stop_after_group:
+                break
+            tag = group << 16 | number
+            if tag == _ITEM_END and depth:
+                return found, position + 8
+            key = f"{tag:08X}"
+            vr, length, position = self._header(position, end, tag, found)
+            where = path + key
+            walk = self
+            if vr == "UN" and encoding.explicit:
+                # PS3.5 6.2.2: a value of unknown VR is in implicit little endian, whatever the
+                # file is in; a writer that did not know the attribute may have copied it so
+                walk, vr = _Walk(buffer, _IMPLICIT_LITTLE, self._bulk), _dictionary_vr(tag, found)
+            if length == _UNDEFINED:
+                if vr in {"SQ", "UN"}:
+                    items, position = walk.items(
+                        position, end, stop=None, codecs=codecs, path=where, depth=depth
+                    )
+                    found[key] = {"vr": "SQ", "Value": items} if items else {"vr": "SQ"}
+                else:
+                    self._bulk[where] = Bulk(vr, position, None)
+                    found[key] = {"vr": vr, "BulkDataURI": f"{BASE}/bulkdata/{where}"}
+                    position = self._skip_fragments(position, end)
+                continue
+            if position + length > end:
+                raise InvalidDicom(f"element {key} is longer than what is left of the file")
+            if vr == "SQ":
+                items, _ = walk.items(
+                    position,
+                    position + length,
+                    stop=position + length,
+                    codecs=codecs,
+                    path=where,
+                    depth=depth,
+                )
+                found[key] = {"vr": "SQ", "Value": items} if items else {"vr": "SQ"}
+            elif number != 0:  # group lengths say nothing in JSON
+                element = walk._element(vr, position, length, codecs=codecs, where=where)
+                found[key] = element
+                if key == "00080005":
+                    codecs = charset.codecs_for([v or "" for v in element.get("Value", [])])
+            position += length
+        return found, position
+
+    def items(
+        self,
+        position: int,
+        end: int,
+        *,
+        stop: int | None,
+        codecs: tuple[str, ...],
+        path: str,
+        depth: int,
+    ) -> tuple[list[Dataset], int]:
+        """The items of a sequence that ends at `stop`, or at its delimiter if `stop` is None."""
+        encoding = self._encoding
+        found: list[Dataset] = []
+        while stop is None or position < stop:
+            if position + 8 > end:
+                raise InvalidDicom("the file ends within a sequence")
+            group, number = encoding.tag.unpack_from(self._buffer, position)
+            length = encoding.long.unpack_from(self._buffer, position + 4)[0]
+            tag = group << 16 | number
+            position += 8
+            if tag == _SEQUENCE_END:
+                break
+            if tag != _ITEM:
+                raise InvalidDicom(f"found {tag:08X} where a sequence's item should begin")
+            if length != _UNDEFINED and position + length > end:
+                raise InvalidDicom("a sequence's item is longer than what is left of the file")
+            item_end = end if length == _UNDEFINED else position + length
+            dataset, position = self.elements(
+                position,
+                item_end,
+                codecs=codecs,
+                path=f"{path}/{len(found)}/",
+                depth=depth + 1,
+            )
+            if length == _UNDEFINED:
+                group, number = encoding.tag.unpack_from(self._buffer, position - 8)
+                if group << 16 | number != _ITEM_END:
+                    raise InvalidDicom("the file ends within a sequence's item")
+            found.append(dataset)
+        return found, position
+
+    def _header(self, position: int, end: int, tag: int, found: Dataset) -> tuple[str, int, int]:
+        """VR, length and the position of the value."""
+        buffer, encoding = self._buffer, self._encoding
+        if not encoding.explicit:
+            length = encoding.long.unpack_from(buffer, position + 4)[0]
+            return _dictionary_vr(tag, found), length, position + 8
+        letters = bytes(buffer[position + 4 : position + 6])
+        if letters in _SHORT_LENGTH:
+            return (
+                letters.decode(),
+                encoding.short.unpack_from(buffer, position + 6)[0],
+                position + 8,
+            )
+        if not (letters.isalpha() and letters.isupper()):
+            raise InvalidDicom(f"element {tag:08X} has no VR")
+        if position + 12 > end:
+            raise InvalidDicom("the file ends within an element's header")
+        vr = letters.decode()
+        length = encoding.long.unpack_from(buffer, position + 8)[0]
+        return vr if vr in _KNOWN or vr in _NUMBERS else "UN", length, position + 12
+
+    def _skip_fragments(self, position: int, end: int) -> int:
+        """The position after encapsulated pixel data (PS3.5 A.4)."""
+        while position + 8 <= end:
+            group, number = self._encoding.tag.unpack_from(self._buffer, position)
+            length = self._encoding.long.unpack_from(self._buffer, position + 4)[0]
+            tag = group << 16 | number
+            position += 8
+            if tag == _SEQUENCE_END:
+                return position
+            if tag != _ITEM or position + length > end:
+                break
+            position += length
+        raise InvalidDicom("the encapsulated pixel data is not complete")
+
+    def _element(
+        self,
+        vr: str,
+        position: int,
+        length: int,
+        *,
+        codecs: tuple[str, ...],
+        where: str,
+    ) -> Element:
+        key = where[-8:]
+        if not length:
+            return {"vr": vr}
+        if vr in _BINARY:
+            self._bulk[where] = Bulk(vr, position, length)
+            if length > BULK_BYTES or key in _PIXELS:
+                return {"vr": vr, "BulkDataURI": f"{BASE}/bulkdata/{where}"}
+            raw = bytes(self._buffer[position : position + length])
+            if not self._encoding.little:
+                raw = swapped(raw, vr)
+            return {"vr": vr, "InlineBinary": base64.b64encode(raw).decode()}
+        raw = bytes(self._buffer[position : position + length])
+        values: list[Any]
+        if vr in _NUMBERS:
+            values = self._numbers(vr, raw)
+        elif vr == "AT":
+            pair = self._encoding.tag
+            values = [f"{a:04X}{b:04X}" for a, b in pair.iter_unpack(raw[: len(raw) // 4 * 4])]
+        else:
+            content = charset.decode(raw, codecs if vr in _BY_CHARSET else ("ascii",))
+            if vr in _TEXT:
+                stripped = content.rstrip("\0 ")
+                values = [stripped] if stripped else []
+            else:
+                values = [_CONVERT.get(vr, _plain)(part) for part in content.split("\\")]
+                if values == [None]:
+                    values = []
+        return {"vr": vr, "Value": values} if values else {"vr": vr}
+
+    def _numbers(self, vr: str, raw: bytes) -> list[Any]:
+        packed = Struct(self._encoding.order + _NUMBERS[vr])
+        whole = raw[: len(raw) // packed.size * packed.size]
+        numbers = [value for (value,) in packed.iter_unpack(whole)]
+        if vr in {"FL", "FD"}:
+            return [n if math.isfinite(n) else _not_finite(n) for n in numbers]
+        return numbers
+
+
+def swapped(raw: bytes, vr: str, unit: int | None = None) -> bytes:
+    """The bytes of a binary value in the other byte order; `unit` is the size of one number."""
+    size = unit or _UNITS.get(vr, 1)
+    if size == 1:
+        return raw
+    whole = len(raw) // size * size
+    out = bytearray(raw)
+    for i in range(size):
+        out[i:whole:size] = raw[size - 1 - i : whole : size]
+    return bytes(out)
+
+
+_UNITS = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
+
+
+def _not_finite(number: float) -> str:
+    if math.isnan(number):
+        return "NaN"
+    return "Infinity" if number > 0 else "-Infinity"
+
+
+def _plain(part: str) -> str | None:
+    return part.rstrip("\0 ") or None
+
+
+def _code(part: str) -> str | None:
+    return part.strip("\0 ") or None
+
+
+def _integer(part: str) -> int | str | None:
+    value = part.strip("\0 ")
+    return int(value) if _INTEGER.fullmatch(value) else value or None
+
+
+def _decimal(part: str) -> float | int | str | None:
+    value = part.strip("\0 ")
+    if _INTEGER.fullmatch(value):
+        return int(value)
+    try:
+        number = float(value)
+    except ValueError:
+        return value or None
+    return number if math.isfinite(number) and "_" not in value else value
+
+
+def _name(part: str) -> dict[str, str] | None:
+    groups = zip(("Alphabetic", "Ideographic", "Phonetic"), part.split("="), strict=False)
+    return {kind: text for kind, group in groups if (text := group.strip("\0 "))} or None
+
+
+_CONVERT: dict[str, Callable[[str], Any]] = {
+    "AE": _code,
+    "CS": _code,
+    "DA": _code,
+    "DS": _decimal,
+    "IS": _integer,
+    "PN": _name,
+    "TM": _code,
+    "UI": _code,
+}
+
+
+def _dictionary_vr(tag: int, found: Dataset) -> str:
+    """The VR of an element whose file does not say it (PS3.5 A.1, and PS3.6's table)."""
+    if tag >> 16 & 1:
+        return "LO" if 0x10 <= tag & 0xFFFF <= 0xFF else "UN"
+    if tag & 0xFFFF == 0:
+        return "UL"
+    from pydicom.datadict import dictionary_VR
+
+    try:
+        vr = dictionary_VR(tag)
+    except KeyError:
+        return "UN"
+    if vr == "US or SS":
+        signed = found.get("00280103", {}).get("Value") == [1]
+        return "SS" if signed else "US"
+    # PS3.5 A.1: what may be OB or OW is OW in implicit VR
+    return "OW" if " or " in vr else vr

@@ -1,0 +1,80 @@
+"""Errors of single requests, in the form of google.rpc.Status over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+# google/rpc/code.proto: the codes that are met here, with the HTTP status each one maps to
+HTTP_STATUS = {
+    "INVALID_ARGUMENT": 400,
+    "FAILED_PRECONDITION": 400,
+    "PERMISSION_DENIED": 403,
+    "NOT_FOUND": 404,
+    "ABORTED": 409,
+    "ALREADY_EXISTS": 409,
+    "DATA_LOSS": 500,
+    "INTERNAL": 500,
+    "UNIMPLEMENTED": 501,
+    "UNAVAILABLE": 503,
+}
+
+BAD_REQUEST = "type.googleapis.com/google.rpc.BadRequest"
+
+
+class StatusError(Exception):
+    """A request that fails.
+
+    Args:
+        status: a name of google.rpc.Code.
+        message: a sentence for the developer who sent the request.
+        http: the HTTP status, where it is not the one that the code maps to (406, 415).
+        details: google.rpc detail messages, each with its `@type`.
+    """
+
+    def __init__(
+        self,
+        status: str,
+        message: str,
+        *,
+        http: int | None = None,
+        details: Sequence[dict[str, Any]] = (),
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.http = HTTP_STATUS[status] if http is None else http
+        self.details = tuple(details)
+
+    def body(self) -> dict[str, Any]:
+        """The JSON body of the answer."""
+        error: dict[str, Any] = {
+            "code": self.http,
+            "message": self.message,
+            "status": self.status,
+        }
+        if self.details:
+            error["details"] = list(self.details)
+        return {"error": error}
+
+
+def invalid(message: str) -> StatusError:
+    """400: the request is malformed, whatever the state of the server."""
+    return StatusError("INVALID_ARGUMENT", message)
+
+
+def invalid_field(field: str, message: str) -> StatusError:
+    """400 with the violated field in the details, as Google's JSON front end answers."""
+    violation = {"field": field, "description": message} if field else {"description": message}
+    details = [{"@type": BAD_REQUEST, "fieldViolations": [violation]}]
+    return StatusError("INVALID_ARGUMENT", message, details=details)
+
+
+def not_found(message: str) -> StatusError:
+    """404: the parent exists, what was asked for does not."""
+    return StatusError("NOT_FOUND", message)
+
+
+def not_acceptable(message: str) -> StatusError:
+    """406: nothing that the Accept header allows can be made of the instance."""
+    return StatusError("INVALID_ARGUMENT", message, http=406)

@@ -1,0 +1,81 @@
+"""The audit log of writes: who, when, which method on which resource, with which result.
+
+One JSON object a line, appended whole, in a file that only its owner reads. It names places
+(projects, datasets, stores) and no value of an attribute.
+"""
+
+from __future__ import annotations
+
+import datetime
+import getpass
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dicomsql.errors import ApiError, OperationalError
+from dicomsql.transport.gate import Gate
+
+if TYPE_CHECKING:
+    from dicomsql.planning.plan import WritePlan
+
+
+class AuditLog:
+    """Appends a line for each call of a write.
+
+    Parameters:
+        path: the file, made with mode 0600 where it is not there.
+
+    Raises:
+        OperationalError: the file cannot be opened; a write without its log is not made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        # Places pass a closed gate, identifiers of studies and the like do not.
+        self._gate = Gate.closed()
+        self._append(b"")
+
+    def write(
+        self,
+        plan: WritePlan,
+        values: Mapping[str, str | tuple[str, ...]],
+        error: Exception | None,
+    ) -> None:
+        """Write down one call and how it ended."""
+        places = {
+            k: v
+            for k, v in values.items()
+            if isinstance(v, str) and self._gate.show_value(k, v) == v
+        }
+        entry: dict[str, object] = {
+            "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
+            "user": _user(),
+            "method": plan.method.full_name,
+            "http": f"{plan.method.http_method} {plan.method.path}",
+            "places": places,
+            "result": "done" if error is None else "failed",
+        }
+        if isinstance(error, ApiError):
+            entry["status"] = error.failure.status
+        self._append(json.dumps(entry).encode() + b"\n")
+
+    def _append(self, line: bytes) -> None:
+        try:
+            handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            try:
+                os.write(handle, line)
+            finally:
+                os.close(handle)
+        except OSError as error:
+            raise OperationalError(
+                f"The audit log {self._path} cannot be written: {error.strerror}."
+            ) from None
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return str(os.getuid()) if hasattr(os, "getuid") else ""

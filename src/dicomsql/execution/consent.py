@@ -1,0 +1,192 @@
+"""Consent: what a write would lose or bill is measured and said before its first call.
+
+The number that is shown is what has to be allowed: exactly it with `SET allow_writes`, this
+statement's with `--yes`, or by the shell's question. One instance needs no consent, and neither
+does what is empty; since metrics lag behind writes, so small a number is looked at itself.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dicomsql.errors import ConsentError, NotFoundError
+from dicomsql.execution.calls import make_request, pages, single
+
+if TYPE_CHECKING:
+    from dicomsql.catalog.model import Method
+    from dicomsql.execution.run import Run
+    from dicomsql.planning.plan import MeasurePlan, WritePlan
+
+CallValues = dict[str, str | tuple[str, ...]]
+
+# Metrics' names for people.
+_BYTES = "bytes"
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """What the session allows.
+
+    Attributes:
+        number: exactly this many; None where no number was set.
+        shown: whatever number this statement shows.
+        ask: asks a person; None where there is none to ask.
+    """
+
+    number: int | None = None
+    shown: bool = False
+    ask: Callable[[str], bool] | None = None
+
+
+@dataclass(slots=True)
+class Size:
+    """What a write touches.
+
+    Attributes:
+        number: what has to be allowed.
+        counts: label -> sum, in the order to show them.
+        measured: the number comes from the server, not from counting calls.
+    """
+
+    number: int
+    counts: dict[str, int]
+    measured: bool
+
+    def __str__(self) -> str:
+        shown = [
+            _size_text(v) if k == _BYTES else f"{v:,} {k if v != 1 else _singular(k)}"
+            for k, v in self.counts.items()
+        ]
+        return ", ".join(shown)
+
+
+def require(run: Run, plan: WritePlan, calls: list[CallValues], allowed: Allowed) -> str:
+    """Make sure that what the calls do is allowed; the sentence about what they touch.
+
+    Raises:
+        ConsentError: it is not.
+    """
+    consent = plan.method.consent
+    if consent is None or not calls:
+        return ""
+    if consent.kind == "bulk" and len(calls) == 1:
+        return ""
+    size = measure(run, plan, calls)
+    sentence = describe(plan, calls, size)
+    small = size.measured and size.number <= 1 and consent.kind == "destructive"
+    if small and not consent.always:
+        return sentence
+    if allowed.shown or allowed.number == size.number:
+        return sentence
+    if allowed.ask is not None:
+        if allowed.ask(sentence):
+            return sentence
+        raise ConsentError(f"{sentence} It was not allowed; nothing was sent.", number=size.number)
+    said = f"{sentence} Nothing was sent."
+    if allowed.number is not None:
+        said += f" {allowed.number:,} is allowed, not {size.number:,}."
+    raise ConsentError(
+        f"{said} Allow exactly this with SET allow_writes = {size.number}, or with --yes.",
+        number=size.number,
+    )
+
+
+def describe(plan: WritePlan, calls: list[CallValues], size: Size) -> str:
+    """What the calls would do, as a sentence."""
+    consent = plan.method.consent
+    assert consent is not None
+    number = len(calls)
+    things = consent.things if number != 1 else _singular(consent.things)
+    text = f"This statement would {consent.phrase} {number:,} {things}"
+    if size.counts:
+        text += f", which {'hold' if number != 1 else 'holds'} {size}"
+    return text + "."
+
+
+def measure(run: Run, plan: WritePlan, calls: list[CallValues]) -> Size:
+    """What the calls touch, from the resources' own metrics."""
+    if not plan.measures:
+        return Size(len(calls), {}, measured=False)
+    total = Size(0, {}, measured=True)
+    for values in calls:
+        for part in plan.measures:
+            _add(run, plan, part, values, total)
+    return total
+
+
+def _add(
+    run: Run, plan: WritePlan, part: MeasurePlan, values: CallValues, total: Size
+) -> None:
+    scope = {k: v for k, v in values.items() if part.method.parameter(k) is not None}
+    if part.each is None:
+        _add_one(run, plan, part, scope, total)
+        return
+    given = {k: v for k, v in values.items() if part.each.parameter(k) is not None}
+    for name in _listed(run, plan, part.each, given):
+        _add_one(run, plan, part, {**scope, part.each_parameter: name}, total)
+
+
+def _add_one(
+    run: Run, plan: WritePlan, part: MeasurePlan, values: CallValues, total: Size
+) -> None:
+    try:
+        page = single(run, make_request(part.method, plan.base_url, values))
+    except NotFoundError:
+        return  # nothing is there, and the write itself will say so
+    found = json.loads(page.body) if page.body else {}
+    counts = {label: int(found.get(column) or 0) for label, column in part.counts}
+    number = int(found.get(part.number) or 0) if part.number else sum(counts.values())
+    if number <= 1 and part.probe is not None:
+        seen = _probed(run, plan, part.probe, values)
+        number = max(number, seen)
+        label = next((label for label, column in part.counts if column == part.number), "")
+        if label:
+            counts[label] = max(counts[label], seen)
+    for label, value in counts.items():
+        total.counts[label] = total.counts.get(label, 0) + value
+    total.number += number
+
+
+def _listed(run: Run, plan: WritePlan, method: Method, values: CallValues) -> list[str]:
+    """The ids of the resources that a method lists."""
+    request = make_request(method, plan.base_url, values)
+    names = []
+    try:
+        for page in pages(run, method, request, None):
+            found: Any = json.loads(page.body) if page.body else {}
+            for member in method.object_key.removeprefix("$").strip(".").split("."):
+                found = found.get(member, []) if isinstance(found, dict) else []
+            names += [str(row.get(method.row_name, "")).rsplit("/", 1)[-1] for row in found]
+    except NotFoundError:
+        return []
+    return names
+
+
+def _probed(run: Run, plan: WritePlan, method: Method, values: CallValues) -> int:
+    """How many rows are there, where up to two are told apart."""
+    from dicomsql.dicom.decode import count
+
+    given = {k: v for k, v in values.items() if method.parameter(k) is not None}
+    request = make_request(method, plan.base_url, given)
+    rows = 0
+    for page in pages(run, method, request, 2):
+        rows += count(page.body)
+    return rows
+
+
+def _singular(word: str) -> str:
+    if word == "series" or not word.endswith("s"):
+        return word
+    return word[:-3] + "y" if word.endswith("ies") else word[:-1]
+
+
+def _size_text(value: int) -> str:
+    amount = float(value)
+    for unit in ("bytes", "kB", "MB", "GB", "TB"):
+        if amount < 1000 or unit == "TB":
+            return f"{amount:,.0f} {unit}" if unit == "bytes" else f"{amount:,.1f} {unit}"
+        amount /= 1000
+    return f"{value:,} bytes"

@@ -1,0 +1,342 @@
+"""Answers into Arrow batches: JSON objects by the members that are wanted, DICOM JSON by tag.
+
+Each decoder is made once for a scan and decodes page after page. Every batch also carries the
+parameter columns: the values that the page was fetched with, or what the row's own name holds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+import pyarrow as pa
+
+from dicomsql.dicom.columns import AttributeColumn, column
+from dicomsql.dicom.decode import Decoder as DicomDecoder
+from dicomsql.errors import InternalError, OperationalError
+from dicomsql.planning.plan import ColumnKind, RowShape, ScanColumn
+
+if TYPE_CHECKING:
+    from dicomsql.catalog.model import Column, DicomTable, Method
+    from dicomsql.execution.calls import Page
+
+ARROW_TYPES = {
+    "VARCHAR": pa.string(),
+    "BIGINT": pa.int64(),
+    "UBIGINT": pa.uint64(),
+    "DOUBLE": pa.float64(),
+    "BOOLEAN": pa.bool_(),
+    "TIMESTAMPTZ": pa.timestamp("us", tz="UTC"),
+    "DATE": pa.date32(),
+    "TIME": pa.time64("us"),
+    "TIMESTAMP": pa.timestamp("us"),
+    "JSON": pa.json_(pa.string()),
+    "BLOB": pa.binary(),
+}
+
+# What a member of that type may be in JSON; int64 comes as text from Google.
+_JSON_TYPES: dict[str, Any] = {
+    "VARCHAR": str | None,
+    "BIGINT": int | str | None,
+    "DOUBLE": float | str | None,
+    "BOOLEAN": bool | None,
+    "TIMESTAMPTZ": str | None,
+    "JSON": msgspec.Raw,
+}
+
+_LEVEL_TAGS = {"study": "0020000D", "series": "0020000E", "instance": "00080018"}
+
+Given = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """The rows of a page.
+
+    Attributes:
+        keys: what identifies each row, or None where rows have no identity.
+    """
+
+    batch: pa.RecordBatch
+    keys: list[str | None] | None = None
+
+
+class RowDecoder(Protocol):
+    """Decodes the pages of one scan.
+
+    Attributes:
+        schema: of every batch.
+    """
+
+    schema: pa.Schema
+
+    def decode(self, page: Page, given: Given) -> Decoded:
+        """The rows of a page.
+
+        Args:
+            given: the parameters that the page was fetched with.
+        """
+
+
+def decoder_for(
+    method: Method, columns: Sequence[ScanColumn], shape: RowShape, dicom: DicomTable | None
+) -> RowDecoder:
+    """The decoder for a scan's answers."""
+    if shape is RowShape.BODY:
+        return BodyDecoder(columns)
+    if dicom is not None:
+        return DatasetDecoder(columns, dicom)
+    return JsonDecoder(method, columns, shape)
+
+
+class JsonDecoder:
+    """Google's JSON: a list inside of an envelope, or one object."""
+
+    def __init__(self, method: Method, columns: Sequence[ScanColumn], shape: RowShape) -> None:
+        self._method = method
+        self._columns = tuple(columns)
+        self.schema = _schema(columns)
+        offered = method.page_columns if shape is RowShape.PAGES else method.columns
+        known = {c.name: c for c in offered}
+        self._paths = {
+            c.source: known[c.source].path or (c.source,)
+            for c in columns
+            if c.kind is ColumnKind.ROW
+        }
+        self._types = {c.source: c.type for c in columns if c.kind is ColumnKind.ROW}
+        key = method.object_key.removeprefix("$").strip(".") if shape is RowShape.ROWS else ""
+        self._envelope = tuple(key.split(".")) if key else ()
+        self._from_name = {
+            c.source for c in columns if c.kind is ColumnKind.PARAMETER and method.row_name
+        }
+        self._decoder = msgspec.json.Decoder(self._struct())
+
+    def _struct(self) -> Any:
+        """The type of an answer, with the wanted members only."""
+        fields: dict[str, Any] = {}
+        self._slots: dict[str, str] = {}
+        for source, path in self._paths.items():
+            kind = _JSON_TYPES.get(self._types[source], msgspec.Raw)
+            fields[path[0]] = msgspec.Raw if len(path) > 1 else kind
+        if self._from_name and self._method.row_name not in fields:
+            fields[self._method.row_name] = str | None
+        rename = {}
+        specs = []
+        for number, (member, kind) in enumerate(fields.items()):
+            slot = f"m{number}"
+            self._slots[member] = slot
+            rename[slot] = member
+            specs.append((slot, kind, msgspec.Raw() if kind is msgspec.Raw else None))
+        row: Any = msgspec.defstruct("Row", specs, rename=rename, gc=False)
+        if not self._envelope:
+            return row | list[row]
+        made: Any = list[row]
+        for member in reversed(self._envelope):
+            made = msgspec.defstruct(
+                "Envelope", [("inner", made | None, None)], rename={"inner": member}, gc=False
+            )
+        return made
+
+    def decode(self, page: Page, given: Given) -> Decoded:
+        rows = self._rows(page)
+        arrays = []
+        for c in self._columns:
+            if c.kind is ColumnKind.ROW:
+                arrays.append(self._member(rows, c))
+            else:
+                arrays.append(self._parameter(rows, c, given))
+        return Decoded(pa.RecordBatch.from_arrays(arrays, schema=self.schema))
+
+    def _rows(self, page: Page) -> list[Any]:
+        if not page.body:
+            return []
+        try:
+            found: Any = self._decoder.decode(page.body)
+        except msgspec.ValidationError as error:
+            raise OperationalError(
+                f"{self._method.full_name}: the answer is not what the provider document says: "
+                f"{_readable(str(error), self._slots)}."
+            ) from None
+        except msgspec.DecodeError:
+            kind = page.media or "unknown media type"
+            raise OperationalError(
+                f"{self._method.full_name}: the answer is no JSON ({kind}, "
+                f"{len(page.body):,} bytes). Is the endpoint that of the service?"
+            ) from None
+        for _ in self._envelope:
+            if found is None:
+                return []
+            found = found.inner
+        if found is None:
+            return []
+        return found if isinstance(found, list) else [found]
+
+    def _member(self, rows: list[Any], c: ScanColumn) -> pa.Array:
+        path = self._paths[c.source]
+        slot = self._slots[path[0]]
+        values = [getattr(row, slot) for row in rows]
+        if len(path) > 1:
+            values = [_walk(v, path[1:]) for v in values]
+        return _array(values, c.type, self._method.full_name, c.name)
+
+    def _parameter(self, rows: list[Any], c: ScanColumn, given: Given) -> pa.Array:
+        if c.source in given:
+            values: list[Any] = [given[c.source]] * len(rows)
+        elif self._from_name and self._name_pattern is not None:
+            slot = self._slots[self._method.row_name]
+            names = [getattr(row, slot) or "" for row in rows]
+            matches = [self._name_pattern.fullmatch(n) for n in names]
+            group = c.source if c.source in self._name_pattern.groupindex else ""
+            values = [m[group] if m is not None and group else None for m in matches]
+        else:
+            values = [None] * len(rows)
+        return _array(values, c.type, self._method.full_name, c.name)
+
+    @cached_property
+    def _name_pattern(self) -> re.Pattern[str] | None:
+        template = self._method.row_name_template
+        if not template:
+            return None
+        parts = re.split(r"\{(\w+)\}", template)
+        pattern = "".join(
+            re.escape(p) if i % 2 == 0 else f"(?P<{p}>[^/]+)" for i, p in enumerate(parts)
+        )
+        return re.compile(pattern)
+
+
+class DatasetDecoder:
+    """DICOM JSON: one row a dataset."""
+
+    def __init__(self, columns: Sequence[ScanColumn], dicom: DicomTable) -> None:
+        self._columns = tuple(columns)
+        self.schema = _schema(columns)
+        self._identity = dict(dicom.identity)
+        self._key = _LEVEL_TAGS[dicom.level]
+        wanted: dict[str, AttributeColumn] = {}
+        for c in columns:
+            name = c.source if c.kind is ColumnKind.ATTRIBUTE else self._identity.get(c.source, "")
+            attribute = column(name) if name else None
+            if attribute is not None:
+                wanted[name] = attribute
+        level = column(self._key)
+        assert level is not None
+        self._positions = {name: i for i, name in enumerate(wanted)}
+        self._decoder = DicomDecoder([*wanted.values(), level])
+
+    def decode(self, page: Page, given: Given) -> Decoded:
+        batch = self._decoder.decode(page.body)
+        arrays = []
+        for c in self._columns:
+            if c.kind is ColumnKind.PARAMETER and c.source in given:
+                arrays.append(pa.array([given[c.source]] * batch.num_rows, pa.string()))
+                continue
+            name = c.source if c.kind is ColumnKind.ATTRIBUTE else self._identity.get(c.source, "")
+            if name in self._positions:
+                arrays.append(batch.column(self._positions[name]))
+            else:
+                arrays.append(pa.nulls(batch.num_rows, self.schema.field(c.name).type))
+        keys = batch.column(batch.num_columns - 1).to_pylist()
+        return Decoded(pa.RecordBatch.from_arrays(arrays, schema=self.schema), keys)
+
+
+class BodyDecoder:
+    """An answer that is no JSON: one row with its media type and its bytes."""
+
+    def __init__(self, columns: Sequence[ScanColumn]) -> None:
+        self._columns = tuple(columns)
+        kinds = {"data": pa.binary()}
+        self.schema = pa.schema(
+            [pa.field(c.name, kinds.get(c.source) or ARROW_TYPES[c.type]) for c in columns]
+        )
+
+    def decode(self, page: Page, given: Given) -> Decoded:
+        found = {"contentType": page.media, "data": page.body}
+        arrays = []
+        for c, field in zip(self._columns, self.schema, strict=True):
+            value = found.get(c.source) if c.kind is ColumnKind.ROW else given.get(c.source)
+            arrays.append(_typed([value], field.type))
+        return Decoded(pa.RecordBatch.from_arrays(arrays, schema=self.schema))
+
+
+def arrow_type(sql_type: str) -> pa.DataType:
+    """The Arrow type of a column's SQL type, lists included."""
+    if sql_type.endswith("[]"):
+        return pa.list_(arrow_type(sql_type[:-2]))
+    try:
+        return ARROW_TYPES[sql_type]
+    except KeyError:
+        raise InternalError(f"No Arrow type stands for {sql_type}.") from None
+
+
+def columns_array(values: list[Any], sql_type: str, where: str, name: str) -> pa.Array:
+    """An Arrow array of JSON values, as a column of that type."""
+    return _array(values, sql_type, where, name)
+
+
+def _schema(columns: Sequence[ScanColumn]) -> pa.Schema:
+    fields = []
+    for c in columns:
+        attribute = column(c.source) if c.kind is ColumnKind.ATTRIBUTE else None
+        kind = attribute.arrow_type if attribute is not None else arrow_type(c.type)
+        fields.append(pa.field(c.name, kind))
+    return pa.schema(fields)
+
+
+def _array(values: list[Any], sql_type: str, where: str, name: str) -> pa.Array:
+    try:
+        if sql_type == "JSON":
+            return _typed([_json_text(v) for v in values], ARROW_TYPES["JSON"])
+        values = [_plain(v) for v in values]
+        if sql_type == "BIGINT":
+            return pa.array([None if v is None else int(v) for v in values], pa.int64())
+        if sql_type == "DOUBLE":
+            return pa.array([None if v is None else float(v) for v in values], pa.float64())
+        if sql_type == "TIMESTAMPTZ":
+            # Google writes up to nanoseconds; DuckDB's type has microseconds.
+            texts = pa.array(values, pa.string())
+            return texts.cast(pa.timestamp("ns", tz="UTC")).cast(ARROW_TYPES[sql_type], safe=False)
+        return pa.array(values, arrow_type(sql_type))
+    except (ValueError, TypeError, OverflowError, pa.ArrowException):
+        raise OperationalError(
+            f"{where}: the answer's {name} is no {sql_type}, as the provider document says it is."
+        ) from None
+
+
+def _typed(values: list[Any], kind: pa.DataType) -> pa.Array:
+    if isinstance(kind, pa.BaseExtensionType):
+        return pa.ExtensionArray.from_storage(kind, pa.array(values, kind.storage_type))
+    return pa.array(values, kind)
+
+
+def _json_text(value: Any) -> str | None:
+    if isinstance(value, msgspec.Raw):
+        text = bytes(value)
+        if not text or text == b"null":
+            return None
+        # Google indents its answers; a cell shows the value without that.
+        return (msgspec.json.format(text, indent=-1) if b"\n" in text else text).decode()
+    return None if value is None else msgspec.json.encode(value).decode()
+
+
+def _plain(value: Any) -> Any:
+    if not isinstance(value, msgspec.Raw):
+        return value
+    return msgspec.json.decode(value) if bytes(value) else None
+
+
+def _walk(value: msgspec.Raw, path: tuple[str, ...]) -> Any:
+    found = _plain(value)
+    for member in path:
+        found = found.get(member) if isinstance(found, dict) else None
+    return found
+
+
+def _readable(text: str, slots: Mapping[str, str]) -> str:
+    """msgspec's sentence with the document's names in place of ours."""
+    for member, slot in slots.items():
+        text = text.replace(f"$.{slot}", f"$.{member}")
+    return text.rstrip(".")

@@ -1,0 +1,41 @@
+"""What every writer is given besides the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from dicomsql.result import ResultColumn
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How rows are written.
+
+    Attributes:
+        headers: write the columns' names.
+        delimiter: what stands between the values of csv; one character.
+        width: columns of the terminal that a table may take; None where nothing limits it.
+    """
+
+    headers: bool = True
+    delimiter: str = ","
+    width: int | None = None
+
+
+class ByteStream(Protocol):
+    """What the writers need of a binary file."""
+
+    def write(self, data: bytes, /) -> object: ...
+
+    def flush(self) -> object: ...
+
+
+# Writes rows in one format and gives their number.
+Writer = Callable[
+    ["tuple[ResultColumn, ...]", "Iterator[pa.RecordBatch]", ByteStream, Options], int
+]

@@ -1,0 +1,95 @@
+"""Writes a table for people: columns as wide as their content, numbers to the right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from dicomsql.output.cells import cut, rows_of, safe, width_of
+from dicomsql.output.options import ByteStream, Options
+from dicomsql.output.values import is_number
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from dicomsql.result import ResultColumn
+
+# The widths are those of so many rows; the rest streams, and a wider cell there shifts its line.
+_MEASURED_ROWS = 10_000
+
+_BETWEEN = " | "
+_NARROWEST = 4
+
+
+def write_table(
+    columns: tuple[ResultColumn, ...],
+    batches: Iterator[pa.RecordBatch],
+    stream: ByteStream,
+    options: Options,
+) -> int:
+    """Write a head, a rule and the rows; cells are cut only where the options give a width."""
+    names = [safe(column.name) for column in columns]
+    measured: list[list[list[str]]] = []
+    numeric = [False] * len(columns)
+    count = 0
+    for batch in batches:
+        numeric = [is_number(array.type) for array in batch.columns]
+        measured.append(rows_of(batch, columns))
+        count += batch.num_rows
+        if count >= _MEASURED_ROWS:
+            break
+    widths = [width_of(name) if options.headers else 0 for name in names]
+    for piece in measured:
+        widths = [
+            max(width, max(map(width_of, cells), default=0))
+            for width, cells in zip(widths, piece, strict=True)
+        ]
+    if options.width is not None:
+        widths = _narrowed(widths, options.width)
+    limit = widths if options.width is not None else None
+    if options.headers:
+        rule = "-+-".join("-" * width for width in widths)
+        stream.write(f"{_line(names, widths, numeric, limit)}\n{rule}\n".encode())
+    for piece in measured:
+        _write_rows(stream, piece, widths, numeric, limit)
+    for batch in batches:
+        _write_rows(stream, rows_of(batch, columns), widths, numeric, limit)
+        count += batch.num_rows
+    stream.flush()
+    return count
+
+
+def _write_rows(
+    stream: ByteStream,
+    piece: list[list[str]],
+    widths: list[int],
+    numeric: list[bool],
+    limit: list[int] | None,
+) -> None:
+    lines = [_line(row, widths, numeric, limit) for row in zip(*piece, strict=True)]
+    stream.write(("\n".join(lines) + "\n").encode())
+
+
+def _line(
+    cells: list[str] | tuple[str, ...],
+    widths: list[int],
+    numeric: list[bool],
+    limit: list[int] | None,
+) -> str:
+    shown = []
+    for i, cell in enumerate(cells):
+        text = cell if limit is None else cut(cell, limit[i])
+        padding = " " * (widths[i] - width_of(text))
+        shown.append(padding + text if numeric[i] else text + padding)
+    return _BETWEEN.join(shown).rstrip()
+
+
+def _narrowed(widths: list[int], total: int) -> list[int]:
+    """Widths that fit the terminal: the widest columns give way, down to a few letters."""
+    room = total - len(_BETWEEN) * (len(widths) - 1)
+    if sum(widths) <= room:
+        return widths
+    cap = max(widths)
+    while cap > _NARROWEST and sum(min(width, cap) for width in widths) > room:
+        cap -= 1
+    return [min(width, cap) for width in widths]

@@ -1,0 +1,173 @@
+"""Turns Arrow columns into texts and into values that the JSON encoder takes."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+from pyarrow import types
+
+if TYPE_CHECKING:
+    import msgspec
+
+_UTC_NAMES = frozenset({"Etc/UTC", "UTC", "Z", "GMT", "Etc/GMT", "+00:00"})
+
+# Decimals with more digits after the point than this are printed by Arrow with an exponent.
+_PLAIN_SCALE = 5
+
+
+def texts(array: pa.Array, sql_type: str) -> pa.Array:
+    """A column as strings, for the formats made of text.
+
+    Timestamps are written as `2026-01-31 12:00:00Z`, binary values in base64, and lists, structs
+    and maps as JSON. NULL stays NULL.
+    """
+    array = _storage(array)
+    kind = array.type
+    if types.is_timestamp(kind):
+        return _timestamps(array)
+    if types.is_time(kind):
+        return _without_zeros(array.cast(pa.string()))
+    if types.is_decimal(kind) and kind.scale > _PLAIN_SCALE:
+        return pa.array([None if v is None else f"{v:f}" for v in array.to_pylist()], pa.string())
+    if types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind):
+        return pa.array([_base64(v) for v in array.to_pylist()], pa.string())
+    if types.is_nested(kind) or types.is_interval(kind) or types.is_duration(kind):
+        encode = json_encoder().encode
+        values = json_values(array, sql_type)
+        if not types.is_nested(kind):
+            return pa.array(values, pa.string())
+        return pa.array([None if v is None else encode(v).decode() for v in values], pa.string())
+    return array.cast(pa.string())
+
+
+def json_values(array: pa.Array, sql_type: str) -> list[Any]:
+    """A column as values that `json_encoder` writes as JSON of their own type.
+
+    Text of a JSON column is embedded as the JSON that it is.
+    """
+    array = _storage(array)
+    kind = array.type
+    if sql_type == "JSON":
+        return [None if v is None else _embedded(v) for v in array.to_pylist()]
+    if sql_type == "JSON[]":
+        lists = array.to_pylist()
+        return [
+            None if v is None else [None if x is None else _embedded(x) for x in v] for v in lists
+        ]
+    if types.is_temporal(kind) and not types.is_interval(kind) and not types.is_duration(kind):
+        said = texts(array, sql_type)
+        if types.is_timestamp(kind):
+            said = _compute().replace_substring(said, " ", "T", max_replacements=1)
+        return list(said.to_pylist())
+    convert = _converter(kind)
+    values: list[Any] = array.to_pylist()
+    return values if convert is None else [None if v is None else convert(v) for v in values]
+
+
+@cache
+def json_encoder() -> msgspec.json.Encoder:
+    """Writes decimals as numbers, binary values in base64, NaN and infinities as null."""
+    import msgspec
+
+    return msgspec.json.Encoder(decimal_format="number")
+
+
+def is_number(kind: pa.DataType) -> bool:
+    """Whether values of this type are numbers, which tables align to the right."""
+    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind))
+
+
+def _storage(array: pa.Array) -> pa.Array:
+    """The column in a plain type: enumerations as their texts, extensions as what they hold."""
+    if types.is_dictionary(array.type):
+        return array.cast(array.type.value_type)
+    if isinstance(array.type, pa.UuidType):
+        return pa.array([None if v is None else str(v) for v in array.to_pylist()], pa.string())
+    return array.storage if isinstance(array.type, pa.BaseExtensionType) else array
+
+
+def _compute() -> Any:
+    """Arrow's functions: a fifth of its import, and only times need them."""
+    import pyarrow.compute
+
+    return pyarrow.compute
+
+
+def _timestamps(array: pa.Array) -> pa.Array:
+    kind = array.type
+    if kind.tz in _UTC_NAMES:
+        array = array.cast(pa.timestamp(kind.unit, "UTC"))
+    said = _without_zeros(array.cast(pa.string()))
+    if kind.tz is not None and kind.tz not in _UTC_NAMES:
+        said = _compute().replace_substring_regex(said, r"([+-]\d\d)(\d\d)$", r"\1:\2")
+    return said
+
+
+def _without_zeros(said: pa.Array) -> pa.Array:
+    """Times without fractions of a second that are zero."""
+    return _compute().replace_substring_regex(said, r"\.0+(Z|[+-]\d{4})?$", r"\1")
+
+
+def _base64(value: bytes | None) -> str | None:
+    return None if value is None else base64.b64encode(value).decode("ascii")
+
+
+def _embedded(text: str) -> msgspec.Raw | str:
+    """JSON text as part of other JSON, on one line; text that is not JSON stays a string."""
+    import msgspec
+
+    raw = text.encode()
+    try:
+        msgspec.json.decode(raw, type=msgspec.Raw)
+    except msgspec.DecodeError:
+        return text
+    # A line's end inside would tear a row of jsonl apart.
+    if b"\n" in raw or b"\r" in raw:
+        raw = msgspec.json.format(raw, indent=-1)
+    return msgspec.Raw(raw)
+
+
+@cache
+def _converter(kind: pa.DataType) -> Callable[[Any], Any] | None:
+    """What makes Arrow's Python value one that JSON has; None where it already is."""
+    if types.is_interval(kind):
+        return _interval_text
+    if types.is_duration(kind):
+        return lambda value: json_encoder().encode(value).decode().strip('"')
+    if types.is_map(kind):
+        item = _converter(kind.item_type) or _same
+        return lambda pairs: {str(k): None if v is None else item(v) for k, v in pairs}
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        inner = _converter(kind.value_type)
+        if inner is None:
+            return None
+        return lambda values: [None if v is None else inner(v) for v in values]
+    if types.is_struct(kind):
+        fields = {field.name: _converter(field.type) for field in kind}
+        if not any(fields.values()):
+            return None
+        return lambda value: {
+            name: value[name] if value[name] is None else (convert or _same)(value[name])
+            for name, convert in fields.items()
+        }
+    return None
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _interval_text(value: Any) -> str:
+    """A MonthDayNano as an ISO 8601 duration."""
+    seconds, fraction = divmod(abs(value.nanoseconds), 1_000_000_000)
+    sign = "-" if value.nanoseconds < 0 else ""
+    parts = f"{value.months}M" if value.months else ""
+    parts += f"{value.days}D" if value.days else ""
+    if value.nanoseconds:
+        digits = f".{fraction:09d}".rstrip("0") if fraction else ""
+        parts += f"T{sign}{seconds}{digits}S"
+    return "P" + (parts or "T0S")

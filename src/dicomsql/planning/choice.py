@@ -1,0 +1,110 @@
+"""Which method of a resource answers, given what has a value.
+
+The method is the one of the verb whose required parameters all have values and which binds the
+most of them; the document's order breaks a tie. Session defaults fill what is required and
+nothing else, and never a resource's own id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
+
+from dicomsql.errors import PlanningError
+
+if TYPE_CHECKING:
+    from dicomsql.catalog.model import Method, Resource
+
+_DOING = {
+    "select": "read",
+    "insert": "inserted into",
+    "update": "updated",
+    "replace": "replaced",
+    "delete": "deleted from",
+    "exec": "called",
+}
+
+
+def choose(
+    methods: tuple[Method, ...], given: Collection[str], fallback: Collection[str]
+) -> Method | None:
+    """The method that fits best, or None.
+
+    Args:
+        given: parameters with a value from the statement.
+        fallback: parameters with a value from elsewhere.
+    """
+    best: tuple[int, Method] | None = None
+    for method in methods:
+        if any(name not in given and name not in fallback for name in method.required):
+            continue
+        bound = sum(p.name in given for p in method.parameters)
+        if best is None or bound > best[0]:
+            best = (bound, method)
+    return best[1] if best is not None else None
+
+
+def usable_defaults(
+    resource: Resource, methods: tuple[Method, ...], defaults: Mapping[str, str]
+) -> dict[str, str]:
+    """The session's defaults that may fill parameters of these methods.
+
+    None fills a resource's own id, nor any path parameter of a method that takes them all from
+    the statement.
+    """
+    explicit = {
+        name
+        for m in methods
+        if m.consent is not None and m.consent.explicit
+        for name in m.path_parameters
+    }
+    return {k: v for k, v in defaults.items() if k != resource.own_id and k not in explicit}
+
+
+def none_fits(
+    resource: Resource,
+    methods: tuple[Method, ...],
+    verb: str,
+    given: Collection[str],
+    fallback: Collection[str],
+) -> PlanningError:
+    """The error that says what each method lacks."""
+    full = resource.full_name
+    doing = _DOING[verb]
+    if not methods:
+        can = [v.upper() for v, names in resource.verbs.items() if names]
+        others = f" It knows {', '.join(can)}." if can else ""
+        calls = [m.name for m in resource.methods.values() if m.verb == "exec"]
+        if calls:
+            others += f" By EXEC it can be called: {', '.join(calls)}."
+        return PlanningError(f"{full} cannot be {doing}: it has no such method.{others}",
+                             resource=full)
+    missing = {
+        m.name: tuple(r for r in m.required if r not in given and r not in fallback)
+        for m in methods
+    }
+    lacks = "; ".join(f"{name} lacks {', '.join(names)}" for name, names in missing.items())
+    have = [*given, *(f"{name} (from the session)" for name in fallback if name not in given)]
+    text = f"{full} cannot be {doing}: {lacks}."
+    if have:
+        text += f" Given: {', '.join(have)}."
+    lacking = next(iter(missing.values()), ())
+    if any(m.consent is not None and m.consent.explicit for m in methods):
+        text += " What this deletes is named in the statement in full; no session default applies."
+    elif lacking:
+        name = lacking[0]
+        where = f"@{name} = '...'" if verb == "exec" else f"WHERE {name} = '...'"
+        text += f" Add it to the statement ({where})"
+        option = _OPTIONS.get(name)
+        if option is not None and name != resource.own_id:
+            text += f" or give the session a default ({option})"
+        text += "."
+    return PlanningError(text, resource=full, missing=missing, given=tuple(given))
+
+
+_OPTIONS = {
+    "projectsId": "--project",
+    "locationsId": "--location",
+    "datasetsId": "--dataset",
+    "dicomStoresId": "--store",
+}

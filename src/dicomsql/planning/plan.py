@@ -1,0 +1,294 @@
+"""The Plan: one frozen, picklable value that says everything a statement will do.
+
+EXPLAIN and dry runs print it, the execution runs it, tests compare it. Nothing that decides about
+a call stands anywhere else. A `ReadPlan` has scans (calls whose rows become a table of the engine)
+and the user's own query over them; a `WritePlan` has one method, called once for each row of a
+read plan and each combination of constants; a `ListPlan` answers from the documents alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dicomsql.catalog.about import Listing
+    from dicomsql.catalog.model import DicomTable, Method
+
+# A parameter of the engine's SQL: its name (without `$`) and value.
+Values = tuple[tuple[str, object], ...]
+
+
+class ColumnKind(StrEnum):
+    """Where a scan's column comes from."""
+
+    ROW = "row"  # a member of the row object
+    PARAMETER = "parameter"  # the value that the row was fetched with, or that its name holds
+    ATTRIBUTE = "attribute"  # an attribute of the DICOM dataset
+
+
+@dataclass(frozen=True, slots=True)
+class ScanColumn:
+    """A column that a scan gives to the engine.
+
+    Attributes:
+        name: its name in the engine, the document's spelling.
+        source: the member, parameter or attribute column that it is filled from.
+        type: SQL type.
+    """
+
+    name: str
+    kind: ColumnKind
+    source: str
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """A parameter's values that are known before any call; several fan out.
+
+    Attributes:
+        origin: `statement`, `query` (an outer query's WHERE) or `session`.
+        set_of: whether the statement gave a list (IN, OR) rather than one value.
+    """
+
+    parameter: str
+    values: tuple[str, ...]
+    origin: str
+    set_of: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """Parameters whose values come from rows of earlier scans.
+
+    Attributes:
+        parameters: in the order of the query's columns.
+        sql: query of the engine that gives the distinct values.
+        values: parameters of that query.
+        source: what it reads, for people: `studies.StudyInstanceUID`.
+    """
+
+    parameters: tuple[str, ...]
+    sql: str
+    values: Values
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """A predicate that the server checks; the engine checks it again.
+
+    Attributes:
+        name: query parameter.
+        values: alternatives, one call each.
+        operation: `exact` or `range`.
+    """
+
+    name: str
+    values: tuple[str, ...]
+    operation: str
+
+
+class RowShape(StrEnum):
+    """What one row of a scan is."""
+
+    ROWS = "rows"  # an element of the list that the answer holds, or the answer itself
+    PAGES = "pages"  # the answer as it came, one row a page
+    BODY = "body"  # contentType and data of an answer that is no JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """Calls of one method whose rows become a table.
+
+    Attributes:
+        name: the engine's name of the table.
+        alias: the query's name of it.
+        base_url: scheme and host.
+        constants, binds: the path and query parameters.
+        filters: predicates that are pushed to the server.
+        query: further query parameters, such as `includefield` and `fields`.
+        columns: what the engine gets.
+        limit: rows after which the scan may end; None for all.
+        walk: the method that is called once instead, where the binds give more than
+            `walk_above` combinations; it needs none of them.
+        walk_above: see there.
+        stream: read once, as the engine pulls; False where it is kept for several readers.
+        dicom: what the document says of its datasets, None for plain JSON.
+    """
+
+    name: str
+    alias: str
+    resource: str
+    method: Method
+    base_url: str
+    constants: tuple[Constant, ...] = ()
+    binds: tuple[Bind, ...] = ()
+    filters: tuple[Filter, ...] = ()
+    query: tuple[tuple[str, str], ...] = ()
+    columns: tuple[ScanColumn, ...] = ()
+    shape: RowShape = RowShape.ROWS
+    limit: int | None = None
+    walk: Method | None = None
+    walk_above: int = 0
+    stream: bool = True
+    dicom: DicomTable | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPlan:
+    """Scans, and the query over them.
+
+    Attributes:
+        sql: the user's text with tables, parameters and our functions replaced.
+        values: the parameters of that text.
+        scans: in an order in which each one's binds are ready.
+        residual: the conditions that the engine checks, for people.
+        guards: for writes: queries that count rows whose condition rests on a value that is not
+            of its type, with the column's name; any such row stops the statement.
+    """
+
+    sql: str
+    values: Values = ()
+    scans: tuple[Scan, ...] = ()
+    residual: str = ""
+    guards: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A source column's place in a call.
+
+    Attributes:
+        path: the parameter's name, or the body field and its members (`labels`, `env`).
+        where: `parameter` or `body`.
+    """
+
+    where: str
+    path: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WritePlan:
+    """One call of a method for each row of a source and each combination of constants.
+
+    Attributes:
+        verb: insert, update, replace, delete or exec.
+        source: gives one column for each of `fields`; None where constants say all.
+        queried: the source reads the rows that the condition selects, so exactly they are written.
+        constants: parameters known before.
+        body: the body as given whole (`@@json`), JSON text; members of `fields` go on top.
+        file: a file that is the body; empty where it is none.
+        mask: field mask; empty where none is sent.
+        returning: query of the engine over the table `returned`; None where none was asked for.
+        wait: an operation is awaited.
+        measures: the reads that size what is touched, where the method needs consent.
+    """
+
+    verb: str
+    resource: str
+    method: Method
+    base_url: str
+    source: ReadPlan | None = None
+    queried: bool = False
+    fields: tuple[Field, ...] = ()
+    constants: tuple[Constant, ...] = ()
+    body: str | None = None
+    file: str = ""
+    mask: tuple[str, ...] = ()
+    returning: str | None = None
+    returning_values: Values = ()
+    wait: bool = False
+    measures: tuple[MeasurePlan, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MeasurePlan:
+    """The reads that size what a write touches; see `catalog.model.Measure`.
+
+    Attributes:
+        method: gives the counts for the write's own parameters, or for each listed row's.
+        each: lists what is measured one by one; None for the written thing itself.
+        each_parameter: the parameter of `method` that names one listed row.
+        probe: gives at most two rows where the measure may lag; None where there is none.
+    """
+
+    method: Method
+    counts: tuple[tuple[str, str], ...]
+    number: str
+    each: Method | None = None
+    each_parameter: str = ""
+    probe: Method | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListPlan:
+    """Rows that the documents alone give: SHOW, DESCRIBE.
+
+    Attributes:
+        condition: WHERE of SHOW, run by the engine; empty where there is none.
+    """
+
+    listing: Listing
+    condition: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EnginePlan:
+    """A statement of the engine alone."""
+
+    sql: str
+    values: Values = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SettingPlan:
+    """USE, SET and RESET: a change of the session.
+
+    Attributes:
+        name: the setting; `use` for USE.
+        value: None resets it.
+    """
+
+    name: str
+    value: object | None
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainPlan:
+    """EXPLAIN of another plan.
+
+    Attributes:
+        mode: `explain`, `analyze`.
+        format: `text` or `json`.
+    """
+
+    plan: Plan
+    mode: str
+    format: str
+
+
+Plan = ReadPlan | WritePlan | ListPlan | EnginePlan | SettingPlan | ExplainPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What planning knows of the session, and nothing more.
+
+    Attributes:
+        use: parts of the USE prefix.
+        defaults: (parameter, value) of the session.
+        endpoint: base URL that stands in for the documents' own; empty for theirs.
+        dialect: sqlglot's name of the dialect of queries; empty for DuckDB's own.
+        wait: operations are awaited.
+        local_tables: lower-case names of the engine's own tables and views.
+    """
+
+    use: tuple[str, ...] = ()
+    defaults: tuple[tuple[str, str], ...] = ()
+    endpoint: str = ""
+    dialect: str = ""
+    wait: bool = False
+    local_tables: frozenset[str] = field(default_factory=frozenset)

@@ -1,0 +1,231 @@
+"""Which tables a query reads, where its names belong, and which conditions restrict each table.
+
+A `Scope` is one SELECT with its sources. Names are resolved as DuckDB does it (innermost scope
+first), with two rules of our own on top: an unqualified request parameter belongs to every table
+that takes it, and an attribute that joined DICOM levels share belongs to the highest of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sqlglot import exp
+
+from dicomsql.errors import NotSupportedError
+
+if TYPE_CHECKING:
+    from dicomsql.catalog.model import Resource
+    from dicomsql.planning.tables import Table
+
+# Sides of a join whose ON restricts the joined table, and those whose ON restricts what is
+# before it. A row of the other side is kept whether the condition holds or not.
+_ON_RESTRICTS_JOINED = frozenset({"", "LEFT"})
+_ON_RESTRICTS_BEFORE = frozenset({"", "RIGHT"})
+
+
+@dataclass(slots=True, eq=False)
+class Source:
+    """A table, or whatever else stands in FROM.
+
+    Attributes:
+        alias: the name that columns are qualified with, as written.
+        node: its node in the tree.
+        table: what the resource offers; None for everything that is no resource.
+        known: lower-case names of its columns; None where they are not known here.
+        position: its place among the sources of its scope.
+    """
+
+    alias: str
+    node: exp.Expr
+    scope: Scope
+    position: int
+    join: exp.Join | None = None
+    table: Table | None = None
+    known: frozenset[str] | None = None
+    needed: dict[str, str] = field(default_factory=dict)
+    star: bool = False
+
+    @property
+    def resource(self) -> Resource | None:
+        return self.table.resource if self.table is not None else None
+
+    def has(self, name: str) -> bool | None:
+        """Whether it has a column of that name; None where that is not known."""
+        if self.table is not None:
+            return self.table.column(name) is not None
+        if self.known is None:
+            return None
+        return name.lower() in self.known
+
+
+@dataclass(slots=True, eq=False)
+class Scope:
+    """One SELECT (or what stands in its place) with its sources, columns and conditions."""
+
+    node: exp.Expr
+    parent: Scope | None
+    sources: list[Source] = field(default_factory=list)
+    columns: list[exp.Column] = field(default_factory=list)
+    stars: list[exp.Expr] = field(default_factory=list)
+    children: list[Scope] = field(default_factory=list)
+
+    def named(self, alias: str) -> Source | None:
+        lowered = alias.lower()
+        return next((s for s in self.sources if s.alias.lower() == lowered), None)
+
+    def select_aliases(self) -> frozenset[str]:
+        """Names that the SELECT list gives; DuckDB lets conditions use them."""
+        expressions = self.node.args.get("expressions") or []
+        return frozenset(e.alias.lower() for e in expressions if e.alias)
+
+    def where(self) -> list[exp.Expr]:
+        """The conjuncts of WHERE."""
+        where = self.node.args.get("where")
+        return conjuncts(where.this) if where is not None else []
+
+    def conditions(self, source: Source) -> Iterator[exp.Expr]:
+        """Conjuncts that a row of `source` must satisfy to have any effect on the result.
+
+        These are WHERE's, and those of each ON that cannot keep a row of this source whose
+        condition fails. A row that WHERE rejects may be left out of the scan: it is on the inner
+        side, or its absence makes NULLs that WHERE rejects as well.
+        """
+        yield from self.where()
+        for other in self.sources:
+            join = other.join
+            if join is None or join.args.get("on") is None or join.method in {"ASOF", "POSITIONAL"}:
+                continue
+            side = (join.side or "").upper()
+            kind = (join.kind or "").upper()
+            if other is source:
+                allowed = side in _ON_RESTRICTS_JOINED
+            else:
+                before = other.position > source.position
+                allowed = before and side in _ON_RESTRICTS_BEFORE and kind != "ANTI"
+            if allowed:
+                yield from conjuncts(join.args["on"])
+
+    def using(self) -> Iterator[tuple[Source, str]]:
+        """(joined source, column name) of every USING."""
+        for source in self.sources:
+            for name in (source.join.args.get("using") or []) if source.join is not None else []:
+                yield source, name.name
+
+    def used_in_using(self, name: str) -> bool:
+        return any(n.lower() == name.lower() for _, n in self.using())
+
+
+def conjuncts(node: exp.Expr) -> list[exp.Expr]:
+    """The parts of a condition that must all hold."""
+    if isinstance(node, exp.Paren):
+        return conjuncts(node.this)
+    if isinstance(node, exp.And):
+        return conjuncts(node.this) + conjuncts(node.expression)
+    return [node]
+
+
+def disjuncts(node: exp.Expr) -> list[exp.Expr]:
+    """The parts of a condition of which one must hold."""
+    if isinstance(node, exp.Paren):
+        return disjuncts(node.this)
+    if isinstance(node, exp.Or):
+        return disjuncts(node.this) + disjuncts(node.expression)
+    return [node]
+
+
+def build(tree: exp.Expr, resolve: Callable[[exp.Table], Table | None]) -> list[Scope]:
+    """The scopes of a query, outer before inner.
+
+    Args:
+        resolve: gives the resource's table for a table node that names one, else None.
+    """
+    scopes: list[Scope] = []
+
+    def visit(node: exp.Expr, scope: Scope | None) -> None:
+        if isinstance(node, exp.Select) or (scope is None and not isinstance(node, exp.Query)):
+            inner = Scope(node, scope)
+            if scope is not None:
+                scope.children.append(inner)
+            scopes.append(inner)
+            scope = inner
+            for part in _from_parts(node):
+                _collect(part, None, scope, resolve)
+        elif isinstance(node, exp.Column):
+            assert scope is not None or not node.table
+            if scope is not None:
+                (scope.stars if isinstance(node.this, exp.Star) else scope.columns).append(node)
+        elif (isinstance(node, exp.Star) and not isinstance(node.parent, exp.Count | exp.Column)) or (
+            isinstance(node, exp.Columns)
+        ):
+            if scope is not None:
+                scope.stars.append(node)
+        for child in node.iter_expressions():
+            visit(child, scope)
+
+    visit(tree, None)
+    return scopes
+
+
+def _from_parts(node: exp.Expr) -> list[exp.Expr]:
+    """What stands in FROM of a SELECT; a PIVOT or TABLE statement is its own FROM."""
+    if isinstance(node, exp.Select):
+        parts = [node.args.get("from_"), *(node.args.get("joins") or [])]
+        parts += node.args.get("laterals") or []
+        return [p for p in parts if p is not None]
+    if isinstance(node, exp.Pivot) and isinstance(node.this, exp.Expr):
+        return [node.this]
+    return [node] if isinstance(node, exp.Table) else []
+
+
+def _collect(
+    node: exp.Expr,
+    join: exp.Join | None,
+    scope: Scope,
+    resolve: Callable[[exp.Table], Table | None],
+) -> None:
+    """Add the sources that one part of FROM holds."""
+    if isinstance(node, exp.From):
+        _collect(node.this, None, scope, resolve)
+    elif isinstance(node, exp.Join):
+        _collect(node.this, node, scope, resolve)
+    elif isinstance(node, exp.Paren) or (
+        isinstance(node, exp.Subquery) and isinstance(node.this, exp.Table) and not node.alias
+    ):
+        _collect(node.this, join, scope, resolve)
+        for inner in node.args.get("joins") or []:
+            _collect(inner, inner, scope, resolve)
+    else:
+        table = resolve(node) if isinstance(node, exp.Table) else None
+        if table is not None and join is not None and join.method == "NATURAL":
+            raise NotSupportedError(
+                "NATURAL JOIN depends on every column that two tables share; "
+                f"say which ones join {table.resource.full_name} with USING (...)."
+            )
+        known = None
+        if isinstance(node, exp.Subquery) and isinstance(node.this, exp.Query):
+            known = _output_names(node.this)
+        alias = node.alias_or_name
+        scope.sources.append(
+            Source(alias, node, scope, len(scope.sources), join, table=table, known=known)
+        )
+        if table is not None and (node.args.get("pivots") or isinstance(scope.node, exp.Pivot)):
+            scope.sources[-1].star = True
+        for inner in node.args.get("joins") or []:
+            _collect(inner, inner, scope, resolve)
+
+
+def _output_names(query: exp.Query) -> frozenset[str] | None:
+    """Lower-case names of a subquery's columns; None where a star hides them."""
+    select = query
+    while isinstance(select, exp.SetOperation):
+        select = select.this
+    names = set()
+    for expression in select.args.get("expressions") or []:
+        if expression.is_star or isinstance(expression, exp.Columns):
+            return None
+        if not expression.alias_or_name:
+            continue
+        names.add(expression.alias_or_name.lower())
+    return frozenset(names)

@@ -1,0 +1,356 @@
+"""The user's text with its tokens and tree, and the edits that turn it into the engine's text.
+
+The engine runs what the user wrote: sqlglot's tree is only read, never printed. Each edit replaces
+or inserts a few characters at a known place, and any piece of the text can be rendered with the
+edits that fall into it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from dicomsql.errors import LanguageError, ProgrammingError
+
+if TYPE_CHECKING:
+    from sqlglot import exp
+    from sqlglot.tokenizer_core import Token
+
+    from dicomsql.language.statements import Fragment
+
+# Parameters as PEP 249 takes them: positions for `?`, names for `:name` and `$name`.
+Parameters = Sequence[object] | Mapping[str, object] | None
+
+_OPENERS = {"(", "[", "{"}
+_CLOSERS = {")", "]", "}"}
+# Words that end an operand of a comparison where they stand outside of parentheses.
+_AFTER_OPERAND = frozenset(
+    "AND OR GROUP ORDER HAVING LIMIT OFFSET QUALIFY WINDOW UNION EXCEPT INTERSECT RETURNING JOIN "
+    "INNER LEFT RIGHT FULL CROSS NATURAL ASOF POSITIONAL SEMI ANTI WHERE ON USING THEN ELSE WHEN "
+    "AS SAMPLE USING".split()
+)
+_BEFORE_OPERAND = frozenset("WHERE AND OR ON NOT HAVING QUALIFY WHEN SELECT".split())
+
+
+class QueryText:
+    """A query's text, tokens and tree, with edits.
+
+    Attributes:
+        text: the text as it is parsed: the user's, its placeholders named `$p1`, `$p2`, ...
+        values: the placeholders' values by name.
+        tree: sqlglot's syntax tree; its nodes carry offsets into `text`.
+
+    Raises:
+        LanguageError: the text is no query.
+        ProgrammingError: placeholders and parameters do not fit each other.
+    """
+
+    def __init__(
+        self,
+        fragment: Fragment,
+        *,
+        source: str = "",
+        parameters: Parameters = None,
+        before: int = 0,
+        dialect: str = "",
+        prefix: str = "",
+    ) -> None:
+        self._source = source or fragment.text
+        self._start = fragment.start if source else 0
+        self._shifts: list[tuple[int, int]] = []
+        original = _transpiled(fragment.text, dialect) if dialect else fragment.text
+        self.regenerated = original != fragment.text
+        self.values: dict[str, object] = {}
+        body = self._named_placeholders(original, parameters, before)
+        # A fragment that is no whole query is parsed behind words that make it one.
+        self.offset = len(prefix)
+        self.text = prefix + body
+        self.tokens = self._tokenize(self.text)
+        self.tree = self._parse()
+        self._edits: list[tuple[int, int, str]] = []
+
+    # -- edits -----------------------------------------------------------------------------------
+
+    def replace(self, start: int, end: int, text: str) -> None:
+        """Put `text` in the place of the characters from `start` up to, not including, `end`."""
+        self._edits.append((start, end, text))
+
+    def insert(self, place: int, text: str) -> None:
+        self.replace(place, place, text)
+
+    def render(self, start: int | None = None, end: int | None = None) -> str:
+        """The text between two offsets with the edits that lie in it."""
+        start = self.offset if start is None else start
+        end = len(self.text) if end is None else end
+        parts = []
+        at = start
+        for first, last, new in sorted(self._edits, key=lambda e: (e[0], -e[1])):
+            # An edit of a whole range was rendered with the smaller ones inside it.
+            if first < max(start, at) or last > end:
+                continue
+            parts.append(self.text[at:first])
+            parts.append(new)
+            at = last
+        parts.append(self.text[at:end])
+        return "".join(parts)
+
+    def values_in(self, sql: str) -> tuple[tuple[str, object], ...]:
+        """The placeholders' values that a rendered text uses, since the engine takes no others."""
+        if not self.values:
+            return ()
+        used = _placeholder_names(sql)
+        return tuple((k, v) for k, v in self.values.items() if k in used)
+
+    # -- places ----------------------------------------------------------------------------------
+
+    def span(self, node: exp.Expr) -> tuple[int, int]:
+        """Offsets of the first and behind the last name or literal inside a node."""
+        places = [(n.meta["start"], n.meta["end"]) for n in node.walk() if "start" in n.meta]
+        if not places:
+            raise LookupError("no place is known of this expression")
+        return min(p[0] for p in places), max(p[1] for p in places) + 1
+
+    def operand_after(self, place: int) -> tuple[int, int]:
+        """The operand that begins at the first token at or behind `place`, to its end."""
+        depth = cases = 0
+        start = end = -1
+        for token in self.tokens:
+            if token.start < place:
+                continue
+            word = token.text.upper()
+            if start >= 0 and depth == 0 and cases == 0:
+                if token.text in _CLOSERS or token.text in {",", ";"} or word in _AFTER_OPERAND:
+                    break
+            if start < 0:
+                start = token.start
+            depth += (token.text in _OPENERS) - (token.text in _CLOSERS)
+            if depth < 0:
+                break
+            cases += (word == "CASE") - (word == "END" and cases > 0)
+            end = token.end + 1
+        return start, end
+
+    def operand_before(self, place: int) -> tuple[int, int]:
+        """The operand that ends right before `place`, from its beginning."""
+        depth = 0
+        start = end = -1
+        for token in reversed(self.tokens):
+            if token.end >= place:
+                continue
+            word = token.text.upper()
+            if end >= 0 and depth == 0:
+                if token.text in _OPENERS or token.text in {",", ";"} or word in _BEFORE_OPERAND:
+                    break
+            if end < 0:
+                end = token.end + 1
+            depth += (token.text in _CLOSERS) - (token.text in _OPENERS)
+            if depth < 0:
+                break
+            start = token.start
+        return start, end
+
+    def token_between(self, start: int, end: int, texts: frozenset[str]) -> Token | None:
+        """The first token with one of these texts between two offsets."""
+        for token in self.tokens:
+            if start <= token.start < end and token.text.upper() in texts:
+                return token
+        return None
+
+    def group_around(self, place: int) -> tuple[int, int]:
+        """Offsets of the innermost parentheses that enclose `place`, themselves included."""
+        open_places: list[int] = []
+        start = -1
+        for token in self.tokens:
+            if token.start >= place and start < 0:
+                if not open_places:
+                    raise LookupError("no parentheses enclose this place")
+                start = open_places[-1]
+            if token.text == "(":
+                open_places.append(token.start)
+            elif token.text == ")":
+                opened = open_places.pop() if open_places else -1
+                if start >= 0 and opened == start:
+                    return start, token.end + 1
+        raise LookupError("no parentheses enclose this place")
+
+    def error(self, message: str, node: exp.Expr | None = None) -> LanguageError:
+        """A language error with the node's place in the user's own text."""
+        position = None
+        if node is not None and not self.regenerated:
+            try:
+                position = self._original(self.span(node)[0])
+            except LookupError:
+                position = self._start
+        return LanguageError(message, text=self._source, position=position)
+
+    # -- parsing ---------------------------------------------------------------------------------
+
+    def _original(self, place: int) -> int:
+        """An offset into `text` as an offset into the whole source."""
+        place -= self.offset
+        shift = 0
+        for at, grown in self._shifts:
+            if place > at:
+                shift += grown
+        return self._start + max(0, place - shift)
+
+    def _named_placeholders(self, text: str, parameters: Parameters, before: int) -> str:
+        """Give each `?` a name, so that pieces of the text can be run with their own values."""
+        pieces: list[str] = []
+        at = shift = 0
+        ordinal = before
+        for start, end, name in _placeholders(text):
+            if name == "?" or name.isdigit():
+                ordinal = ordinal + 1 if name == "?" else int(name)
+                new, value = f"p{ordinal}", _positional(parameters, ordinal)
+            elif isinstance(parameters, Mapping):
+                if name not in parameters:
+                    if text[start] == ":":
+                        continue  # a slice or a label of the engine's grammar, not a placeholder
+                    raise ProgrammingError(f"The placeholder ${name} has no value.")
+                new, value = name, parameters[name]
+            elif text[start] == ":":
+                continue
+            else:
+                raise ProgrammingError(
+                    f"The placeholder ${name} takes its value from a mapping of names to values."
+                )
+            self.values[new] = value
+            pieces += [text[at:start], "$", new]
+            at = end
+            shift = 1 + len(new) - (end - start)
+            self._shifts.append((start + sum(s for _, s in self._shifts), shift))
+        pieces.append(text[at:])
+        return "".join(pieces)
+
+    def _tokenize(self, text: str) -> list[Token]:
+        import sqlglot
+        from sqlglot.errors import TokenError
+
+        try:
+            return list(sqlglot.tokenize(text, dialect="duckdb"))
+        except TokenError:
+            raise LanguageError(
+                "The text cannot be read: a quote or a comment is not closed",
+                text=self._source,
+                position=self._start,
+            ) from None
+
+    def _parse(self) -> exp.Expr:
+        import sqlglot
+        from sqlglot.errors import ParseError
+
+        try:
+            trees = sqlglot.parse(self.text, dialect="duckdb")
+        except ParseError as error:
+            raise self._syntax_error(error) from None
+        tree = trees[0] if trees else None
+        if tree is None:
+            raise LanguageError("Nothing to run", text=self._source, position=self._start)
+        return tree
+
+    def _syntax_error(self, error: Exception) -> LanguageError:
+        first = (getattr(error, "errors", None) or [{}])[0]
+        line, column = first.get("line"), first.get("col")
+        description = str(first.get("description") or error).rstrip(".")
+        found = str(first.get("highlight") or "")
+        message = f"Syntax error at {found!r}" if found.strip() else "Syntax error"
+        if description.startswith("Required keyword"):
+            message += ": an operand is missing"
+        elif description and "Unexpected token" not in description:
+            message += f": {description}"
+        position = None
+        if line and column and not self.regenerated:
+            starts = [0]
+            for row in self.text.splitlines(keepends=True):
+                starts.append(starts[-1] + len(row))
+            place = starts[min(line, len(starts)) - 1] + column - max(1, len(found))
+            position = self._original(place)
+        return LanguageError(message, text=self._source, position=position)
+
+
+def count_question_marks(text: str) -> int:
+    """How many `?` placeholders a text holds outside of quotes and comments."""
+    if "?" not in text:
+        return 0
+    return sum(name == "?" for _, _, name in _placeholders(text))
+
+
+def check_parameters(text: str, parameters: Parameters) -> None:
+    """Check that a statement has as many `?` as there are positional parameters.
+
+    Raises:
+        ProgrammingError: it has more or fewer.
+    """
+    if parameters is None or isinstance(parameters, Mapping):
+        return
+    needed = 0
+    for _, _, name in _placeholders(text):
+        if name == "?":
+            needed += 1
+        elif name.isdigit():
+            needed = max(needed, int(name))
+    if needed != len(parameters):
+        raise ProgrammingError(
+            f"The statement has {needed} placeholder{'s' * (needed != 1)}, "
+            f"but {len(parameters)} parameter{'s' * (len(parameters) != 1)} were given."
+        )
+
+
+def _positional(parameters: Parameters, ordinal: int) -> object:
+    if parameters is None or isinstance(parameters, Mapping):
+        raise ProgrammingError(
+            "The statement has `?` placeholders, but no sequence of parameters was given."
+        )
+    if ordinal > len(parameters):
+        raise ProgrammingError(
+            f"The statement has at least {ordinal} placeholders, "
+            f"but only {len(parameters)} parameters were given."
+        )
+    return parameters[ordinal - 1]
+
+
+def _placeholders(text: str) -> list[tuple[int, int, str]]:
+    """(start, end, name) of `?`, `:name`, `$name` and `$1`, in the order of the text."""
+    if "?" not in text and ":" not in text and "$" not in text:
+        return []
+    import sqlglot
+    from sqlglot.errors import TokenError
+
+    try:
+        tokens = sqlglot.tokenize(text, dialect="duckdb")
+    except TokenError:
+        return []  # the parser says what is wrong
+    found = []
+    for token, following in zip(tokens, [*tokens[1:], None], strict=True):
+        if token.text == "?" and token.token_type.name == "PLACEHOLDER":
+            found.append((token.start, token.end + 1, "?"))
+        elif (
+            token.text in {":", "$"}
+            and following is not None
+            and following.start == token.end + 1
+            and following.token_type.name not in {"STRING", "IDENTIFIER"}
+            and following.text.replace("_", "a").isalnum()
+            and not (token.text == ":" and following.text.isdigit())
+        ):
+            found.append((token.start, following.end + 1, following.text))
+    return found
+
+
+def _placeholder_names(sql: str) -> set[str]:
+    return {name for _, _, name in _placeholders(sql)}
+
+
+def _transpiled(text: str, dialect: str) -> str:
+    """The text in DuckDB's dialect; the only place where SQL is made again from a tree."""
+    import sqlglot
+    from sqlglot.errors import ParseError, TokenError
+
+    try:
+        return sqlglot.transpile(text, read=dialect, write="duckdb")[0]
+    except ValueError as error:
+        raise ProgrammingError(f"The dialect {dialect!r} is not known: {error}") from None
+    except (ParseError, TokenError) as error:
+        details = (getattr(error, "errors", None) or [{}])[0]
+        said = details.get("description") or "the text cannot be read"
+        raise LanguageError(f"Not {dialect}: {said}", text=text, position=0) from None

@@ -1,0 +1,485 @@
+"""INSERT, UPDATE, REPLACE, DELETE and EXEC into a `WritePlan`.
+
+Where the condition is nothing but equalities and lists on parameters, the write is those calls.
+With any other condition it is a query first: the rows are read, checked against all of it, and
+exactly they are written, one call each.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlglot import exp
+
+from dicomsql.catalog.about import BODY_PREFIX
+from dicomsql.catalog.body import body_fields, check_body, coerce_field
+from dicomsql.errors import DataError, PlanningError, nearest
+from dicomsql.language.statements import Delete, Exec, Fragment, Insert, Name, Statement, Update
+from dicomsql.planning.facts import FactFinder
+from dicomsql.planning.choice import choose, none_fits, usable_defaults
+from dicomsql.planning.plan import (
+    Constant,
+    Context,
+    Field,
+    MeasurePlan,
+    ReadPlan,
+    WritePlan,
+)
+from dicomsql.planning.query import Evaluate, Purpose, plan_query
+from dicomsql.planning.scopes import conjuncts, disjuncts
+from dicomsql.planning.tables import Table
+from dicomsql.planning.text import Parameters, QueryText, count_question_marks
+
+if TYPE_CHECKING:
+    from dicomsql.catalog.load import Catalog
+    from dicomsql.catalog.model import Measure, Method, Resource
+
+# The name of what a write gave back, for RETURNING.
+RETURNED = "returned"
+
+
+@dataclass(frozen=True, slots=True)
+class WritePlanner:
+    """Plans the writes of one statement.
+
+    Attributes:
+        statement: the statement, for its text and hints.
+        parameters: values of its placeholders.
+    """
+
+    catalog: Catalog
+    context: Context
+    evaluate: Evaluate
+    statement: Statement
+    parameters: Parameters
+
+    def insert(self, statement: Insert) -> WritePlan:
+        """Plan INSERT: one call for each row of its query."""
+        resource = self.catalog.resolve(statement.target.parts, self.context.use)
+        methods = resource.for_verb("insert")
+        if not statement.columns:
+            raise PlanningError(
+                f"INSERT INTO {resource.full_name} has to name its columns: "
+                f"SHOW INSERT INTO {resource.full_name} prints a statement to fill in.",
+                resource=resource.full_name,
+            )
+        names = [".".join(n.parts) for n in statement.columns]
+        given = [n for n in names if any(m.parameter(n) is not None for m in methods)]
+        method, constants = self._method(resource, methods, "insert", {}, given)
+        fields = tuple(self._field(method, n) for n in statement.columns)
+        text = self._text(statement.query)
+        source = plan_query(text, self.catalog, self.context, self.evaluate)
+        return self._finish(
+            "insert", resource, method, statement.returning, source=source, fields=fields,
+            constants=constants,
+        )
+
+    def update(self, statement: Update) -> WritePlan:
+        """Plan UPDATE or REPLACE."""
+        resource = self.catalog.resolve(statement.target.parts, self.context.use)
+        sets: list[tuple[Field, str]] = []
+        values: dict[str, object] = {}
+        for assignment in statement.assignments:
+            text = self._text(assignment.value, prefix="SELECT ")
+            sets.append((self._assigned(resource, statement.verb, assignment.target),
+                         text.render()))
+            values |= text.values
+        target = self._target(resource, statement.verb, statement.alias, statement.where)
+        method = target.method
+        source, fields = self._source(target, sets, values)
+        mask: tuple[str, ...] = ()
+        masked = {c.parameter for c in target.constants}
+        if method.mask and method.mask not in masked:
+            identifiers = {m.row_name for m in resource.for_verb("select") if m.row_name}
+            mask = tuple(
+                ".".join(f.path) for f, _ in sets
+                if f.where == "body" and f.path[0] not in identifiers
+            )
+        return self._finish(
+            statement.verb, resource, method, statement.returning, source=source, fields=fields,
+            constants=target.constants, queried=target.where is not None, mask=mask,
+        )
+
+    def delete(self, statement: Delete) -> WritePlan:
+        """Plan DELETE."""
+        resource = self.catalog.resolve(statement.target.parts, self.context.use)
+        target = self._target(resource, "delete", statement.alias, statement.where)
+        source, fields = (None, ()) if target.where is None else self._source(target, [], {})
+        return self._finish(
+            "delete", resource, target.method, statement.returning, source=source, fields=fields,
+            constants=target.constants, queried=target.where is not None,
+        )
+
+    def execute(self, statement: Exec) -> WritePlan:
+        """Plan EXEC: one call of a method by its name."""
+        method = self.catalog.resolve_method(statement.target.parts, self.context.use)
+        resource = self.catalog.resolve(_resource_parts(method), ())
+        given: dict[str, Constant] = {}
+        members: dict[str, object] = {}
+        fields = body_fields(self.catalog, method)
+        for name, fragment in statement.variables:
+            value = self._value(fragment)
+            declared = method.parameter(name)
+            plain = name.removeprefix(BODY_PREFIX)
+            if declared is not None:
+                values = _several(value) if declared.repeated else (_text(value),)
+                given[declared.name] = Constant(declared.name, values, "statement")
+            elif plain in fields:
+                members[plain] = coerce_field(self.catalog, method, plain, value)
+            elif method.open_query:
+                given[name] = Constant(name, _several(value), "statement")
+            else:
+                known = [p.name for p in method.parameters] + list(fields)
+                raise PlanningError(
+                    f"{method.full_name} has no parameter {name}.{nearest(name, known)}",
+                    resource=resource.full_name,
+                )
+        defaults = usable_defaults(resource, (method,), dict(self.context.defaults))
+        if any(r not in given and r not in defaults for r in method.required):
+            raise none_fits(resource, (method,), "exec", list(given), list(defaults))
+        constants = [*given.values()]
+        constants += [
+            Constant(r, (defaults[r],), "session") for r in method.required if r not in given
+        ]
+        body, file = self._payloads(statement, method, members)
+        return self._finish(
+            "exec", resource, method, statement.returning, constants=tuple(constants),
+            body=body, file=file,
+        )
+
+    # -- parts -----------------------------------------------------------------------------------
+
+    def _text(self, fragment: Fragment, prefix: str = "") -> QueryText:
+        head = self.statement.source[self.statement.start : fragment.start]
+        return QueryText(
+            fragment,
+            source=self.statement.source,
+            parameters=self.parameters,
+            before=count_question_marks(head),
+            dialect=self.context.dialect if not prefix else "",
+            prefix=prefix,
+        )
+
+    def _value(self, fragment: Fragment) -> object:
+        text = self._text(fragment, prefix="SELECT ")
+        if text.tree.find(exp.Column) is not None:
+            raise text.error("A value is expected here; texts stand in single quotes", text.tree)
+        sql = text.render()
+        return self.evaluate(f"SELECT {sql}", text.values_in(sql))
+
+    def _method(
+        self,
+        resource: Resource,
+        methods: tuple[Method, ...],
+        verb: str,
+        constants: Mapping[str, Constant],
+        columns: list[str],
+    ) -> tuple[Method, tuple[Constant, ...]]:
+        """The method, and its constants with those of the session."""
+        defaults = usable_defaults(resource, methods, dict(self.context.defaults))
+        spelled = {p.name for m in methods for p in m.parameters
+                   if p.name.lower() in {c.lower() for c in columns}}
+        given = {*constants, *spelled}
+        method = choose(methods, given, defaults.keys())
+        if method is None:
+            raise none_fits(resource, methods, verb, list(given), list(defaults))
+        found = [c for c in constants.values() if method.parameter(c.parameter) is not None]
+        found += [
+            Constant(r, (defaults[r],), "session") for r in method.required if r not in given
+        ]
+        return method, tuple(found)
+
+    def _field(self, method: Method, name: Name) -> Field:
+        """Where a column of INSERT goes."""
+        first = name.parts[0]
+        parameter = method.parameter(".".join(name.parts))
+        if parameter is not None:
+            return Field("parameter", (parameter.name,))
+        plain = first.removeprefix(BODY_PREFIX)
+        fields = body_fields(self.catalog, method)
+        spelled = next((f for f in fields if f.lower() == plain.lower()), None)
+        if fields and spelled is None:
+            known = [p.name for p in method.parameters] + list(fields)
+            raise PlanningError(
+                f"{method.full_name} takes no {plain}.{nearest(plain, known)}",
+                resource=f"{method.provider}.{method.service}.{method.resource}",
+            )
+        return Field("body", (spelled or plain, *name.parts[1:]))
+
+    def _assigned(self, resource: Resource, verb: str, name: Name) -> Field:
+        methods = resource.for_verb(verb)
+        if not methods:
+            raise none_fits(resource, methods, verb, (), ())
+        field = self._field(methods[0], name)
+        if field.where == "parameter":
+            raise PlanningError(
+                f"{field.path[0]} is a request parameter of {resource.full_name}; it stands in "
+                f"WHERE, not in SET.",
+                resource=resource.full_name,
+            )
+        return field
+
+    def _target(
+        self, resource: Resource, verb: str, alias: str, where: Fragment | None
+    ) -> _Target:
+        """The method of a write with a condition, its constants, and what is left to query."""
+        methods = resource.for_verb(verb)
+        table = Table(resource, (*methods, *resource.for_verb("select")))
+        if where is None:
+            method, constants = self._method(resource, methods, verb, {}, [])
+            return _Target(resource, table, alias, method, constants, None)
+        shown = f" AS {_quoted(alias)}" if alias else ""
+        text = self._text(where, prefix=f"SELECT * FROM {resource.full_name}{shown} WHERE ")
+        constants_found: dict[str, Constant] = {}
+        rest = False
+        condition = text.tree.args["where"].this
+        for part in conjuncts(condition):
+            found = self._constant(part, table, methods, text)
+            if found is None or found.parameter in constants_found:
+                rest = True
+            else:
+                constants_found[found.parameter] = found
+        if not rest:
+            method, constants = self._method(resource, methods, verb, constants_found, [])
+            unused = [c for c in constants_found if method.parameter(c) is None]
+            if not unused:
+                return _Target(resource, table, alias, method, constants, None)
+        # The rows are read first; what only the write takes (an update mask) is no condition.
+        reads = Table(resource, resource.for_verb("select"))
+        extra: list[Constant] = []
+        for part in conjuncts(condition):
+            found = self._constant(part, table, methods, text)
+            if found is not None and reads.column(found.parameter) is None:
+                extra.append(found)
+                text.replace(*_condition_span(text, part), "TRUE")
+        columns = [p for m in methods for p in m.path_parameters if reads.column(p) is not None]
+        method, _ = self._method(resource, methods, verb, {c.parameter: c for c in extra}, columns)
+        return _Target(resource, reads, alias, method, tuple(extra), text)
+
+    def _constant(
+        self, part: exp.Expr, table: Table, methods: tuple[Method, ...], text: QueryText
+    ) -> Constant | None:
+        """A conjunct that is an equality or a list on a parameter, as constants."""
+        alternatives = disjuncts(part)
+        finder = FactFinder(text, lambda column, scope: [], self.evaluate)
+        values: list[str] = []
+        names: set[str] = set()
+        listed = len(alternatives) > 1
+        for alternative in alternatives:
+            compared = _compared(alternative)
+            if compared is None:
+                return None
+            column, others = compared
+            listed = listed or isinstance(alternative, exp.In)
+            found = table.column(column.name)
+            if found is None:
+                raise text.error(str(table.unknown(column.name)), column)
+            if not any(m.parameter(found.parameter) is not None for m in methods):
+                return None
+            if found.attribute is not None and any(_is_number(o) for o in others):
+                raise DataError(
+                    f"{found.name} is text and is compared with a number; write it in quotes."
+                )
+            for other in others:
+                constant = finder.constant(
+                    other, alternative if isinstance(alternative, exp.EQ) else None, column
+                )
+                if constant is None or constant[0] is None:
+                    return None
+                values.append(_text(constant[0]))
+            names.add(found.parameter)
+        if len(names) != 1:
+            return None
+        return Constant(names.pop(), tuple(dict.fromkeys(values)), "statement", listed)
+
+    def _source(
+        self, target: _Target, sets: list[tuple[Field, str]], values: dict[str, object]
+    ) -> tuple[ReadPlan, tuple[Field, ...]]:
+        """The query that gives a row for each call, and where its columns go."""
+        listed = [f"({sql}) AS set_{i}" for i, (_, sql) in enumerate(sets, 1)]
+        fields = [field for field, _ in sets]
+        if target.where is None:
+            composed = "SELECT " + ", ".join(listed)
+        else:
+            names = [n for n in target.method.path_parameters]
+            shown = f" AS {_quoted(target.alias)}" if target.alias else ""
+            composed = (
+                f"SELECT DISTINCT {', '.join([*map(_quoted, names), *listed])} "
+                f"FROM {target.resource.full_name}{shown} WHERE {target.where.render()}"
+            )
+            fields = [*(Field("parameter", (n,)) for n in names), *fields]
+            values = {**values, **target.where.values}
+        text = QueryText(Fragment(composed, 0), parameters=values)
+        purpose = Purpose.WRITE if target.where is not None else Purpose.READ
+        plan = plan_query(text, self.catalog, self.context, self.evaluate, purpose)
+        return plan, tuple(fields)
+
+    def _payloads(
+        self, statement: Exec, method: Method, members: dict[str, object]
+    ) -> tuple[str | None, str]:
+        """The body of an EXEC: JSON text, or the name of a file."""
+        body: str | None = None
+        file = ""
+        for name, fragment in statement.payloads:
+            value = self._value(fragment)
+            lowered = name.lower()
+            if lowered == "file":
+                file = _text(value)
+            elif lowered == "output":
+                raise PlanningError(
+                    f"{method.full_name}: @@output is not supported yet; the answer is the "
+                    f"statement's result, which --outfile writes to a file."
+                )
+            else:
+                body = _text(value)
+        if not method.body and (body is not None or file or members):
+            raise PlanningError(f"{method.full_name} takes no body.")
+        if file:
+            if body is not None or members:
+                raise PlanningError(f"{method.full_name}: give a file or JSON as the body, not both.")
+            return None, file
+        if body is None and not members:
+            if method.body and method.body_required:
+                check_body(self.catalog, method, {})
+            return None, ""
+        try:
+            found = json.loads(body) if body is not None else {}
+        except ValueError as error:
+            place = f" at character {error.pos + 1}" if isinstance(
+                error, json.JSONDecodeError) else ""
+            raise PlanningError(f"{method.full_name}: @@json holds no JSON{place}.") from None
+        if members:
+            found = {**found, **members}
+        check_body(self.catalog, method, found)
+        return json.dumps(found), ""
+
+    def _finish(
+        self,
+        verb: str,
+        resource: Resource,
+        method: Method,
+        returning: Fragment | None,
+        *,
+        source: ReadPlan | None = None,
+        fields: tuple[Field, ...] = (),
+        constants: tuple[Constant, ...] = (),
+        queried: bool = False,
+        body: str | None = None,
+        file: str = "",
+        mask: tuple[str, ...] = (),
+    ) -> WritePlan:
+        sql: str | None = None
+        values: tuple[tuple[str, object], ...] = ()
+        if returning is not None:
+            text = self._text(returning, prefix="SELECT ")
+            rendered = text.render()
+            sql, values = f"SELECT {rendered} FROM {RETURNED}", text.values_in(rendered)
+        consent = method.consent
+        measures = consent.measures if consent is not None else ()
+        return WritePlan(
+            verb=verb,
+            resource=resource.full_name,
+            method=method,
+            base_url=self.context.endpoint or (method.servers[0] if method.servers else ""),
+            source=source,
+            queried=queried,
+            fields=fields,
+            constants=constants,
+            body=body,
+            file=file,
+            mask=mask,
+            returning=sql,
+            returning_values=values,
+            wait=self.context.wait or "AWAIT" in self.statement.hints,
+            measures=tuple(self._measure(m, method) for m in measures),
+        )
+
+    def _measure(self, measure: Measure, method: Method) -> MeasurePlan:
+        def reading(name: str, given: set[str]) -> Method:
+            resource = self.catalog.resource(method.provider, method.service, name)
+            found = choose(resource.for_verb("select"), given, ())
+            if found is None:
+                raise none_fits(resource, resource.for_verb("select"), "select", list(given), ())
+            return found
+
+        given = set(method.path_parameters)
+        each = reading(measure.each, given) if measure.each else None
+        each_parameter = ""
+        if each is not None:
+            listed = self.catalog.resource(method.provider, method.service, measure.each)
+            each_parameter = listed.own_id
+        of_one = given | ({each_parameter} if each_parameter else set())
+        return MeasurePlan(
+            method=reading(measure.resource, of_one),
+            counts=measure.counts,
+            number=measure.number,
+            each=each,
+            each_parameter=each_parameter,
+            probe=reading(measure.probe, of_one) if measure.probe else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """What a condition selects.
+
+    Attributes:
+        where: the condition to query the rows with; None where the constants say all.
+    """
+
+    resource: Resource
+    table: Table
+    alias: str
+    method: Method
+    constants: tuple[Constant, ...]
+    where: QueryText | None
+
+
+def _compared(condition: exp.Expr) -> tuple[exp.Column, list[exp.Expr]] | None:
+    """The column of an equality or a list, and what it is compared with."""
+    if isinstance(condition, exp.EQ):
+        for column, other in (
+            (condition.this, condition.expression),
+            (condition.expression, condition.this),
+        ):
+            if isinstance(column, exp.Column):
+                return column, [other]
+    if isinstance(condition, exp.In) and condition.expressions:
+        column = condition.this
+        return (column, list(condition.expressions)) if isinstance(column, exp.Column) else None
+    return None
+
+
+def _condition_span(text: QueryText, condition: exp.Expr) -> tuple[int, int]:
+    """Offsets of an equality whose column stands on the left, or of a list."""
+    start, end = text.span(condition.this)
+    if isinstance(condition, exp.In):
+        return start, text.group_around(text.span(condition.expressions[0])[0])[1]
+    operator = text.token_between(end, len(text.text), frozenset({"=", "=="}))
+    assert operator is not None
+    return start, text.operand_after(operator.end + 1)[1]
+
+
+def _resource_parts(method: Method) -> tuple[str, ...]:
+    return method.provider, method.service, method.resource
+
+
+def _is_number(node: exp.Expr) -> bool:
+    return isinstance(node, exp.Literal) and not node.is_string
+
+
+def _several(value: object) -> tuple[str, ...]:
+    return tuple(_text(v) for v in value) if isinstance(value, list | tuple) else (_text(value),)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

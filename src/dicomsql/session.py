@@ -1,0 +1,475 @@
+"""A session: what every face talks to. Text in, results out; settings and state in between.
+
+    with Session(settings) as session:
+        for statement in session.parse("SELECT ..."):
+            result = session.execute(statement)
+
+A session runs one statement at a time. Its parts are made when they are first needed, since a
+statement that only asks the documents must not wait for the engine or the network.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from dicomsql.config import Settings
+from dicomsql.errors import InterfaceError, PlanningError, nearest
+from dicomsql.language.parse import parse
+from dicomsql.planning.plan import (
+    Context,
+    EnginePlan,
+    ExplainPlan,
+    ListPlan,
+    Plan,
+    ReadPlan,
+    SettingPlan,
+    WritePlan,
+)
+from dicomsql.result import Result, ResultColumn, Statistics
+
+if TYPE_CHECKING:
+    from dicomsql.catalog.load import Catalog
+    from dicomsql.engine.duck import Engine
+    from dicomsql.execution.audit import AuditLog
+    from dicomsql.execution.run import Run
+    from dicomsql.language.statements import Statement
+    from dicomsql.planning.text import Parameters
+    from dicomsql.transport.base import Request, Response
+    from dicomsql.transport.client import Client
+    from dicomsql.transport.gate import Gate
+
+# Parameters that SET takes as the session's defaults.
+_DEFAULTS = ("projectsId", "locationsId", "datasetsId", "dicomStoresId")
+
+# Settings that SET knows, with what each may be.
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "on_error": ("fail", "skip"),
+    "on_page_bound": ("error", "warn"),
+}
+_NUMBERS = ("max_calls", "max_pages", "parallel", "allow_writes")
+
+
+class Session:
+    """One user's connection to servers and to an engine of its own.
+
+    Parameters:
+        settings: see `dicomsql.config.Settings`.
+        consent: asks a person whether a write that loses or bills something may go on; None where
+            there is nobody to ask.
+        progress: takes a sentence for people while something takes long.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        consent: Callable[[str], bool] | None = None,
+        progress: Callable[[str], None] | None = None,
+    ) -> None:
+        self.settings = settings
+        self._consent = consent
+        self._progress = progress
+        self._use: tuple[str, ...] = ()
+        self._defaults = settings.parameter_defaults()
+        self._set: dict[str, Any] = {}
+        self._cancel = threading.Event()
+        self._catalog: Catalog | None = None
+        self._engine: Engine | None = None
+        self._transports: _Transports | None = None
+        self._audit: AuditLog | None = None
+        self._open_result: _OpenResult | None = None
+        self._closed = False
+
+    # -- statements ------------------------------------------------------------------------------
+
+    def parse(
+        self, text: str, variables: Mapping[str, object] | None = None
+    ) -> tuple[Statement, ...]:
+        """The statements of a text.
+
+        Args:
+            variables: values of the `{{ name }}` placeholders.
+
+        Raises:
+            LanguageError: the text is no statement, or a placeholder has no value.
+        """
+        return parse(text, variables, dialect=self.settings.dialect)
+
+    def plan(self, statement: Statement, parameters: Parameters = None) -> Plan:
+        """What a statement would do. Sends nothing.
+
+        Raises:
+            LanguageError, PlanningError, DataError: the statement is wrong.
+        """
+        from dicomsql.planning.planner import plan_statement
+
+        return plan_statement(
+            statement, self.catalog, self._context(), self._evaluate, parameters
+        )
+
+    def execute(
+        self,
+        statement: Statement,
+        parameters: Parameters = None,
+        *,
+        dry_run: bool = False,
+    ) -> Result:
+        """Run a statement; its rows are fetched as the result is read.
+
+        Args:
+            parameters: a sequence for `?`, a mapping for `:name`.
+            dry_run: plan it, and give the plan as the result.
+
+        Raises:
+            Error: see `dicomsql.errors`.
+        """
+        self._check_open()
+        self._spool()
+        self._cancel.clear()
+        plan = self.plan(statement, parameters)
+        if dry_run and not isinstance(plan, SettingPlan | ExplainPlan | ListPlan):
+            plan = ExplainPlan(plan, "dry", "text")
+        return self._run(plan)
+
+    def cancel(self) -> None:
+        """Stop the statement that runs, from another thread or a signal handler."""
+        self._cancel.set()
+        if self._transports is not None:
+            self._transports.abort()
+        if self._engine is not None:
+            self._engine.interrupt()
+
+    def close(self) -> None:
+        """Free connections, threads and the engine; may be called again."""
+        self._closed = True
+        if self._open_result is not None:
+            self._open_result.close()
+            self._open_result = None
+        if self._transports is not None:
+            self._transports.close()
+            self._transports = None
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # -- parts -----------------------------------------------------------------------------------
+
+    @property
+    def catalog(self) -> Catalog:
+        """The provider documents."""
+        if self._catalog is None:
+            from dicomsql.catalog.load import Catalog
+
+            self._catalog = Catalog.open(self.settings.providers)
+        return self._catalog
+
+    @property
+    def engine(self) -> Engine:
+        """The engine, with the tables that statements made."""
+        if self._engine is None:
+            from dicomsql.engine.duck import Engine
+
+            self._engine = Engine(show_values=self.settings.show_phi)
+        return self._engine
+
+    def _gate(self) -> Gate:
+        from dicomsql.transport.connect import gate_for
+
+        return gate_for(self.settings)
+
+    def _context(self) -> Context:
+        endpoint = ""
+        if self.settings.endpoint or self.settings.local is not None:
+            from dicomsql.transport.connect import base_url_for
+
+            endpoint = base_url_for(self.settings, ())
+        tables = self._engine.local_tables() if self._engine is not None else frozenset[str]()
+        return Context(
+            use=self._use,
+            defaults=tuple(self._defaults.items()),
+            endpoint=endpoint,
+            dialect=self.settings.dialect,
+            wait=self.settings.await_operations,
+            local_tables=tables,
+        )
+
+    def _evaluate(self, sql: str, values: tuple[tuple[str, object], ...]) -> Any:
+        return self.engine.value(sql, values)
+
+    def _new_run(self) -> Run:
+        from dicomsql.execution.run import Limits, Run
+
+        statistics = Statistics()
+        if self._transports is None:
+            self._transports = _Transports(self.settings, self.catalog, self._cancel)
+        self._transports.statistics = statistics
+        limits = Limits(
+            calls=self._set.get("max_calls", self.settings.max_calls),
+            pages=self._set.get("max_pages", self.settings.max_pages),
+            parallel=self._set.get("parallel", self.settings.parallel) or 8,
+            on_page_bound=self._set.get("on_page_bound", "error"),
+            on_error=self._set.get("on_error", "fail"),
+        )
+        return Run(
+            transport=self._transports,
+            engine=self.engine,
+            gate=self._gate(),
+            limits=limits,
+            statistics=statistics,
+            cancel=self._cancel,
+            progress=self._progress,
+        )
+
+    # -- running ---------------------------------------------------------------------------------
+
+    def _run(self, plan: Plan) -> Result:
+        if isinstance(plan, ListPlan):
+            return self._list(plan)
+        if isinstance(plan, SettingPlan):
+            self._apply(plan)
+            return Result(None, iter(()))
+        if isinstance(plan, ExplainPlan):
+            return self._explain(plan)
+        if isinstance(plan, EnginePlan):
+            plan = ReadPlan(plan.sql, plan.values)
+        if isinstance(plan, ReadPlan):
+            return self._read(plan)
+        return self._write(plan)
+
+    def _read(self, plan: ReadPlan) -> Result:
+        from dicomsql.execution.reads import read
+
+        result = read(self._new_run(), plan)
+        if result.columns is None:
+            return result
+        opened = _OpenResult(result)
+        self._open_result = opened
+        return Result(
+            result.columns, opened.batches(), statistics=result.statistics, close=opened.close
+        )
+
+    def _write(self, plan: WritePlan) -> Result:
+        from dicomsql.execution.consent import Allowed
+        from dicomsql.execution.writes import WriteContext, write
+
+        if self._audit is None and self.settings.audit_log is not None:
+            from dicomsql.execution.audit import AuditLog
+
+            self._audit = AuditLog(self.settings.audit_log)
+        allowed = Allowed(self._set.get("allow_writes"), self.settings.yes, self._consent)
+        return write(self._new_run(), plan, WriteContext(self.catalog, allowed, self._audit))
+
+    def _list(self, plan: ListPlan) -> Result:
+        listing = plan.listing
+        columns = tuple(ResultColumn(name, "VARCHAR") for name in listing.columns)
+        if not plan.condition:
+            return Result(columns, iter(()), rows=listing.rows)
+        import pyarrow as pa
+
+        arrays = [pa.array([r[i] for r in listing.rows], pa.string()) for i in range(len(columns))]
+        self.engine.register("listing", pa.table(arrays, names=list(listing.columns)))
+        try:
+            rows = self.engine.rows(f"SELECT * FROM listing WHERE {plan.condition}")
+        finally:
+            self.engine.unregister("listing")
+        return Result(columns, iter(()), rows=tuple(rows))
+
+    def _explain(self, plan: ExplainPlan) -> Result:
+        from dicomsql.planning.explain import Reveal, explain_json, explain_lines
+
+        gate = self._gate()
+        reveal = Reveal.VALUES if self.settings.show_phi else Reveal.NAMES
+        if plan.format == "json":
+            text = explain_json(plan.plan, gate.show_value, reveal)
+            return Result((ResultColumn("plan", "JSON"),), iter(()), rows=((text,),))
+        lines = explain_lines(plan.plan, gate.show_value, reveal)
+        if isinstance(plan.plan, WritePlan) and plan.mode == "explain":
+            lines += self._sized(plan.plan)
+        if plan.mode == "analyze":
+            lines += self._measured(plan.plan)
+        rows = tuple((line,) for line in lines)
+        return Result((ResultColumn("plan", "VARCHAR"),), iter(()), rows=rows)
+
+    def _sized(self, plan: WritePlan) -> list[str]:
+        """What a write would touch, from the reads that size it."""
+        from dicomsql.execution.consent import describe, measure
+        from dicomsql.execution.writes import calls_of
+
+        run = self._new_run()
+        calls = calls_of(run, plan, self.catalog)
+        lines = [f"  sized   {len(calls):,} call{'s' * (len(calls) != 1)}"]
+        if plan.method.consent is not None and calls:
+            values = [c.values for c in calls]
+            lines.append(f"  touches {describe(plan, values, measure(run, plan, values))}")
+        return lines
+
+    def _measured(self, plan: Plan) -> list[str]:
+        """EXPLAIN ANALYZE: what the statement took when it ran."""
+        result = self._run(plan)
+        rows = sum(batch.num_rows for batch in result.batches())
+        s = result.statistics
+        lines = [
+            f"RAN  {rows:,} rows in {s.seconds:.3f} s",
+            f"  requests  {s.requests:,}",
+            f"  pages     {s.pages:,}",
+            f"  bytes     {s.bytes_received:,}",
+        ]
+        return lines + [f"  note      {note}" for note in s.notes]
+
+    def _apply(self, plan: SettingPlan) -> None:
+        """SET, RESET and USE."""
+        if plan.name == "use":
+            assert isinstance(plan.value, tuple)
+            self._use = plan.value
+            return
+        name = plan.name.lower()
+        parameter = next((p for p in _DEFAULTS if p.lower() == name), None)
+        if parameter is not None:
+            if plan.value is None:
+                self._defaults.pop(parameter, None)
+                original = self.settings.parameter_defaults().get(parameter)
+                if original:
+                    self._defaults[parameter] = original
+            else:
+                self._defaults[parameter] = str(plan.value)
+        elif name == "await":
+            self.settings = replace(self.settings, await_operations=_flag(plan))
+        elif plan.value is None and name in {*_CHOICES, *_NUMBERS}:
+            self._set.pop(name, None)
+        elif name in _CHOICES:
+            if plan.value not in _CHOICES[name]:
+                raise PlanningError(f"SET {name} takes {' or '.join(_CHOICES[name])}.")
+            self._set[name] = plan.value
+        elif name in _NUMBERS:
+            if not isinstance(plan.value, int) or isinstance(plan.value, bool) or plan.value < 0:
+                raise PlanningError(f"SET {name} takes a whole number.")
+            self._set[name] = plan.value
+        else:
+            known = [*_DEFAULTS, *_CHOICES, *_NUMBERS, "await"]
+            raise PlanningError(
+                f"There is no setting {plan.name}.{nearest(plan.name, known)} "
+                f"The settings are {', '.join(known)}."
+            )
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise InterfaceError("The session is closed.")
+
+    def _spool(self) -> None:
+        """Read the rest of the last result, which the next statement would cut off."""
+        opened, self._open_result = self._open_result, None
+        if opened is not None:
+            opened.spool()
+
+
+class _OpenResult:
+    """A result that may still be read when the next statement begins."""
+
+    def __init__(self, result: Result) -> None:
+        self._result = result
+        self._source: Iterator[Any] = result.batches()
+        self._kept: list[Any] | None = None
+        self._done = False
+
+    def batches(self) -> Iterator[Any]:
+        while not self._done:
+            if self._kept is not None:
+                yield from self._take_kept()
+                return
+            try:
+                batch = next(self._source)
+            except StopIteration:
+                self._done = True
+                return
+            yield batch
+
+    def _take_kept(self) -> Iterator[Any]:
+        while self._kept:
+            yield self._kept.pop(0)
+        self._done = True
+
+    def spool(self) -> None:
+        if not self._done and self._kept is None:
+            self._kept = list(self._source)
+
+    def close(self) -> None:
+        self._done = True
+        self._result.close()
+        with suppress(ValueError):
+            self._source.close()  # type: ignore[attr-defined]
+
+
+class _Transports:
+    """The transports of a session, one for each service, opened at the first call."""
+
+    def __init__(self, settings: Settings, catalog: Catalog, cancel: threading.Event) -> None:
+        self._settings = settings
+        self._catalog = catalog
+        self._cancel = cancel
+        self._clients: dict[tuple[str, str], Client] = {}
+        self._lock = threading.Lock()
+        self.statistics = Statistics()
+
+    def send(self, request: Request, *, stream: bool = False) -> Response:
+        """Send a request through the transport of its service."""
+        return self._client(request).send(request, stream=stream)
+
+    def abort(self) -> None:
+        for client in list(self._clients.values()):
+            client.abort()
+
+    def close(self) -> None:
+        for client in self._clients.values():
+            client.close()
+
+    def _client(self, request: Request) -> Client:
+        provider, service, resource = request.resource.split(".")[:3]
+        with self._lock:
+            client = self._clients.get((provider, service))
+            if client is None:
+                from dicomsql.transport.connect import open_transport
+
+                methods = self._catalog.resource(provider, service, resource).methods.values()
+                client = open_transport(
+                    self._settings,
+                    hosts=tuple({server for m in methods for server in m.servers}),
+                    scopes=self._catalog.provider(provider).scopes,
+                    parallel=self._catalog.service(provider, service).parallel,
+                    cancel=self._cancel,
+                    on_response=self._count,
+                )
+                self._clients[provider, service] = client
+            return client
+
+    def _count(
+        self, request: Request, status: int, received: int, seconds: float, attempt: int
+    ) -> None:
+        with self._lock:
+            self.statistics.requests += 1
+            self.statistics.bytes_received += received
+
+
+def _flag(plan: SettingPlan) -> bool:
+    if isinstance(plan.value, str):
+        return plan.value.lower() in {"true", "on", "1", "yes"}
+    return bool(plan.value)

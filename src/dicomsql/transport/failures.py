@@ -1,0 +1,307 @@
+"""A server's refusal made an error of the tree: Google's JSON, DICOM datasets, HTML, or nothing.
+
+Whatever a server says reaches people through the gate, on one line and cut to a length.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from dicomsql.errors import (
+    ApiError,
+    ApiFailure,
+    ConflictError,
+    NotFoundError,
+    PermissionDeniedError,
+    QuotaError,
+)
+from dicomsql.transport.base import Request
+from dicomsql.transport.gate import Gate
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
+
+# HTTP status -> error class; any other is an ApiError.
+_CLASSES: dict[int, type[ApiError]] = {
+    401: PermissionDeniedError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    409: ConflictError,
+    412: ConflictError,
+    429: QuotaError,
+}
+
+# Headers in which servers name the request, best first: several, Google's front end, Google's
+# tracing.
+_REQUEST_ID_HEADERS = ("x-request-id", "x-goog-request-id", "x-guploader-uploadid")
+
+# Members in which servers that are not Google's put their words, lower case: OAuth, RFC 9457,
+# Orthanc, and others.
+_MESSAGE_MEMBERS = ("message", "error_description", "detail", "title", "error", "details")
+
+# What a Failure Reason means (DICOM PS3.18, tables I.2-1 and I.2-2; PS3.7, annex C).
+_FAILURE_REASONS = {
+    0x0110: "processing failure",
+    0x0117: "invalid object instance",
+    0x0122: "SOP class not supported",
+    0x0124: "not authorized",
+    0x0131: "duplicate transaction",
+    0xA700: "out of resources",
+    0xA710: "out of resources",
+    0xA770: "more than one content type",
+    0xA773: "none of the formats is supported",
+    0xA776: "quota exceeded",
+    0xA777: "not an instance of that study",
+    0xA900: "dataset does not match SOP class",
+    0xC000: "cannot understand",
+    0xC122: "transfer syntax not supported",
+}
+_FAILURE_REASON = "00081197"
+# Google's private Failure Detail (0009,0097), as the tag stands and as its block may reserve it.
+_FAILURE_DETAILS = ("00090097", "00091097")
+_ERROR_COMMENT = "00000902"
+
+_MESSAGE_LIMIT = 1_000
+# A body larger than this is not parsed: no server has that much to say about an error.
+_BODY_LIMIT = 1_000_000
+_DISTINCT_REASONS = 5
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\s]+")
+_HTML_TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
+_HTML_HIDDEN = re.compile(r"<(script|style)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
+_HTML_TAG = re.compile(r"<[^>]*>")
+
+
+def errors_from_response(
+    request: Request,
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    attempts: int,
+    gate: Gate,
+) -> ApiError:
+    """The error for an answer that is no success.
+
+    Parameters:
+        headers: the answer's headers, whose names are lower case or found whatever their case.
+        body: the answer's body, decoded from its transfer; may be empty.
+        attempts: how many times the call was made.
+    """
+    code, message = _said(headers.get("content-type", ""), body[:_BODY_LIMIT])
+    if not message:
+        message = _reason_phrase(status)
+    return api_error(
+        request,
+        status,
+        message,
+        code=code,
+        request_id=_request_id(headers),
+        attempts=attempts,
+        gate=gate,
+    )
+
+
+def api_error(
+    request: Request,
+    status: int,
+    message: str,
+    *,
+    code: str = "",
+    request_id: str = "",
+    attempts: int,
+    gate: Gate,
+) -> ApiError:
+    """The error of a status and a message, which passes the gate here."""
+    failure = ApiFailure(
+        method=request.method,
+        url=gate.show_url(request),
+        status=status,
+        code=_one_line(code),
+        message=_one_line(gate.scrub(message, request)),
+        attempts=attempts,
+        request_id=_one_line(request_id),
+        resource=request.resource,
+    )
+    return _CLASSES.get(status, ApiError)(failure)
+
+
+def _request_id(headers: Mapping[str, str]) -> str:
+    found = next((headers[name] for name in _REQUEST_ID_HEADERS if headers.get(name)), "")
+    return found or headers.get("x-cloud-trace-context", "").partition("/")[0]
+
+
+def _reason_phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""
+
+
+def _one_line(text: str) -> str:
+    text = _CONTROL.sub(" ", text).strip()
+    return text if len(text) <= _MESSAGE_LIMIT else text[: _MESSAGE_LIMIT - 1] + "…"
+
+
+def _said(content_type: str, body: bytes) -> tuple[str, str]:
+    """Google's status name, if there is one, and the message of an error's body.
+
+    The body itself says what it is; servers are careless about the type of their errors.
+    """
+    text = body.decode("utf-8", "replace").strip().lstrip("\ufeff")
+    if text[:1] in ("{", "["):
+        try:
+            return _from_json(json.loads(text))
+        except (ValueError, RecursionError):
+            return "", text
+    if text[:1] == "<":
+        if "html" in content_type.lower() or re.match(r"<(!doctype\s+html|html)\b", text, re.I):
+            return "", _from_html(text)
+        return "", _from_xml(text)
+    if "octet-stream" in content_type or content_type.partition(";")[0] == "application/dicom":
+        return "", ""
+    return "", text
+
+
+def _from_json(content: Any) -> tuple[str, str]:
+    if isinstance(content, str):
+        return "", content
+    datasets = content if isinstance(content, list) else [content]
+    members = next((item for item in datasets if isinstance(item, dict)), {})
+    error = members.get("error")
+    if isinstance(error, dict):
+        return _from_google(error)
+    message = _dicom_message(_json_reasons(content))
+    if message:
+        return "", message
+    by_lower = {str(name).lower(): value for name, value in members.items()}
+    for name in _MESSAGE_MEMBERS:
+        if isinstance(by_lower.get(name), str) and by_lower[name]:
+            return "", by_lower[name]
+    return "", ""
+
+
+def _from_google(error: dict[str, Any]) -> tuple[str, str]:
+    """A `google.rpc.Status` in JSON, the violations among its details appended."""
+    status = error.get("status")
+    message = error.get("message")
+    text = message.strip() if isinstance(message, str) else ""
+    notes = [note for note in _violations(error.get("details")) if note not in text]
+    if notes:
+        text = f"{text.rstrip('.')}. {'; '.join(notes)}" if text else "; ".join(notes)
+    return status if isinstance(status, str) else "", text
+
+
+def _violations(details: Any) -> Iterator[str]:
+    """What `google.rpc.BadRequest`, `QuotaFailure` and `PreconditionFailure` complain about."""
+    for detail in details if isinstance(details, list) else ():
+        if not isinstance(detail, dict):
+            continue
+        for member in ("fieldViolations", "violations"):
+            found = detail.get(member)
+            for violation in found if isinstance(found, list) else ():
+                if not isinstance(violation, dict):
+                    continue
+                subject = violation.get("field") or violation.get("subject")
+                parts = (subject, violation.get("description"))
+                yield ": ".join(part for part in parts if isinstance(part, str) and part)
+
+
+def _from_html(text: str) -> str:
+    title = _HTML_TITLE.search(text)
+    if title and title.group(1).strip():
+        return _unescaped(title.group(1))
+    return _unescaped(_HTML_TAG.sub(" ", _HTML_HIDDEN.sub(" ", text)))
+
+
+def _unescaped(text: str) -> str:
+    import html
+
+    return html.unescape(text)
+
+
+def _from_xml(text: str) -> str:
+    """The message of a NativeDicomModel (PS3.19, annex A) or of any other small document."""
+    from xml.etree import ElementTree
+
+    # A document type may define entities that grow without bound; no error needs one.
+    if "<!DOCTYPE" in text.upper():
+        return ""
+    try:
+        root = ElementTree.fromstring(text)  # noqa: S314 - no document type, bounded size
+    except ElementTree.ParseError:
+        return _HTML_TAG.sub(" ", text)
+    message = _dicom_message(_xml_reasons(root))
+    if message:
+        return message
+    for element in root.iter():
+        if element.tag.rpartition("}")[2].lower() == "message" and (element.text or "").strip():
+            return element.text or ""
+    return " ".join(piece.strip() for piece in root.itertext() if piece.strip())
+
+
+def _dicom_message(found: Iterator[tuple[str, str]]) -> str:
+    """A sentence of the failure reasons and details that a dataset holds, each kind once."""
+    reasons: dict[str, int] = {}
+    details: dict[str, None] = {}
+    for kind, value in found:
+        if kind == _FAILURE_REASON:
+            reasons[value] = reasons.get(value, 0) + 1
+        else:
+            details[value] = None
+    parts = [_reason_text(value, count) for value, count in reasons.items()]
+    parts += list(details)
+    shown = "; ".join(parts[:_DISTINCT_REASONS])
+    return shown + (f"; and {len(parts) - _DISTINCT_REASONS} more" if parts[5:] else "")
+
+
+def _reason_text(value: str, count: int) -> str:
+    meaning = _FAILURE_REASONS.get(int(value), "") if value.isascii() and value.isdigit() else ""
+    text = f"failure reason {value}" + (f" ({meaning})" if meaning else "")
+    return text if count == 1 else f"{text}, {count} times"
+
+
+def _json_reasons(content: Any) -> Iterator[tuple[str, str]]:
+    """(tag, value) of the failure attributes anywhere in DICOM JSON (PS3.18, annex F)."""
+    if isinstance(content, list):
+        for item in content:
+            yield from _json_reasons(item)
+        return
+    if not isinstance(content, dict):
+        return
+    for tag, attribute in content.items():
+        values = attribute.get("Value") if isinstance(attribute, dict) else None
+        if not isinstance(values, list):
+            continue
+        kind = _kind(str(tag).upper())
+        if not kind:
+            yield from _json_reasons(values)
+        else:
+            for value in values:
+                if isinstance(value, str | int) and str(value).strip():
+                    yield kind, str(value).strip()
+
+
+def _xml_reasons(root: Element) -> Iterator[tuple[str, str]]:
+    """The same in XML."""
+    for element in root.iter():
+        if element.tag.rpartition("}")[2] != "DicomAttribute":
+            continue
+        kind = _kind(element.get("tag", "").upper())
+        if not kind and element.get("keyword") == "FailureDetail":
+            kind = _FAILURE_DETAILS[0]
+        if kind:
+            for child in element:
+                value = (child.text or "").strip()
+                if child.tag.rpartition("}")[2] == "Value" and value:
+                    yield kind, value
+
+
+def _kind(tag: str) -> str:
+    if tag in _FAILURE_DETAILS:
+        return _FAILURE_DETAILS[0]
+    return tag if tag in (_FAILURE_REASON, _ERROR_COMMENT) else ""

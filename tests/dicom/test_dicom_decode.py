@@ -1,0 +1,568 @@
+"""DICOM JSON to Arrow: good servers, sloppy ones and hostile ones."""
+
+import gc
+import json
+import math
+import random
+import threading
+from datetime import UTC, date, datetime, time
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pytest
+from pydicom import dcmread
+from pydicom.data import data_manager
+from pydicom.datadict import keyword_for_tag
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.multival import MultiValue
+
+from dicomsql.dicom import decode
+from dicomsql.dicom.columns import AttributeColumn, Kind, column
+from dicomsql.dicom.decode import Decoder, count, uids
+from dicomsql.errors import IncompleteError, InternalError, OperationalError
+
+# Only the files that pydicom is installed with: its own functions would fetch the others.
+REAL_FILES = Path(data_manager.__file__).parent / "test_files"
+
+
+def columns(*names: str) -> list[AttributeColumn]:
+    found = [column(name) for name in names]
+    assert None not in found
+    return [one for one in found if one is not None]
+
+
+def tag(keyword: str) -> str:
+    return columns(keyword)[0].tag
+
+
+def element(keyword: str, *values: object) -> dict[str, Any]:
+    return {tag(keyword): {"vr": columns(keyword)[0].vr[:2], "Value": list(values)}}
+
+
+def rows(body: object, *names: str) -> list[dict[str, Any]]:
+    text = body if isinstance(body, bytes) else json.dumps(body).encode()
+    batch = Decoder(columns(*names)).decode(text)
+    batch.validate(full=True)
+    found: list[dict[str, Any]] = batch.to_pylist()
+    return found
+
+
+def values(keyword: str, *elements: dict[str, Any]) -> list[Any]:
+    """The column of that name for datasets whose only element is one of `elements`."""
+    body = [{tag(keyword): one} for one in elements]
+    return [row[columns(keyword)[0].name] for row in rows(body, keyword)]
+
+
+def value(keyword: str, *given: object) -> Any:
+    return values(keyword, {"vr": "??", "Value": list(given)})[0]
+
+
+def test_types_of_a_good_page() -> None:
+    dataset = {
+        **element("StudyDate", "20240229"),
+        **element("StudyTime", "103000.5"),
+        **element("AcquisitionDateTime", "20240229103000+0100"),
+        **element("PatientName", {"Alphabetic": "A^B", "Ideographic": "山田", "Phonetic": "やま"}),
+        **element("InstanceNumber", 7),
+        **element("FileOffsetInContainer", 2**64 - 1),
+        **element("SliceThickness", 1.5),
+        **element("PixelSpacing", 0.5, 1),
+        **element("ImageType", "ORIGINAL", "PRIMARY"),
+        **element("ReferencedStudySequence", {"00081150": {"vr": "UI", "Value": ["1.2"]}}),
+        tag("PixelData"): {"vr": "OW", "BulkDataURI": "bulk/1"},
+    }
+    names = [column_.name for column_ in map(columns_of_tag, dataset)]
+    extra = ["PatientName_Ideographic", "PatientName_Phonetic", "AcquisitionDateTime_utc"]
+    empty: dict[str, Any] = {}
+    full, missing = rows([dataset, empty], *names, *extra)
+    assert full == {
+        "StudyDate": date(2024, 2, 29),
+        "StudyTime": time(10, 30, 0, 500000),
+        "AcquisitionDateTime": datetime(2024, 2, 29, 10, 30),
+        "AcquisitionDateTime_utc": datetime(2024, 2, 29, 9, 30, tzinfo=UTC),
+        "PatientName": "A^B",
+        "PatientName_Ideographic": "山田",
+        "PatientName_Phonetic": "やま",
+        "InstanceNumber": 7,
+        "FileOffsetInContainer": 2**64 - 1,
+        "SliceThickness": 1.5,
+        "PixelSpacing": [0.5, 1.0],
+        "ImageType": ["ORIGINAL", "PRIMARY"],
+        "ReferencedStudySequence": '[{"00081150": {"vr": "UI", "Value": ["1.2"]}}]',
+        "PixelData": "bulk/1",
+    }
+    assert missing == dict.fromkeys(full)
+
+
+def columns_of_tag(tag_: str) -> AttributeColumn:
+    return columns(keyword_for_tag(int(tag_, 16)))[0]
+
+
+EMPTIES: list[dict[str, Any]] = [
+    {},
+    {"vr": "LO"},
+    {"Value": []},
+    {"Value": None},
+    {"Value": [None]},
+    {"Value": [""]},
+    {"Value": ""},
+]
+
+
+@pytest.mark.parametrize(
+    "keyword",
+    [
+        "PatientID",
+        "StudyDate",
+        "StudyTime",
+        "AcquisitionDateTime",
+        "AcquisitionDateTime_utc",
+        "PatientName",
+        "PatientName_Phonetic",
+        "OtherPatientNames",
+        "InstanceNumber",
+        "FileOffsetInContainer",
+        "SliceThickness",
+        "RecommendedDisplayFrameRateInFloat",
+        "PixelSpacing",
+        "ImageType",
+        "PixelData",
+        "PatientID_raw",
+        "tag_00091001",
+    ],
+)
+def test_nothing_is_null(keyword: str) -> None:
+    for empty in EMPTIES:  # each in a page of its own, then all in one
+        assert values(keyword, empty) == [None], empty
+    assert values(keyword, *EMPTIES) == [None] * len(EMPTIES)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "given", "expected"),
+    [
+        ("StudyDate", ["20240230"], None),
+        ("StudyDate", ["2024.01.02"], date(2024, 1, 2)),
+        ("StudyDate", [20240102], None),
+        ("StudyDate", ["20240101", "20240102"], None),
+        ("StudyTime", [1030], None),
+        ("StudyTime", ["10"], time(10)),
+        ("DateOfSecondaryCapture", ["20240101\0"], date(2024, 1, 1)),
+        ("InstanceNumber", ["12"], 12),
+        ("InstanceNumber", [" 12 "], 12),
+        ("InstanceNumber", [12.0], 12),
+        ("InstanceNumber", [1.5], None),
+        ("InstanceNumber", [True], None),
+        ("InstanceNumber", ["twelve"], None),
+        ("InstanceNumber", [2**63 - 1], 2**63 - 1),
+        ("InstanceNumber", [2**63], None),
+        ("InstanceNumber", [10**30], None),
+        ("InstanceNumber", [1, 2], None),
+        ("InstanceNumber", [{}], None),
+        ("FileOffsetInContainer", ["18446744073709551615"], 2**64 - 1),
+        ("FileOffsetInContainer", [2**64], None),
+        ("FileOffsetInContainer", [-1], None),
+        ("SliceThickness", ["1.5"], 1.5),
+        ("SliceThickness", [3], 3.0),
+        ("SliceThickness", ["NaN"], None),
+        ("SliceThickness", ["1e400"], None),
+        ("SliceThickness", [10**400], None),
+        ("SliceThickness", [False], None),
+        ("SliceThickness", [[1.5]], None),
+        ("DiffusionBValue", ["-inf"], -math.inf),
+        ("DiffusionBValue", ["Infinity"], math.inf),
+        ("PixelSpacing", ["0.5", 1, None, "x"], [0.5, 1.0, None, None]),
+        ("PixelSpacing", ["0.5\\0.7"], [0.5, 0.7]),
+        ("PixelSpacing", [None, 1.0], [None, 1.0]),
+        ("ImageType", ["A", None, "B"], ["A", None, "B"]),
+        ("ImageType", ["A\\B"], ["A", "B"]),
+        ("ImageType", ["A ", " B"], ["A", "B"]),
+        ("ImageType", ["A B", "C"], ["A B", "C"]),
+        ("ImageType", ["", "A"], [None, "A"]),
+        ("ImageType", [1, "A"], [None, "A"]),
+        ("FrameTimeVector", [1, 2.5], [1.0, 2.5]),
+        ("PatientID", ["ABC "], "ABC"),
+        ("PatientID", [" ABC"], "ABC"),
+        ("PatientID", ["   "], None),
+        ("PatientID", [123], None),
+        ("PatientID", ["00123"], "00123"),
+        ("PatientID", [{"a": 1}], None),
+        ("PatientID", ["\ud800"], None),
+        ("PatientID", ["a\nb"], "a\nb"),
+        ("StudyDescription", ["CT", "CHEST"], "CT\\CHEST"),
+        ("StudyDescription", ["CT", 1], None),
+        ("StudyDescription", ["CT", None, ""], "CT\\\\"),
+        ("StudyInstanceUID", ["1.2\0"], "1.2"),
+        ("ImageComments", ["  indented "], "  indented"),
+        ("PatientName", ["A^B=山田"], "A^B"),
+        ("PatientName_Ideographic", ["A^B=山田"], "山田"),
+        ("PatientName_Phonetic", ["A^B=山田"], None),
+        ("PatientName", [{"Alphabetic": "A "}], "A"),
+        ("PatientName", [{"Ideographic": "山田"}], None),
+        ("PatientName", [{"Alphabetic": 5}], None),
+        ("PatientName", [7], None),
+        ("PatientName", [None], None),
+        ("PatientName", [{"Alphabetic": "A"}, {"Alphabetic": "B"}], "A\\B"),
+        ("OtherPatientNames", [{"Alphabetic": "A"}, "B"], ["A", "B"]),
+        ("OtherPatientNames_Phonetic", [{"Alphabetic": "A"}], [None]),
+        ("PixelData", ["x"], None),
+        ("ReferencedStudySequence", [{}], "[{}]"),
+        ("ReferencedStudySequence", [], None),
+    ],
+)
+def test_values_that_surprise(keyword: str, given: list[object], expected: object) -> None:
+    assert value(keyword, *given) == expected
+    # A surprise leaves the other rows of its page what they are, and its own other columns.
+    page = [
+        {**element("Modality", "CT"), tag(keyword): {"vr": "??", "Value": given}},
+        element("Modality", "MR"),
+    ]
+    found = rows(page, keyword, "Modality")
+    assert [row["Modality"] for row in found] == ["CT", "MR"]
+    assert [row[columns(keyword)[0].name] for row in found] == [expected, None]
+
+
+def test_one_value_without_its_array() -> None:
+    assert values("PatientID", {"vr": "LO", "Value": "A"}) == ["A"]
+    assert values("InstanceNumber", {"vr": "IS", "Value": 5}) == [5]
+    assert values("PatientName", {"vr": "PN", "Value": {"Alphabetic": "A"}}) == ["A"]
+    assert values("ImageType", {"vr": "CS", "Value": "A"}) == [["A"]]
+    assert values("PatientID_raw", {"vr": "LO", "Value": "A"}) == ["A"]
+
+
+def test_elements_that_are_none() -> None:
+    body = [{tag("PatientID"): "A"}, {tag("PatientID"): None}, {tag("PatientID"): ["B"]}]
+    assert [row["PatientID"] for row in rows(body, "PatientID")] == [None, None, None]
+    assert [row["PatientID_raw"] for row in rows(body, "PatientID_raw")] == ['"A"', None, '["B"]']
+
+
+@pytest.mark.parametrize(
+    ("given", "raw"),
+    [
+        (b'{"vr":"DA","Value":["20240230"]}', "20240230"),
+        (b'{"vr":"DA","Value":["a","","b"]}', "a\\\\b"),
+        (b'{"vr":"DA","Value":[1.50, null]}', "1.50\\"),
+        (b'{"vr":"DA","Value":[{"Alphabetic": "A"}]}', '{"Alphabetic": "A"}'),
+        (b'{"vr":"DA","Value":["\\u00e9\\n"]}', "é\n"),
+        (b'{"vr":"OB","BulkDataURI":"u"}', "u"),
+        (b'{"vr":"OB","InlineBinary":"AAE="}', "AAE="),
+        (b'{"vr":"DA"}', None),
+    ],
+)
+def test_raw_text_beside_the_value(given: bytes, raw: str | None) -> None:
+    body = b'[{"00080020":' + given + b"}]"
+    assert rows(body, "StudyDate_raw", "StudyDate") == [{"StudyDate_raw": raw, "StudyDate": None}]
+
+
+def test_raw_text_beside_a_value_that_parses() -> None:
+    body = [element("StudyDate", "20240102"), element("StudyDate", "2024.01.02"), {}]
+    assert [tuple(row.values()) for row in rows(body, "StudyDate", "StudyDate_raw")] == [
+        (date(2024, 1, 2), "20240102"),
+        (date(2024, 1, 2), "2024.01.02"),
+        (None, None),
+    ]
+    sequence = element("ReferencedStudySequence", {})
+    assert rows([sequence], "ReferencedStudySequence", "ReferencedStudySequence_raw") == [
+        {"ReferencedStudySequence": "[{}]", "ReferencedStudySequence_raw": "{}"}
+    ]
+
+
+def test_utc_takes_the_values_offset_then_the_datasets() -> None:
+    offset = element("TimezoneOffsetFromUTC", "-0500")
+    body = [
+        {**element("AcquisitionDateTime", "20240101120000+0200"), **offset},
+        {**element("AcquisitionDateTime", "20240101120000"), **offset},
+        element("AcquisitionDateTime", "20240101120000"),
+        {**element("AcquisitionDateTime", "20240101"), **element("TimezoneOffsetFromUTC", "east")},
+        offset,
+    ]
+    expected = [datetime(2024, 1, 1, hour, tzinfo=UTC) for hour in (10, 17)] + [None] * 3
+    assert [row["AcquisitionDateTime_utc"] for row in rows(body, "AcquisitionDateTime_utc")] == (
+        expected
+    )
+    body[0]["00080201"] = {"vr": "SH", "Value": "-0500"}  # read loosely from here on
+    both = rows(body, "AcquisitionDateTime_utc", "TimezoneOffsetFromUTC_raw")
+    assert [row["AcquisitionDateTime_utc"] for row in both] == expected
+
+
+def test_utc_of_several_values() -> None:
+    body = [
+        {
+            **element("ReferencedDateTime", "20240101+0100", "2024", None),
+            **element("TimezoneOffsetFromUTC", "+0200"),
+        },
+        {},
+    ]
+    found = rows(body, "ReferencedDateTime", "ReferencedDateTime_utc")
+    assert found[0]["ReferencedDateTime"] == [datetime(2024, 1, 1), datetime(2024, 1, 1), None]
+    assert found[0]["ReferencedDateTime_utc"] == [
+        datetime(2023, 12, 31, 23, tzinfo=UTC),
+        datetime(2023, 12, 31, 22, tzinfo=UTC),
+        None,
+    ]
+    assert found[1] == {"ReferencedDateTime": None, "ReferencedDateTime_utc": None}
+
+
+def test_the_dataset_is_what_the_server_sent() -> None:
+    first, second = b'{ "00100020" : {"vr":"LO","Value":["\\u00c4",1.50]}}', b"{}"
+    body = b"\xef\xbb\xbf [" + first + b" , " + second + b"]\n"
+    assert [row["dataset"] for row in rows(body, "dataset")] == [first.decode(), "{}"]
+    with_more = rows(body, "dataset", "PatientID", "dropped")
+    assert [row["dataset"] for row in with_more] == [first.decode(), "{}"]
+    assert [row["dropped"] for row in with_more] == ["[]", "[]"]
+
+
+def test_dropped_names_the_sequences_left_out() -> None:
+    body = [
+        {
+            "00081140": {"vr": "SQ", "BulkDataURI": "u"},
+            "0008114a": {"vr": "SQ", "BulkDataURI": "u"},
+            "00081115": {"vr": "SQ", "Value": [{}]},
+            "7FE00010": {"vr": "OW", "BulkDataURI": "u"},
+        },
+        {"00081140": {"vr": "SQ", "BulkDataURI": "u"}, "00100020": 5},
+    ]
+    assert rows(body, "dropped") == [
+        {"dropped": '["00081140", "0008114A"]'},
+        {"dropped": '["00081140"]'},
+    ]
+
+
+def test_tags_in_lower_case() -> None:
+    upper, lower = element("StudyInstanceUID", "1.2"), {"0020000d": {"Value": ["1.3"]}}
+    for body in ([lower], [upper, lower], [{**lower, **element("Modality", "CT")}]):
+        found = rows(body, "StudyInstanceUID", "Modality", "StudyInstanceUID_raw")
+        assert found[-1]["StudyInstanceUID"] == "1.3"
+        assert found[-1]["StudyInstanceUID_raw"] == "1.3"
+    assert uids(json.dumps([upper, {}, lower]).encode(), "0020000D") == ["1.2", None, "1.3"]
+
+
+def test_of_a_tag_that_occurs_twice_the_last_counts_in_every_reading() -> None:
+    twice = b'{"00100020":{"Value":["A"]},"00100020":{"Value":["B"]}}'
+    number = b'{"00100020":{"Value":[1]}}'
+    strange = b'{"00100020":{"Value":[1e999]}}'
+    for others in (b"", b"," + number, b"," + strange):
+        found = rows(b"[" + twice + others + b"]", "PatientID", "dataset")
+        assert found[0] == {"PatientID": "B", "dataset": twice.decode()}
+
+
+def test_json_that_is_almost_json() -> None:
+    body = b'[{"00189087":{"Value":[NaN]},"00100020":{"Value":["a\nb"]},"00189219":1e999}, {}]'
+    found = rows(body, "DiffusionBValue", "PatientID", "DiffusionBValue_raw", "dataset", "dropped")
+    assert math.isnan(found[0]["DiffusionBValue"])
+    assert found[0]["PatientID"] == "a\nb"
+    assert found[0]["DiffusionBValue_raw"] == "NaN"
+    assert json.loads(found[0]["dataset"])["00189087"] == {"Value": ["NaN"]}
+    assert found[1] == {**dict.fromkeys(found[0]), "dataset": "{}", "dropped": "[]"}
+
+
+def test_numbers_beyond_every_type() -> None:
+    for digits in (b"9" * 5000, b"1e5000", b"-" + b"9" * 400):
+        body = b'[{"00280010":{"Value":[' + digits + b']},"00180050":{"Value":[' + digits + b"]}}]"
+        found = rows(body, "Rows", "SliceThickness", "Rows_raw")[0]
+        assert found == {"Rows": None, "SliceThickness": None, "Rows_raw": digits.decode()}
+
+
+@pytest.mark.parametrize("body", [b"", b" \r\n", b"[]", b" [ ] "])
+def test_no_rows(body: bytes) -> None:
+    decoder = Decoder(columns("StudyDate", "PixelSpacing", "dataset"))
+    batch = decoder.decode(body)
+    assert batch.num_rows == 0
+    assert batch.schema == decoder.schema
+    assert count(body) == 0
+    assert uids(body, "0020000D") == []
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "says"),
+    [
+        (b"<html>secret</html>", OperationalError, "markup"),
+        (b'{"error": "secret"}', OperationalError, "a JSON object"),
+        (b'"secret"', OperationalError, "a JSON string"),
+        (b"17", OperationalError, "another JSON value"),
+        (b"secret", OperationalError, "something else"),
+        (b'[{}, "secret"]', OperationalError, "member 2"),
+        (b"[[]]", OperationalError, "member 1"),
+        (b'[{"00100020": secret}]', OperationalError, "at byte 14"),
+        (b'[{"00100020": {"Value": ["\xe9"]}}]', OperationalError, "UTF-8 at byte 26"),
+        (b"[" * 100_000, OperationalError, "nested too deeply"),
+        (b'[{"00100020": {"Value": ["secr', IncompleteError, "ends in the middle"),
+        (b'[{"00100020": {"Value": ["secret"]', IncompleteError, "30 bytes|34 bytes"),
+        (b"[{},", IncompleteError, "ends in the middle"),
+        (b"[", IncompleteError, "ends in the middle"),
+    ],
+)
+def test_what_is_no_dicom_json(body: bytes, kind: type[Exception], says: str) -> None:
+    for read in (
+        Decoder(columns("PatientID")).decode,
+        Decoder(columns("dataset", "PatientID_raw")).decode,
+    ):
+        with pytest.raises(OperationalError, match=says) as caught:
+            read(body)
+        assert type(caught.value) is kind
+        assert "secr" not in str(caught.value)
+    if "UTF-8" not in says and "member" not in says:  # counting does not look that far
+        with pytest.raises(kind, match=says):
+            count(body)
+
+
+def test_every_truncation_is_noticed() -> None:
+    body = json.dumps([{**element("PatientID", "A"), **element("Rows", 5)}, {}]).encode()
+    decoder = Decoder(columns("PatientID"))
+    for cut in range(1, len(body)):
+        with pytest.raises(IncompleteError):
+            decoder.decode(body[:cut])
+
+
+def test_a_decoder_without_columns_is_refused() -> None:
+    with pytest.raises(InternalError, match="count"):
+        Decoder([])
+
+
+def test_count_reads_no_values() -> None:
+    assert count(b'[{"00100020":{"Value":["\xff"]}},{}]') == 2
+    assert count(b'[{"00100020":{"Value":[NaN]}},{}]') == 2
+
+
+def test_the_collector_is_left_as_it_was() -> None:
+    states: list[bool] = []
+    reached = threading.Barrier(2, timeout=10)
+
+    def hold() -> None:
+        with decode._collector_paused():
+            reached.wait()
+            reached.wait()
+
+    other = threading.Thread(target=hold)
+    other.start()
+    reached.wait()
+    with decode._collector_paused():
+        states.append(gc.isenabled())
+    states.append(gc.isenabled())
+    reached.wait()
+    other.join()
+    states.append(gc.isenabled())
+    with pytest.raises(OperationalError):
+        Decoder(columns("PatientID")).decode(b"x")
+    states.append(gc.isenabled())
+    assert states == [False, False, True, True]
+    gc.disable()
+    try:
+        Decoder(columns("PatientID")).decode(b"[{}]")
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
+def test_all_readings_agree_on_random_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The strict reading gives what the loose one and the forgiving one give."""
+    chosen = random.Random(11)
+    pool: dict[str, list[list[object]]] = {
+        "PatientID": [["A"], ["00 1 "], [], ["é"]],
+        "PatientName": [[{"Alphabetic": "A^B"}], [{"Ideographic": "山"}], [{}]],
+        "StudyDate": [["20240101"], ["20240230"], [""]],
+        "StudyTime": [["1030"], ["25"], ["103000.123"]],
+        "AcquisitionDateTime": [["20240101+0100"], ["2024"], ["x"]],
+        "InstanceNumber": [[1], [-5]],
+        "SliceThickness": [[1], [2.5], [1e300]],
+        "PixelSpacing": [[1, 2.5], [], [3]],
+        "ImageType": [["A", "B"], ["A "], ["", "A"], ["A\\B"]],
+        "ReferencedStudySequence": [[{"00100020": {"vr": "LO"}}], []],
+        "TimezoneOffsetFromUTC": [["+0100"], ["-0330"], ["x"]],
+    }
+    names = [*pool, "AcquisitionDateTime_utc", "PatientName_Ideographic", "SliceThickness_raw"]
+    decoder = Decoder(columns(*names))
+    for _ in range(60):
+        page = []
+        for _ in range(chosen.randrange(1, 12)):
+            some = chosen.sample(sorted(pool), chosen.randrange(len(pool)))
+            found = [(name, chosen.choice(pool[name])) for name in some]
+            # An empty array is for the loose reading; a good server leaves it out.
+            page.append(
+                {k: v for name, given in found if given for k, v in element(name, *given).items()}
+            )
+        body = json.dumps(page).encode()
+        strict = decoder._batch(decoder._strict.page(body, whole=False))
+        loose = decoder._batch(decoder._loose.page(body, whole=False))
+        forgiven = decoder._batch(decoder._loose.forgiven_page(body, whole=False))
+        assert strict.equals(loose)
+        assert strict.equals(forgiven)
+
+
+def real_datasets() -> list[Dataset]:
+    found = []
+    for path in sorted(REAL_FILES.rglob("*.dcm")):
+        try:
+            dataset = dcmread(path, stop_before_pixels=True)
+            list(dataset)  # reads every value
+            dataset.to_json_dict(suppress_invalid_tags=True)
+        except (InvalidDicomError, ValueError, KeyError, AttributeError, TypeError, EOFError):
+            continue  # a file that pydicom keeps because it is broken
+        found.append(dataset)
+    return found
+
+
+TEXT_VRS = {"AE", "AS", "CS", "LO", "PN", "SH", "UI", "UR"}
+COMPARED_VRS = TEXT_VRS | {"DA", "DS", "FD", "FL", "IS", "SL", "SS", "TM", "UL", "US"}
+
+
+def expected_value(wanted: AttributeColumn, given: Any) -> Any:
+    """pydicom's value of a DICOM value, as the column has it."""
+    text = str(given).strip(" \0")
+    match wanted.kind:
+        case Kind.TEXT:
+            return text or None
+        case Kind.NAME:
+            return text.split("=")[0].rstrip() or None
+        case Kind.INTEGER | Kind.UNSIGNED:
+            return None if isinstance(given, str) else int(given)  # '1A' in one file
+        case Kind.DECIMAL | Kind.FLOAT:
+            return float(given)
+        case Kind.DATE:
+            return datetime.strptime(text.replace(".", ""), "%Y%m%d").date() if text else None
+        case Kind.TIME:
+            text = text.replace(":", "")
+            form = "%H%M%S.%f" if "." in text else "%H%M%S"[: len(text)]
+            return datetime.strptime(text, form).time() if text else None
+        case _:
+            raise AssertionError(wanted)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_real_files_against_pydicom() -> None:
+    datasets = real_datasets()
+    assert len(datasets) > 50
+    tags = sorted({int(e.tag) for dataset in datasets for e in dataset if not e.tag.is_private})
+    readable = (column(f"{number:08X}") for number in tags)
+    wanted = [c for c in readable if c and c.vr in COMPARED_VRS]
+    body = json.dumps([d.to_json_dict(suppress_invalid_tags=True) for d in datasets]).encode()
+    found = Decoder(wanted).decode(body)
+    compared = 0
+    for number, dataset in enumerate(datasets):
+        for place, one in enumerate(wanted):
+            held = dataset.get(int(one.tag, 16))
+            if held is None or held.is_empty or one.vr != held.VR:
+                continue
+            several = held.value if isinstance(held.value, MultiValue | list) else [held.value]
+            given = [expected_value(one, v) for v in several]
+            got = found.column(place)[number].as_py()
+            if one.many:
+                assert got == given, (one.name, number)
+            else:
+                assert [got] == given, (one.name, number)
+            compared += 1
+    assert compared > 2000
+
+
+def test_duckdb_reads_what_is_decoded() -> None:
+    path = REAL_FILES / "CT_small.dcm"
+    body = json.dumps([dcmread(path, stop_before_pixels=True).to_json_dict()]).encode()
+    table = pa.table(Decoder(columns("PatientName", "PixelSpacing", "dataset")).decode(body))
+    with duckdb.connect() as connection:
+        connection.register("t", table)
+        found = connection.sql(
+            "SELECT PatientName, PixelSpacing[1], dataset->'00280010'->'Value'->>0 FROM t"
+        ).fetchall()
+    assert found == [("CompressedSamples^CT1", 0.661468, "128")]

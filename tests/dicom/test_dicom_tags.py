@@ -1,0 +1,79 @@
+"""The tag table against pydicom's dictionary, and how names are found in it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydicom.datadict import dictionary_VM, dictionary_VR, keyword_for_tag
+
+from dicomsql.dicom.tags import Tag, keywords, lookup
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_committed_table_is_what_the_script_makes() -> None:
+    script = ROOT / "scripts" / "build_tags.py"
+    done = subprocess.run([sys.executable, script, "--check"], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_keyword_is_found_with_what_pydicom_says() -> None:
+    found = [lookup(keyword) for keyword in keywords()]
+    assert len(found) > 5000
+    for tag in found:
+        assert tag is not None
+        number = int(tag.tag, 16)
+        assert keyword_for_tag(number) == tag.keyword
+        assert (dictionary_VR(number), dictionary_VM(number)) == (tag.vr, tag.vm)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("PatientName", Tag("PatientName", "00100010", "PN", "1")),
+        ("patientNAME", Tag("PatientName", "00100010", "PN", "1")),
+        ("0020000d", Tag("StudyInstanceUID", "0020000D", "UI", "1")),
+        ("tag_0020000D", Tag("StudyInstanceUID", "0020000D", "UI", "1")),
+        ("OverlayRows", Tag("OverlayRows", "60000010", "US", "1")),
+        ("601E0010", Tag("OverlayRows", "601E0010", "US", "1")),
+        ("00203105", Tag("SourceImageIDs", "00203105", "CS", "1-n")),
+        ("00280020", Tag("", "00280020", "OB", "1")),
+        ("00091001", Tag("", "00091001", "UN", "1-n")),
+        ("tag_000910ff", Tag("", "000910FF", "UN", "1-n")),
+        ("00090010", Tag("", "00090010", "LO", "1")),
+        ("60010010", Tag("", "60010010", "LO", "1")),  # an odd group is private, overlay or not
+    ],
+)
+def test_lookup(name: str, expected: Tag) -> None:
+    assert lookup(name) == expected
+
+
+@pytest.mark.parametrize(
+    "name", ["", "NoSuch", "0010001", "0010ZZZZ", "00100009", "tag_", "60xx0010"]
+)
+def test_lookup_of_what_is_no_attribute(name: str) -> None:
+    assert lookup(name) is None
+
+
+def test_many_and_private() -> None:
+    def tag(name: str) -> Tag:
+        found = lookup(name)
+        assert found is not None
+        return found
+
+    assert tag("ImageType").many
+    assert tag("PixelSpacing").many
+    assert not tag("PatientID").many
+    assert tag("00091001").private
+    assert not tag("PatientID").private
+
+
+def test_importing_the_names_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from dicomsql.dicom.columns import column; column('StudyDate').sql_type;"
+        "heavy = {'pyarrow', 'msgspec', 'pydicom', 'numpy', 'importlib.resources'};"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,255 @@
+"""The folder: refused where it is not ours, whole after a kill, shared by several processes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dicomsql.emulator.app import create_app
+from dicomsql.emulator.errors import EmulatorError
+from dicomsql.emulator.folder import INDEX, Folder
+
+WEB = "/v1/projects/p/locations/us-central1/datasets/d/dicomStores/s/dicomWeb"
+
+# Stores instances 1.1.PREFIX.N one after the other, each in its own request, and prints each N.
+WRITER = f"""
+import asyncio, pathlib, sys
+import httpx
+from dicomsql.emulator.app import create_app
+
+root, template, prefix, count = sys.argv[1:]
+template = pathlib.Path(template).read_bytes()
+web = "http://e{WEB}/studies"
+
+async def main():
+    app = create_app(pathlib.Path(root))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app)) as client:
+        for n in range(int(count)):
+            uid = f"1.1.{{prefix}}.{{n + 10000}}".encode()
+            body = template.replace(b"1.1.9.99999", uid)
+            head = {{"content-type": "application/dicom"}}
+            answer = await client.post(web, content=body, headers=head)
+            assert answer.status_code == 200, answer.text
+            print(n, flush=True)
+    app.state.close()
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def template(tmp_path: Path, make_dicom: Any) -> Path:
+    path = tmp_path / "template.dcm"
+    path.write_bytes(make_dicom("1", "1.1", "1.1.9.99999", EncapsulatedDocument=b"\1" * 100_000))
+    return path
+
+
+def writer(root: Path, template: Path, prefix: int, count: int) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(root), str(template), str(prefix), str(count)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def check_files(root: Path) -> int:
+    """Every indexed instance has its file, complete; the number of instances."""
+    with sqlite3.connect(root / INDEX) as db:
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        rows = db.execute("SELECT file, size, sha256 FROM instances").fetchall()
+    db.close()
+    for file, size, digest in rows:
+        content = (root / "instances" / file[:2] / f"{file}.dcm").read_bytes()
+        assert len(content) == size
+        assert hashlib.sha256(content).digest() == digest
+    return len(rows)
+
+
+def test_a_kill_leaves_every_indexed_instance_whole(
+    tmp_path: Path, open_emulator: Any, template: Path
+) -> None:
+    root = tmp_path / "root"
+    with open_emulator(root) as client:
+        client.prepare()
+    answered = 0
+    for prefix in (1, 2):
+        process = writer(root, template, prefix, 100_000)
+        assert process.stdout is not None
+        for _ in range(12 + 5 * prefix):
+            answered += bool(process.stdout.readline())
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    assert answered == 39
+    with open_emulator(root) as client:
+        found = check_files(root)
+        assert found >= answered
+        rows = client.get(WEB + "/instances?limit=50000").json()
+        assert len(rows) == found
+        metrics = client.get(WEB.removesuffix("/dicomWeb") + ":getDICOMStoreMetrics").json()
+        assert metrics["instanceCount"] == str(found)
+        # what was answered is there, and what was under way can simply be sent again
+        body = template.read_bytes().replace(b"1.1.9.99999", b"1.1.2.10000")
+        assert client.stow([body]).status_code == 200
+
+
+def test_two_processes_write_while_a_third_reads(
+    tmp_path: Path, open_emulator: Any, template: Path
+) -> None:
+    root = tmp_path / "root"
+    with open_emulator(root) as client:
+        client.prepare()
+        writers = [writer(root, template, prefix, 25) for prefix in (1, 2)]
+        while any(process.poll() is None for process in writers):
+            assert client.get(WEB + "/instances?limit=50000").status_code in {200, 204}
+        for process in writers:
+            _, errors = process.communicate()
+            assert (process.returncode, errors) == (0, "")
+        assert len(client.get(WEB + "/instances").json()) == 50
+        assert check_files(root) == 50
+
+
+def test_many_open_a_new_folder_at_once(tmp_path: Path) -> None:
+    code = (
+        "import sys, pathlib; from dicomsql.emulator.folder import Folder;"
+        "Folder(pathlib.Path(sys.argv[1])).close()"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "new")]
+    processes = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    assert [(p.communicate()[1], p.returncode) for p in processes] == [("", 0)] * 4
+
+
+class TestRefused:
+    def refused(self, root: Path) -> str:
+        before = {p: p.read_bytes() for p in root.rglob("*") if p.is_file()}
+        with pytest.raises(EmulatorError) as caught:
+            create_app(root)
+        after = {p: p.read_bytes() for p in root.rglob("*") if p.is_file()}
+        assert after == before
+        return str(caught.value)
+
+    def test_a_folder_with_other_things(self, tmp_path: Path) -> None:
+        (tmp_path / "thesis.txt").write_text("precious")
+        assert "thesis.txt" in self.refused(tmp_path)
+
+    def test_a_file(self, tmp_path: Path) -> None:
+        (tmp_path / "f").write_text("x")
+        assert "cannot be used" in self.refused(tmp_path / "f")
+        assert "cannot be used" in self.refused(tmp_path / "f" / "below")
+
+    def test_an_index_that_is_no_database(self, tmp_path: Path) -> None:
+        (tmp_path / INDEX).write_bytes(b"garbage" * 1000)
+        assert "restore it from a backup" in self.refused(tmp_path)
+
+    def test_the_database_of_another_program(self, tmp_path: Path) -> None:
+        db = sqlite3.connect(tmp_path / INDEX)
+        db.execute("CREATE TABLE other (x)")
+        db.close()
+        assert "another program" in self.refused(tmp_path)
+
+    def test_a_newer_version(self, tmp_path: Path) -> None:
+        Folder(tmp_path).close()
+        db = sqlite3.connect(tmp_path / INDEX)
+        db.execute("PRAGMA user_version = 99")
+        db.execute("PRAGMA journal_mode = DELETE")
+        db.close()
+        assert "version 99" in self.refused(tmp_path)
+
+    def test_a_missing_table(self, tmp_path: Path) -> None:
+        Folder(tmp_path).close()
+        db = sqlite3.connect(tmp_path / INDEX)
+        db.execute("DROP TABLE garbage")
+        db.commit()
+        db.close()
+        assert "damaged" in self.refused(tmp_path)
+
+    def test_missing_instances(self, tmp_path: Path, open_emulator: Any, make_dicom: Any) -> None:
+        with open_emulator(tmp_path / "root") as client:
+            client.prepare()
+            client.stow([make_dicom()])
+        (tmp_path / "root" / "instances").rename(tmp_path / "elsewhere")
+        assert "damaged" in self.refused(tmp_path / "root")
+
+    def test_one_that_cannot_be_written_to(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(os, "access", lambda *_: False)
+        with pytest.raises(EmulatorError, match="not writable"):
+            Folder(tmp_path / "new")
+
+
+def test_an_index_damaged_while_it_is_served(
+    tmp_path: Path, open_emulator: Any, make_dicom: Any
+) -> None:
+    with open_emulator(tmp_path / "root") as client:
+        client.prepare()
+        with sqlite3.connect(tmp_path / "root" / INDEX) as db:
+            db.execute("DROP TABLE metadata")
+        db.close()
+        error = client.stow([make_dicom()]).json()["error"]
+        assert (error["code"], error["status"]) == (503, "UNAVAILABLE")
+        assert client.get(WEB + "/studies").status_code == 204
+
+
+def test_a_closed_folder_answers_that_it_is_closed(tmp_path: Path, open_emulator: Any) -> None:
+    folder = Folder(tmp_path)
+    with folder.read() as db:
+        folder.close()
+        assert db.execute("SELECT 1").fetchone() == (1,)
+    with pytest.raises(EmulatorError, match="closed"), folder.read():
+        pass
+    with open_emulator(tmp_path) as client:
+        assert client.get(WEB + "/studies").json()["error"]["code"] == 403
+
+
+def test_what_nobody_refers_to_is_swept_once_it_is_old(
+    tmp_path: Path, open_emulator: Any, make_dicom: Any
+) -> None:
+    root = tmp_path / "root"
+    with open_emulator(root) as client:
+        client.prepare()
+        client.stow([make_dicom()])
+    (kept,) = root.rglob("*.dcm")
+    orphan, young, upload = kept.with_name("o.dcm"), kept.with_name("y.dcm"), root / "incoming/u"
+    for path in (orphan, young, upload):
+        path.write_bytes(b"x")
+    old = time.time() - 10 * 24 * 3600
+    for path in (kept, orphan, upload):
+        os.utime(path, (old, old))
+    folder = Folder(root)
+    folder.sweep()
+    folder.close()
+    assert [path.exists() for path in (kept, orphan, young, upload)] == [True, False, True, False]
+
+
+def test_the_files_of_a_delete_that_was_killed_go_at_the_next_start(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    with folder.incoming() as (path, stream):
+        stream.write(b"x")
+    file = folder.admit(path)
+    with folder.write() as db:
+        db.execute("INSERT INTO garbage VALUES (?)", (file,))
+    folder.close()
+    Folder(tmp_path).close()
+    assert not folder.path(file).exists()
+
+
+def test_an_upload_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    with pytest.raises(ZeroDivisionError), folder.incoming():
+        raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError), folder.write() as db:
+        db.execute("INSERT INTO garbage VALUES ('x')")
+        raise ZeroDivisionError
+    folder.close()
+    assert not list((tmp_path / "incoming").iterdir())
+    assert sqlite3.connect(tmp_path / INDEX).execute("SELECT * FROM garbage").fetchall() == []
