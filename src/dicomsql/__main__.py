@@ -1,8 +1,6 @@
 """Runs the command line as `python -m dicomsql`."""
 
-import sys
-
-from dicomsql.cli import main
+from dicomsql.cli import entry
 
 if __name__ == "__main__":
-    sys.exit(main())
+    entry()

@@ -47,6 +47,7 @@ class Result:
         columns: None for a statement that gives no rows (then `batches` gives nothing).
         rows: the rows themselves where they came without Arrow (SHOW, EXPLAIN); else None.
         message: a sentence about what was done, for statements without rows; may be empty.
+        affected: rows that a write wrote; -1 where the statement was no write.
         statistics: grows while the batches are read.
     """
 
@@ -57,12 +58,14 @@ class Result:
         *,
         rows: tuple[tuple[object, ...], ...] | None = None,
         message: str = "",
+        affected: int = -1,
         statistics: Statistics | None = None,
         close: Callable[[], None] | None = None,
     ) -> None:
         self.columns = columns
         self.rows = rows
         self.message = message
+        self.affected = affected
         self.statistics = statistics if statistics is not None else Statistics()
         self._batches = batches
         self._close = close

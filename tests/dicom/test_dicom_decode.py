@@ -4,6 +4,8 @@ import gc
 import json
 import math
 import random
+import subprocess
+import sys
 import threading
 from datetime import UTC, date, datetime, time
 from pathlib import Path
@@ -554,6 +556,19 @@ def test_real_files_against_pydicom() -> None:
                 assert [got] == given, (one.name, number)
             compared += 1
     assert compared > 2000
+
+
+def test_decoding_does_not_import_what_is_slow_to_import() -> None:
+    code = (
+        "import sys; from dicomsql.dicom.columns import column; from dicomsql.dicom import decode;"
+        "names = ('StudyDate', 'PixelSpacing', 'PatientName', 'dataset', 'PatientID_raw');"
+        'page = b\'[{"00080020":{"Value":["20240101"]},"00280030":{"Value":[1]}},{}]\';'
+        "assert decode.Decoder([column(name) for name in names]).decode(page).num_rows == 2;"
+        "slow = {'pyarrow.compute', 'pydicom', 'duckdb', 'httpx', 'sqlglot'};"
+        "print(sorted(slow & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_duckdb_reads_what_is_decoded() -> None:

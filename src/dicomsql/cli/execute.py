@@ -35,6 +35,8 @@ def execute(arguments: argparse.Namespace) -> int:
     variables = _variables(arguments)
     settings = _settings(arguments)
     console = Console()
+    from dicomsql.cli.arrow import import_arrow
+    from dicomsql.language.statements import Describe, Set, Show, Use
     from dicomsql.session import Session
 
     with (
@@ -48,6 +50,8 @@ def execute(arguments: argparse.Namespace) -> int:
     ):
         try:
             for statement in session.parse(text, variables):
+                if not isinstance(statement, Describe | Set | Show | Use):
+                    import_arrow()
                 result = session.execute(statement, dry_run=arguments.dry_run)
                 _write(result, arguments, stream, console)
         finally:

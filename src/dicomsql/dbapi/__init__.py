@@ -1,0 +1,1 @@
+"""The face of PEP 249: connections, cursors, type objects."""

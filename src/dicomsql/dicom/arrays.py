@@ -153,29 +153,23 @@ def _datetimes(
     column: AttributeColumn, found: list[Any], offsets: Sequence[int | None]
 ) -> list[Any]:
     """What `values.parse_datetime` gave, as the column's part of it."""
-    part: Callable[[Any, int | None], int | None] = (
-        _instant if column.part is Part.UTC else _written
-    )
+    if column.part is Part.UTC:
+        part, datasets = _instant, offsets
+    else:
+        part, datasets = _written, [None] * len(found)
     if not column.many:
-        return [
-            part(value, offset)
-            for value, offset in zip(found, _endless(offsets, found), strict=True)
-        ]
+        return [part(value, offset) for value, offset in zip(found, datasets, strict=True)]
     return [
-        None if many is None else [part(value, offset) for value in many]
-        for many, offset in zip(found, _endless(offsets, found), strict=True)
+        None if several is None else [part(value, offset) for value in several]
+        for several, offset in zip(found, datasets, strict=True)
     ]
 
 
-def _endless(offsets: Sequence[int | None], found: list[Any]) -> Sequence[int | None]:
-    return offsets or [None] * len(found)
-
-
-def _written(value: tuple[int, int | None] | None, _: int | None) -> int | None:
+def _written(value: tuple[int, int | None] | None, _: int | None, /) -> int | None:
     return None if value is None else value[0]
 
 
-def _instant(value: tuple[int, int | None] | None, dataset_offset: int | None) -> int | None:
+def _instant(value: tuple[int, int | None] | None, dataset_offset: int | None, /) -> int | None:
     if value is None:
         return None
     written, own_offset = value

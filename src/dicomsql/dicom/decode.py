@@ -100,7 +100,7 @@ class Decoder:
 
     def _batch(self, page: _Page) -> pa.RecordBatch:
         offsets: Sequence[int | None] = ()
-        if _OFFSET.tag in page.elements and any(c.part is Part.UTC for c in self.columns):
+        if any(column.part is Part.UTC for column in self.columns):
             form, found = page.elements[_OFFSET.tag]
             texts = column_array(_OFFSET, form, found, ()).to_pylist()
             offsets = [elements.OFFSETS[text] for text in texts]

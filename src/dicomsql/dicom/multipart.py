@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from dicomsql.errors import IncompleteError, InterfaceError, OperationalError
 
 __all__ = [
+    "IncomingPart",
     "MultipartReader",
     "OutgoingPart",
-    "Part",
     "multipart_content_type",
     "multipart_writer",
     "new_boundary",
@@ -32,7 +32,7 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=?-]{1,70}")
 
 
-class Part:
+class IncomingPart:
     """One part: its headers, and its body to be read once.
 
     A part must be read before the next one is asked for; what is left of it then is passed over.
@@ -96,11 +96,11 @@ class MultipartReader:
         self._ended = False
         self._line_end = b"\r\n"
 
-    def __iter__(self) -> Iterator[Part]:
+    def __iter__(self) -> Iterator[IncomingPart]:
         if not self._open():
             return
         while True:
-            part = Part(self._headers(), self._body())
+            part = IncomingPart(self._headers(), self._body())
             yield part
             part.pass_over()
             if self._ended:

@@ -173,7 +173,8 @@ class Memo(dict[str | None, _T | None]):
         self._forget()
 
     def __missing__(self, text: str | None) -> _T | None:
-        assert text is not None  # None is always remembered
+        if not text:  # remembered, but for the moment in which another thread forgets
+            return None
         if len(self) >= self.LIMIT:
             self._forget()
         value = self[text] = self._parse(text)

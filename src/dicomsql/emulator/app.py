@@ -123,7 +123,7 @@ class _Service:
             names=request.path_params,
             query=tuple(request.query_params.multi_items()),
             headers=_headers(request),
-            origin=self._base_url or f"{request.url.scheme}://{request.url.netloc}",
+            origin=self._base_url or _origin(request),
             operation_delay=self._operation_delay,
             chunks=partial(_chunks, request),
         )
@@ -183,6 +183,16 @@ def _headers(request: Request) -> Mapping[str, str]:
     for name, value in request.headers.items():
         found[name] = f"{found[name]}, {value}" if name in found else value
     return found
+
+
+def _origin(request: Request) -> str:
+    """Scheme and host as the client sees them."""
+    netloc = request.url.netloc
+    host, port = request.scope.get("server") or ("", None)
+    if netloc == host and port not in {None, 80, 443}:
+        # dicomweb-client sends a Host header without the port
+        netloc = f"{host}:{port}"
+    return f"{request.url.scheme}://{netloc}"
 
 
 def _chunks(request: Request) -> Iterator[bytes]:

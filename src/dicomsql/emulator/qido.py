@@ -8,13 +8,13 @@ rows: the default attributes stand in the index as JSON text.
 
 from __future__ import annotations
 
-import json
 import re
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec import Raw, json
 from starlette.responses import Response
 
 from dicomsql.emulator import attributes, index
@@ -177,8 +177,13 @@ def _rows(db: sqlite3.Connection, call: Call, store: int, search: _Search) -> li
         if name in call.names:
             clauses.append(f"{column} = ?")
             values.append(call.names[name])
-    where = " AND ".join([f"{alias}.store_id = ?", *clauses])
-    parameters = [store, *values, search.limit, search.offset]
+    # an index begins with the store, so each table that is filtered by one needs it said
+    stores = {alias: f"{alias}.store_id = ?"}
+    for other in ("st", "se"):
+        if any(f"{other}." in clause for clause in clauses):
+            stores[other] = f"{other}.store_id = ?"
+    where = " AND ".join([*stores.values(), *clauses])
+    parameters = [*[store] * len(stores), *values, search.limit, search.offset]
     tail = f"FROM {tables} WHERE {where} ORDER BY {alias}.id LIMIT ? OFFSET ?"
     if not search.include and not search.everything:
         cursor = db.execute(f"SELECT {alias}.summary {tail}", parameters)
@@ -214,45 +219,51 @@ def _extended(
     columns += [_COMPUTED[tag][level.name] for tag in computed]
     cursor = db.execute(f"SELECT {', '.join(columns)} {tail}", parameters)
     texts = []
-    decoded: dict[str, Mapping[str, Any]] = {}
+    decoded: dict[str, dict[str, Raw]] = {}
     for summary, describer, path, *others in cursor.fetchall():
-        found = json.loads(summary)
+        found = _SHALLOW.decode(summary)
+        if describer is not None:
+            found |= _from_dataset(db, call, search, describer, path)
         for stored in others[: len(parents)]:
             if stored not in decoded:
-                decoded[stored] = json.loads(stored)
+                decoded[stored] = _SHALLOW.decode(stored)
             found |= {t: e for t, e in decoded[stored].items() if t in search.include}
         for tag, value in zip(computed, others[len(parents) :], strict=True):
             found[tag] = _counted(tag, value)
-        if describer is not None:
-            found |= _from_dataset(db, call, search, describer, path)
-        texts.append(
-            json.dumps(dict(sorted(found.items())), ensure_ascii=False, separators=(",", ":"))
-        )
+        texts.append(json.encode(dict(sorted(found.items()))).decode())
     return texts
 
 
 def _from_dataset(
     db: sqlite3.Connection, call: Call, search: _Search, instance: int, path: str
-) -> dict[str, Any]:
+) -> dict[str, Raw]:
     (stored,) = db.execute(
         "SELECT json FROM metadata WHERE instance_id = ?", (instance,)
     ).fetchone()
     url = f"{call.web_url}/{path}"
-    dataset = json.loads(index.with_base(stored, url))
+    dataset = _SHALLOW.decode(index.with_base(stored, url))
     of_level = attributes.OF_LEVEL.get(search.level.name) if search.everything else frozenset()
     return {
         tag: element
         for tag, element in dataset.items()
         if (tag in search.include or of_level is None or tag in of_level)
-        and "BulkDataURI" not in element
+        and not bytes(element).startswith(_BULK, _AFTER_VR)
     }
 
 
-def _counted(tag: str, value: Any) -> dict[str, Any]:
+def _counted(tag: str, value: Any) -> Raw:
     if tag == attributes.MODALITIES_IN_STUDY:
-        modalities = sorted(json.loads(value))
-        return {"vr": "CS", "Value": modalities} if modalities else {"vr": "CS"}
-    return {"vr": "IS", "Value": [value]}
+        modalities = sorted(json.decode(value))
+        element = {"vr": "CS", "Value": modalities} if modalities else {"vr": "CS"}
+    else:
+        element = {"vr": "IS", "Value": [value]}
+    return Raw(json.encode(element))
+
+
+# Only the outermost level of a data set is decoded; its elements stay the JSON that they are. The
+# index writes them without spaces, their VR first, so that bulk data is seen from the text.
+_SHALLOW = json.Decoder(dict[str, Raw])
+_BULK, _AFTER_VR = b'"BulkDataURI"', len('{"vr":"OW",')
 
 
 # what `includefield=all` counts at each level

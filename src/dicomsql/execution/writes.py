@@ -110,6 +110,19 @@ def write(run: Run, plan: WritePlan, context: WriteContext) -> Result:
         run.say(sentence.replace("This statement would", "Going to", 1))
     answers = _make(run, plan, calls, context)
     run.finish()
+    result = _result(run, plan, calls, answers, context)
+    result.affected = len(calls)
+    return result
+
+
+def _result(
+    run: Run,
+    plan: WritePlan,
+    calls: list[WriteCall],
+    answers: list[Page | None],
+    context: WriteContext,
+) -> Result:
+    """What a write gives back: rows where they were asked for, else a sentence."""
     if plan.verb == "exec" and plan.returning is None:
         return _exec_result(run, plan, answers, context)
     if plan.returning is not None:

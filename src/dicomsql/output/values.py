@@ -41,7 +41,8 @@ def texts(array: pa.Array, sql_type: str) -> pa.Array:
         if not types.is_nested(kind):
             return pa.array(values, pa.string())
         return pa.array([None if v is None else encode(v).decode() for v in values], pa.string())
-    return array.cast(pa.string())
+    # Casting imports Arrow's compute functions, which takes longer than most results.
+    return array if types.is_string(kind) else array.cast(pa.string())
 
 
 def json_values(array: pa.Array, sql_type: str) -> list[Any]:

@@ -1,0 +1,51 @@
+# make demo   the main job on the embedded emulator, with real DICOM files
+# make test   the tests
+# make check  what CI runs: lint, types, tests with coverage
+# make bench  the benchmarks, each with its peer beside it
+# make docs   the parts of docs/ that are made from the code
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: demo test check lint types coverage bench docs clean
+
+$(VENV)/demo-ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[emulator]'
+	touch $@
+
+$(VENV)/dev-ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[all,dev]'
+	touch $@ $(VENV)/demo-ready
+
+demo: $(VENV)/demo-ready
+	$(BIN)/python examples/demo.py
+
+test: $(VENV)/dev-ready
+	$(BIN)/python -m pytest
+
+check: lint types coverage
+
+lint: $(VENV)/dev-ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/dev-ready
+	$(BIN)/mypy
+
+coverage: $(VENV)/dev-ready
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+
+bench: $(VENV)/dev-ready
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/listing.py
+	$(BIN)/python benchmarks/decode.py
+
+docs: $(VENV)/dev-ready
+	$(BIN)/python scripts/build_docs.py
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .coverage* demo-data

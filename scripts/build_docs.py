@@ -1,0 +1,37 @@
+"""Writes docs/cli.md: the help texts of the command line, as they are.
+
+    python scripts/build_docs.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from dicomsql.cli.arguments import make_parser
+
+TARGET = Path(__file__).parent.parent / "docs" / "cli.md"
+
+
+def parsers() -> dict[str, argparse.ArgumentParser]:
+    """Each command's parser by the words that name it."""
+    main = make_parser()
+    found = {"dicomsql": main}
+    for action in main._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            found |= {f"dicomsql {name}": parser for name, parser in action.choices.items()}
+    return found
+
+
+def text() -> str:
+    """The page."""
+    os.environ["COLUMNS"] = "96"
+    parts = ["# The command line\n\nMade by `make docs` from the program's own help.\n"]
+    for name, parser in parsers().items():
+        parts.append(f"## `{name}`\n\n```text\n{parser.format_help().rstrip()}\n```\n")
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    TARGET.write_text(text(), encoding="utf-8")

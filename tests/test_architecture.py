@@ -1,0 +1,85 @@
+"""The direction of imports: lower parts never import higher ones."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parent.parent / "src" / "dicomsql"
+
+# Each part with the parts that it may import, itself apart.
+ALLOWED = {
+    "errors": set(),
+    "version": set(),
+    "config": {"errors"},
+    "result": set(),
+    "dicom": {"errors"},
+    "transport": {"errors", "config", "dicom"},
+    "language": {"errors"},
+    "catalog": {"errors", "config", "dicom"},
+    "planning": {"errors", "catalog", "language", "dicom", "version"},
+    "engine": {"errors", "planning", "result"},
+    "execution": {
+        *("errors", "catalog", "planning", "language", "dicom", "transport", "engine", "result"),
+    },
+    "session": {
+        *("errors", "config", "catalog", "language", "planning", "execution", "engine"),
+        *("transport", "result"),
+    },
+    "output": {"errors", "result"},
+    "dbapi": {"errors", "config", "session", "result"},
+    "cli": {"errors", "config", "language", "session", "result", "output", "version"},
+    "emulator": set(),
+    "__init__": {"dbapi", "errors", "version"},
+    "__main__": {"cli"},
+}
+
+# The emulator is a program of its own: the command that starts it imports it, and the one
+# transport that talks to it in process.
+EMULATOR_USERS = {"cli/emulator.py", "transport/asgi.py"}
+
+
+def modules() -> list[Path]:
+    return sorted(SOURCE.rglob("*.py"))
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> set[str]:
+    """Full names of the modules that a file imports, wherever in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            if node.module == "dicomsql":
+                found |= {f"dicomsql.{alias.name}" for alias in node.names}
+            else:
+                found.add(node.module or "")
+    return {name for name in found if name.split(".")[0] == "dicomsql"}
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(SOURCE)))
+def test_a_part_imports_only_what_is_below_it(path: Path) -> None:
+    part = part_of(path)
+    assert part in ALLOWED, f"{part} has no place in the order of the parts"
+    for name in imported(path):
+        parts = name.split(".")
+        target = parts[1] if len(parts) > 1 else "__init__"
+        if target == part:
+            continue
+        if target == "emulator":
+            relative = path.relative_to(SOURCE).as_posix()
+            assert relative in EMULATOR_USERS, f"{path} imports {name}"
+            continue
+        assert target in ALLOWED[part], f"{path} imports {name}"
+
+
+def test_every_part_is_there() -> None:
+    found = {part_of(path) for path in modules()}
+    assert found == set(ALLOWED)
