@@ -101,9 +101,10 @@ def run(url: str, text: str) -> None:
 
 def main() -> None:
     """Run the demo on a folder that is thrown away afterwards."""
-    with tempfile.TemporaryDirectory(prefix="dicomsql-demo-") as folder, emulator(
-        Path(folder)
-    ) as url:
+    with (
+        tempfile.TemporaryDirectory(prefix="dicomsql-demo-") as folder,
+        emulator(Path(folder)) as url,
+    ):
         print(f"The emulator serves {url}\n", flush=True)
         first, second, *others = statements()
         run(url, first)

@@ -1,6 +1,6 @@
 """Writes docs/cli.md: the help texts of the command line, as they are.
 
-    python scripts/build_docs.py
+python scripts/build_docs.py
 """
 
 from __future__ import annotations

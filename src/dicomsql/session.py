@@ -11,14 +11,14 @@ statement that only asks the documents must not wait for the engine or the netwo
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from dicomsql.config import Settings
-from dicomsql.errors import InterfaceError, PlanningError, nearest
+from dicomsql.errors import Error, InterfaceError, PlanningError, nearest
 from dicomsql.language.parse import parse
 from dicomsql.planning.plan import (
     Context,
@@ -43,15 +43,23 @@ if TYPE_CHECKING:
     from dicomsql.transport.client import Client
     from dicomsql.transport.gate import Gate
 
+# The engine's name for what SHOW ... WHERE looks through.
+_LISTING = "dicomsql_listing"
+
 # Parameters that SET takes as the session's defaults.
 _DEFAULTS = ("projectsId", "locationsId", "datasetsId", "dicomStoresId")
 
-# Settings that SET knows, with what each may be.
+# Settings of our own that SET takes: those with names as values, and numbers with their least.
 _CHOICES: dict[str, tuple[str, ...]] = {
     "on_error": ("fail", "skip"),
     "on_page_bound": ("error", "warn"),
 }
-_NUMBERS = ("max_calls", "max_pages", "parallel", "allow_writes")
+_NUMBERS = {"max_calls": 1, "max_pages": 1, "parallel": 1, "allow_writes": 0}
+_AWAIT = "await"
+_FLAGS: dict[object, bool] = {
+    **dict.fromkeys(("true", "on", "yes", True), True),
+    **dict.fromkeys(("false", "off", "no", False), False),
+}
 
 
 class Session:
@@ -62,6 +70,8 @@ class Session:
         consent: asks a person whether a write that loses or bills something may go on; None where
             there is nobody to ask.
         progress: takes a sentence for people while something takes long.
+        stop_operation: asks, where a statement is cancelled that waits for an operation, whether
+            the operation of that name is to be cancelled too; None where it goes on.
     """
 
     def __init__(
@@ -70,10 +80,12 @@ class Session:
         *,
         consent: Callable[[str], bool] | None = None,
         progress: Callable[[str], None] | None = None,
+        stop_operation: Callable[[str], bool] | None = None,
     ) -> None:
         self.settings = settings
         self._consent = consent
         self._progress = progress
+        self._stop_operation = stop_operation
         self._use: tuple[str, ...] = ()
         self._defaults = settings.parameter_defaults()
         self._set: dict[str, Any] = {}
@@ -108,9 +120,7 @@ class Session:
         """
         from dicomsql.planning.planner import plan_statement
 
-        return plan_statement(
-            statement, self.catalog, self._context(), self._evaluate, parameters
-        )
+        return plan_statement(statement, self.catalog, self._context(), self._evaluate, parameters)
 
     def execute(
         self,
@@ -132,8 +142,8 @@ class Session:
         self._spool()
         self._cancel.clear()
         plan = self.plan(statement, parameters)
-        if dry_run and not isinstance(plan, SettingPlan | ExplainPlan | ListPlan):
-            plan = ExplainPlan(plan, "dry", "text")
+        if dry_run:
+            plan = _dry(plan)
         return self._run(plan)
 
     def cancel(self) -> None:
@@ -209,7 +219,7 @@ class Session:
             defaults=tuple(self._defaults.items()),
             endpoint=endpoint,
             dialect=self.settings.dialect,
-            wait=self.settings.await_operations,
+            wait=self._set.get(_AWAIT, self.settings.await_operations),
             local_tables=tables,
         )
 
@@ -237,6 +247,7 @@ class Session:
             limits=limits,
             statistics=statistics,
             cancel=self._cancel,
+            abort=self._transports.abort,
             progress=self._progress,
         )
 
@@ -277,7 +288,12 @@ class Session:
 
             self._audit = AuditLog(self.settings.audit_log)
         allowed = Allowed(self._set.get("allow_writes"), self.settings.yes, self._consent)
-        return write(self._new_run(), plan, WriteContext(self.catalog, allowed, self._audit))
+        context = WriteContext(self.catalog, allowed, self._audit, self._stop_operation)
+        try:
+            return write(self._new_run(), plan, context)
+        finally:
+            if allowed.used:
+                del self._set["allow_writes"]
 
     def _list(self, plan: ListPlan) -> Result:
         listing = plan.listing
@@ -287,11 +303,12 @@ class Session:
         import pyarrow as pa
 
         arrays = [pa.array([r[i] for r in listing.rows], pa.string()) for i in range(len(columns))]
-        self.engine.register("listing", pa.table(arrays, names=list(listing.columns)))
+        self.engine.register(_LISTING, pa.table(arrays, names=list(listing.columns)))
         try:
-            rows = self.engine.rows(f"SELECT * FROM listing WHERE {plan.condition}")
+            # The condition is the user's own text, for an engine that is theirs.
+            rows = self.engine.rows(f"SELECT * FROM {_LISTING} WHERE {plan.condition}")  # noqa: S608
         finally:
-            self.engine.unregister("listing")
+            self.engine.unregister(_LISTING)
         return Result(columns, iter(()), rows=tuple(rows))
 
     def _explain(self, plan: ExplainPlan) -> Result:
@@ -313,15 +330,18 @@ class Session:
     def _sized(self, plan: WritePlan) -> list[str]:
         """What a write would touch, from the reads that size it."""
         from dicomsql.execution.consent import describe, measure
-        from dicomsql.execution.writes import calls_of
+        from dicomsql.execution.write_calls import calls_of
 
         run = self._new_run()
-        calls = calls_of(run, plan, self.catalog)
-        lines = [f"  sized   {len(calls):,} call{'s' * (len(calls) != 1)}"]
-        if plan.method.consent is not None and calls:
-            values = [c.values for c in calls]
-            lines.append(f"  touches {describe(plan, values, measure(run, plan, values))}")
-        return lines
+        try:
+            calls = calls_of(run, plan, self.catalog)
+            lines = [f"  sized   {len(calls):,} call{'s' * (len(calls) != 1)}"]
+            if plan.method.consent is not None and calls:
+                values = [c.values for c in calls]
+                lines.append(f"  touches {describe(plan, values, measure(run, plan, values))}")
+            return lines
+        finally:
+            run.close()
 
     def _measured(self, plan: Plan) -> list[str]:
         """EXPLAIN ANALYZE: what the statement took when it ran."""
@@ -345,31 +365,41 @@ class Session:
         name = plan.name.lower()
         parameter = next((p for p in _DEFAULTS if p.lower() == name), None)
         if parameter is not None:
+            self._default(parameter, plan.value)
+        elif name == _AWAIT:
             if plan.value is None:
-                self._defaults.pop(parameter, None)
-                original = self.settings.parameter_defaults().get(parameter)
-                if original:
-                    self._defaults[parameter] = original
+                self._set.pop(name, None)
+            elif (flag := _FLAGS.get(_lowered(plan.value))) is None:
+                raise PlanningError("SET await takes true or false.")
             else:
-                self._defaults[parameter] = str(plan.value)
-        elif name == "await":
-            self.settings = replace(self.settings, await_operations=_flag(plan))
-        elif plan.value is None and name in {*_CHOICES, *_NUMBERS}:
-            self._set.pop(name, None)
-        elif name in _CHOICES:
-            if plan.value not in _CHOICES[name]:
-                raise PlanningError(f"SET {name} takes {' or '.join(_CHOICES[name])}.")
-            self._set[name] = plan.value
-        elif name in _NUMBERS:
-            if not isinstance(plan.value, int) or isinstance(plan.value, bool) or plan.value < 0:
-                raise PlanningError(f"SET {name} takes a whole number.")
-            self._set[name] = plan.value
+                self._set[name] = flag
+        elif name in _CHOICES or name in _NUMBERS:
+            if plan.value is None:
+                self._set.pop(name, None)
+            else:
+                self._set[name] = _checked(name, plan.value)
         else:
-            known = [*_DEFAULTS, *_CHOICES, *_NUMBERS, "await"]
+            known = self.engine.settings()
+            if name not in {setting.lower() for setting in known}:
+                own = [*_DEFAULTS, *_CHOICES, *_NUMBERS, _AWAIT]
+                raise PlanningError(
+                    f"There is no setting {plan.name}.{nearest(plan.name, [*own, *known])} "
+                    f"The settings are {', '.join(own)}, and those of the engine."
+                )
+            self.engine.set(name, plan.value)
+
+    def _default(self, parameter: str, value: object | None) -> None:
+        """SET or RESET of a parameter's default."""
+        if value is None:
+            value = self.settings.parameter_defaults().get(parameter)
+        elif not isinstance(value, str) or not value:
             raise PlanningError(
-                f"There is no setting {plan.name}.{nearest(plan.name, known)} "
-                f"The settings are {', '.join(known)}."
+                f"SET {parameter} takes a text that is not empty; RESET {parameter} takes it back."
             )
+        if value is None:
+            self._defaults.pop(parameter, None)
+        else:
+            self._defaults[parameter] = str(value)
 
     def _check_open(self) -> None:
         if self._closed:
@@ -382,41 +412,48 @@ class Session:
             opened.spool()
 
 
+def _dry(plan: Plan) -> Plan:
+    """What a dry run does instead: it shows the plan, even of what EXPLAIN would send."""
+    if isinstance(plan, SettingPlan | ListPlan):
+        return plan
+    if isinstance(plan, ExplainPlan):
+        return replace(plan, mode="dry")
+    return ExplainPlan(plan, "dry", "text")
+
+
 class _OpenResult:
     """A result that may still be read when the next statement begins."""
 
     def __init__(self, result: Result) -> None:
         self._result = result
         self._source: Iterator[Any] = result.batches()
-        self._kept: list[Any] | None = None
-        self._done = False
+        self._kept: deque[Any] = deque()
+        self._error: Exception | None = None
 
     def batches(self) -> Iterator[Any]:
-        while not self._done:
-            if self._kept is not None:
-                yield from self._take_kept()
+        """The rows, from the source or from what was kept of it."""
+        while True:
+            if self._kept:
+                yield self._kept.popleft()
+            elif self._error is not None:
+                raise self._error
+            elif (batch := next(self._source, None)) is not None:
+                yield batch
+            else:
                 return
-            try:
-                batch = next(self._source)
-            except StopIteration:
-                self._done = True
-                return
-            yield batch
-
-    def _take_kept(self) -> Iterator[Any]:
-        while self._kept:
-            yield self._kept.pop(0)
-        self._done = True
 
     def spool(self) -> None:
-        if not self._done and self._kept is None:
-            self._kept = list(self._source)
+        """Keep the rest of the rows; an error among them is that of who reads them."""
+        try:
+            self._kept.extend(self._source)
+        except Error as error:
+            self._error = error
 
     def close(self) -> None:
-        self._done = True
+        """Stop what still runs for the result."""
+        self._kept.clear()
+        self._source = iter(())
         self._result.close()
-        with suppress(ValueError):
-            self._source.close()  # type: ignore[attr-defined]
 
 
 class _Transports:
@@ -462,14 +499,27 @@ class _Transports:
             return client
 
     def _count(
-        self, request: Request, status: int, received: int, seconds: float, attempt: int
+        self,
+        request: Request,  # noqa: ARG002 - the transport names its arguments
+        status: int,  # noqa: ARG002
+        received: int,
+        seconds: float,  # noqa: ARG002
+        attempt: int,  # noqa: ARG002
     ) -> None:
         with self._lock:
             self.statistics.requests += 1
             self.statistics.bytes_received += received
 
 
-def _flag(plan: SettingPlan) -> bool:
-    if isinstance(plan.value, str):
-        return plan.value.lower() in {"true", "on", "1", "yes"}
-    return bool(plan.value)
+def _checked(name: str, value: object) -> object:
+    """A setting's value, if it is one that the setting takes."""
+    if name in _CHOICES:
+        if value not in _CHOICES[name]:
+            raise PlanningError(f"SET {name} takes {' or '.join(_CHOICES[name])}.")
+    elif not isinstance(value, int) or isinstance(value, bool) or value < _NUMBERS[name]:
+        raise PlanningError(f"SET {name} takes a whole number from {_NUMBERS[name]} on.")
+    return value
+
+
+def _lowered(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value

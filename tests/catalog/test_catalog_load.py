@@ -7,7 +7,6 @@ import pickle
 import stat
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -96,17 +95,11 @@ def test_unknown_methods_and_schemas(catalog: Catalog) -> None:
     assert "labels" in catalog.schema("google", "healthcare", "DicomStore").definition["properties"]
 
 
-def test_the_compiled_form_is_private_and_quick(compiled: Path) -> None:
+def test_the_compiled_form_is_private(compiled: Path) -> None:
     files = sorted(compiled.iterdir())
     assert [f.name.split("-")[0] for f in files] == ["provider", "service"]
     if sys.platform != "win32":
         assert {stat.S_IMODE(f.stat().st_mode) for f in files} == {0o600}
-    seconds = []
-    for _ in range(7):
-        began = time.perf_counter()
-        Catalog.open(cache=compiled).resource("google", "healthcare", "studies")
-        seconds.append(time.perf_counter() - began)
-    assert min(seconds) < 0.010
 
 
 def test_listing_providers_imports_nothing_heavy(compiled: Path) -> None:

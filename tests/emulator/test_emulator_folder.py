@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import contextlib
 import os
 import signal
 import sqlite3
@@ -64,10 +65,9 @@ def writer(root: Path, template: Path, prefix: int, count: int) -> subprocess.Po
 
 def check_files(root: Path) -> int:
     """Every indexed instance has its file, complete; the number of instances."""
-    with sqlite3.connect(root / INDEX) as db:
+    with contextlib.closing(sqlite3.connect(root / INDEX)) as db:
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         rows = db.execute("SELECT file, size, sha256 FROM instances").fetchall()
-    db.close()
     for file, size, digest in rows:
         content = (root / "instances" / file[:2] / f"{file}.dcm").read_bytes()
         assert len(content) == size
@@ -252,4 +252,5 @@ def test_an_upload_that_fails_leaves_nothing(tmp_path: Path) -> None:
         raise ZeroDivisionError
     folder.close()
     assert not list((tmp_path / "incoming").iterdir())
-    assert sqlite3.connect(tmp_path / INDEX).execute("SELECT * FROM garbage").fetchall() == []
+    with contextlib.closing(sqlite3.connect(tmp_path / INDEX)) as db:
+        assert db.execute("SELECT * FROM garbage").fetchall() == []

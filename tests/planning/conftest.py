@@ -16,6 +16,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
 from dicomsql.config import Settings
+from dicomsql.planning.plan import ExplainPlan, ReadPlan, WritePlan
 from dicomsql.session import Session
 
 PLACE = {"projectsId": "p", "locationsId": "us-central1", "datasetsId": "ds"}
@@ -125,11 +126,10 @@ def part10(attributes: dict[str, Any]) -> bytes:
     dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.7"
     dataset.SpecificCharacterSet = "ISO_IR 192"
     for keyword, value in attributes.items():
-        if isinstance(value, datetime.date):
-            value = value.strftime("%Y%m%d")
-        elif isinstance(value, datetime.time):
-            value = value.strftime("%H%M%S")
-        if value is not None:
+        if isinstance(value, datetime.date | datetime.time):
+            form = "%Y%m%d" if isinstance(value, datetime.date) else "%H%M%S"
+            setattr(dataset, keyword, value.strftime(form))
+        elif value is not None:
             setattr(dataset, keyword, value)
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = dataset.SOPClassUID
@@ -199,6 +199,52 @@ def store(hospital: Hospital, files: list[bytes], name: str) -> None:
         )
 
 
+def compact(plan: Any) -> list[str]:
+    """A plan in a few short lines; what every plan over one store repeats is left out."""
+    if isinstance(plan, ExplainPlan):
+        return compact(plan.plan)
+    lines: list[str] = []
+    if isinstance(plan, WritePlan):
+        if plan.source is not None:
+            lines += compact(plan.source)
+        parts = [f"{plan.verb} {_short(plan.method)}", *_constants(plan.constants)]
+        parts += [f"{'.'.join(f.path)} := {f.where}" for f in plan.fields]
+        parts += [f"mask {','.join(plan.mask)}"] if plan.mask else []
+        parts += [f"json {plan.body}"] if plan.body is not None else []
+        parts += [f"file {plan.file}"] if plan.file else []
+        parts += ["rows first"] if plan.queried else []
+        parts += [f"gives {' '.join(plan.returning.split())}"] if plan.returning else []
+        parts += ["awaited"] if plan.wait else []
+        return [*lines, " | ".join(parts)]
+    if not isinstance(plan, ReadPlan):
+        return [type(plan).__name__]
+    for scan in plan.scans:
+        parts = [f"{scan.alias}: {_short(scan.method)}", *_constants(scan.constants)]
+        parts += [f"{','.join(b.parameters)} <- {b.sql}" for b in scan.binds]
+        parts += [f"or {scan.walk.name} above {scan.walk_above}"] if scan.walk else []
+        parts += [f"push {f.name} {'/'.join(f.values) or 'nothing'}" for f in scan.filters]
+        parts += [f"limit {scan.limit}"] if scan.limit is not None else []
+        parts += [] if scan.shape == "rows" else [str(scan.shape)]
+        lines.append(" | ".join(parts))
+    values = ", ".join(f"{k}={v!r}" for k, v in plan.values)
+    lines.append(" ".join(plan.sql.split()) + (f"  [{values}]" if values else ""))
+    lines += [f"guard {name}" for _, name in plan.guards]
+    return lines
+
+
+def _short(method: Any) -> str:
+    return f"{method.resource}.{method.name}"
+
+
+def _constants(constants: Any) -> list[str]:
+    return [
+        f"{c.parameter} = {'/'.join(c.values) or 'nothing'}"
+        + (f" ({c.origin})" if c.origin == "query" else "")
+        for c in constants
+        if c.origin != "session"
+    ]
+
+
 @pytest.fixture(scope="session")
 def corpus() -> Corpus:
     return make_corpus()
@@ -222,7 +268,7 @@ def make_hospital(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Hosp
 
 @pytest.fixture(scope="session")
 def hospital(make_hospital: Callable[[], Hospital], corpus: Corpus) -> Iterator[Hospital]:
-    """The corpus in the store `main`, two of its files in `second`, nothing in `empty`. Read only."""
+    """The corpus in the store `main`, two of its files in `second`. To be read only."""
     made = make_hospital()
     made.rows(
         "INSERT INTO google.healthcare.dicom_stores (dicomStoreId, labels) VALUES "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -503,10 +502,9 @@ def test_abort_wakes_a_thread_that_waits_for_a_server(server: str) -> None:
         thread = threading.Thread(target=work)
         thread.start()
         assert Handler.begun.wait(5)
-        start = time.monotonic()
         sender.abort()
         thread.join(5)
-        assert time.monotonic() - start < 2
+        assert not thread.is_alive()
         assert len(caught) == 1
         sender.cancel.clear()
         assert sender.send(Request("GET", server, "/ok")).read() == b"good"

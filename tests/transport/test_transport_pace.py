@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
 
@@ -107,9 +106,7 @@ def test_who_waits_for_a_place_can_be_cancelled() -> None:
     with pace.slot(cancel) as slot:
         slot.refused()
         cancel.set()
-        start = time.monotonic()
         with pytest.raises(CancelledError), pace.slot(cancel):
             raise AssertionError("there was no place")
-        assert time.monotonic() - start < 1
     assert pace.throttle.running == 0
     assert pace.throttle.rate == pytest.approx(1.0)

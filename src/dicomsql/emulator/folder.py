@@ -202,8 +202,12 @@ class Folder:
 def _connect(index: Path) -> sqlite3.Connection:
     # a connection goes from thread to thread through the pool, but is never in two at once
     db = sqlite3.connect(index, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
-    db.execute("PRAGMA foreign_keys = ON")
-    db.execute("PRAGMA synchronous = FULL")
+    try:
+        db.execute("PRAGMA foreign_keys = ON")
+        db.execute("PRAGMA synchronous = FULL")
+    except sqlite3.Error:
+        db.close()
+        raise
     return db
 
 

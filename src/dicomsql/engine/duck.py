@@ -3,6 +3,9 @@
 Decisions that measurements stand behind: a reader is registered once under a unique name, since
 one that is scanned twice gives no rows the second time; results are taken as an Arrow reader,
 which keeps memory at a few batches; extensions are never fetched; times are in UTC.
+
+All that touches the database runs on one thread of the engine's own. The caller waits for it in
+Python, where Ctrl-C reaches it at once; inside of DuckDB it would wait for the end of the query.
 """
 
 from __future__ import annotations
@@ -10,21 +13,15 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from typing import TypeVar
 
 import duckdb
 import pyarrow as pa
 
-from dicomsql.errors import (
-    CancelledError,
-    DatabaseError,
-    DataError,
-    IntegrityError,
-    InternalError,
-    NotSupportedError,
-    OperationalError,
-    ProgrammingError,
-)
+from dicomsql.engine.failures import translated
+from dicomsql.errors import InterfaceError, PlanningError
 from dicomsql.planning.rewrite import JSON_EXTRACT
 from dicomsql.result import ResultColumn
 
@@ -36,6 +33,8 @@ _SETTINGS = (
     "SET python_enable_replacements = false",
     "SET autoinstall_known_extensions = false",
     "SET preserve_insertion_order = true",
+    # What DuckDB makes ahead of the reader; its default lets it run megabytes ahead.
+    "SET streaming_buffer_size = '256KB'",
 )
 
 # What StackQL's users find behind the name: a scalar as that scalar, anything else as JSON text.
@@ -46,29 +45,16 @@ _MACROS = (
              ELSE json_extract_string(document, path) END""",
 )
 
-# Errors whose text repeats values of the data.
-_SHOWS_VALUES = (duckdb.ConversionException, duckdb.OutOfRangeException, duckdb.DataError)
-
-_ERRORS: tuple[tuple[type[Exception], type[DatabaseError]], ...] = (
-    (duckdb.InterruptException, CancelledError),
-    (duckdb.ConversionException, DataError),
-    (duckdb.OutOfRangeException, DataError),
-    (duckdb.ParserException, ProgrammingError),
-    (duckdb.BinderException, ProgrammingError),
-    (duckdb.CatalogException, ProgrammingError),
-    (duckdb.ConstraintException, IntegrityError),
-    (duckdb.NotImplementedException, NotSupportedError),
-    (duckdb.InternalException, InternalError),
-    (duckdb.InvalidInputException, ProgrammingError),
-    (duckdb.ProgrammingError, ProgrammingError),
-    (duckdb.DataError, DataError),
-    (duckdb.NotSupportedError, NotSupportedError),
-    (duckdb.Error, OperationalError),
+# Settings that decide what code runs, what can be reached and what is written down, or on which
+# our reading of answers and errors rests: no statement changes those.
+_GUARDED = re.compile(
+    r"extension|external|unsigned|python|pandas|arrow|secret|password|user|proxy|http|duckdb_api"
+    r"|unredacted|^log|_log|profil|progress|^allowed|lock_|disabled_filesystems|access_mode|as_json"
 )
 
-_QUOTED = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'")
-
 Values = Mapping[str, object] | tuple[tuple[str, object], ...]
+
+_T = TypeVar("_T")
 
 
 class Rows:
@@ -82,32 +68,45 @@ class Rows:
         self,
         columns: tuple[ResultColumn, ...],
         reader: pa.RecordBatchReader,
-        fail: Callable[[Exception], Exception],
+        engine: Engine,
     ) -> None:
         self.columns = columns
         self._reader = reader
-        self._fail = fail
+        self._engine = engine
+        self._open = True
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The batches as the engine makes them; empty ones are left out."""
-        while True:
-            try:
-                batch = self._reader.read_next_batch()
-            except StopIteration:
-                return
-            except (pa.ArrowException, duckdb.Error, OSError) as error:
-                raise self._fail(error) from None
-            if batch.num_rows:
+        while self._open:
+            batch = self._engine._call(self._next)
+            if batch is None:
+                self._open = False
+            elif batch.num_rows:
                 yield batch
 
     def close(self) -> None:
-        """Give the engine's result back."""
-        with suppress(pa.ArrowException):
+        """Give the engine's result back; what it still computes is stopped."""
+        if not self._open:
+            return
+        self._open = False
+        self._engine.interrupt()
+        with suppress(InterfaceError):
+            self._engine._call(self._close)
+
+    def _next(self) -> pa.RecordBatch | None:
+        try:
+            return self._reader.read_next_batch()
+        except StopIteration:
+            return None
+
+    def _close(self) -> None:
+        # The end of a query that was interrupted may be told once more here.
+        with suppress(pa.ArrowException, duckdb.Error, OSError):
             self._reader.close()
 
 
 class Engine:
-    """One DuckDB database and its connection; used by one thread at a time.
+    """One DuckDB database and its connection.
 
     Parameters:
         database: a file, or memory.
@@ -115,30 +114,29 @@ class Engine:
     """
 
     def __init__(self, database: str = ":memory:", *, show_values: bool = False) -> None:
-        try:
-            self._connection = duckdb.connect(database)
-            for setting in (*_SETTINGS, *_MACROS):
-                self._connection.execute(setting)
-        except duckdb.Error as error:
-            raise _translated(error, show_values) from None
         self._show_values = show_values
-        self._lock = threading.RLock()
+        self._thread: ThreadPoolExecutor | None = ThreadPoolExecutor(
+            1, thread_name_prefix="dicomsql-engine"
+        )
+        self._lock = threading.Lock()
+        try:
+            self._connection = self._call(lambda: _connected(database))
+        except BaseException:
+            self._thread.shutdown()
+            raise
 
     def local_tables(self) -> frozenset[str]:
         """Lower-case names of the tables and views that statements have made."""
-        found = self._connection.execute(
-            "SELECT lower(table_name) FROM information_schema.tables"
-        ).fetchall()
+        found = self.rows("SELECT lower(table_name) FROM information_schema.tables")
         return frozenset(str(row[0]) for row in found)
 
     def register(self, name: str, data: pa.Table | pa.RecordBatchReader) -> None:
         """Make Arrow data a table; a reader can be read once."""
-        with self._lock:
-            self._connection.register(name, data)
+        self._call(lambda: self._connection.register(name, data))
 
     def unregister(self, name: str) -> None:
-        with self._lock, suppress(duckdb.Error):
-            self._connection.unregister(name)
+        """Take a registered table away."""
+        self._call(lambda: self._connection.unregister(name))
 
     def value(self, sql: str, values: Values = ()) -> object:
         """The first value of the first row, or None."""
@@ -147,57 +145,94 @@ class Engine:
 
     def rows(self, sql: str, values: Values = ()) -> list[tuple[object, ...]]:
         """All rows as Python values; for small results."""
-        with self._lock:
-            try:
-                relation = self._connection.sql(sql, params=dict(values) or None)
-                return relation.fetchall() if relation is not None else []
-            except duckdb.Error as error:
-                raise _translated(error, self._show_values) from None
+
+        def run() -> list[tuple[object, ...]]:
+            relation = self._relation(sql, values)
+            return relation.fetchall() if relation is not None else []
+
+        return self._call(run)
 
     def table(self, sql: str, values: Values = ()) -> pa.Table:
         """All rows as an Arrow table."""
-        with self._lock:
-            try:
-                return self._connection.sql(sql, params=dict(values) or None).to_arrow_table()
-            except duckdb.Error as error:
-                raise _translated(error, self._show_values) from None
+
+        def run() -> pa.Table:
+            relation = self._relation(sql, values)
+            return relation.to_arrow_table() if relation is not None else pa.table({})
+
+        return self._call(run)
 
     def stream(self, sql: str, values: Values = ()) -> Rows | None:
         """Run a statement; its rows as they come, or None where it gives none."""
-        with self._lock:
-            try:
-                relation = self._connection.sql(sql, params=dict(values) or None)
-                if relation is None:
-                    return None
-                columns = tuple(
-                    ResultColumn(str(name), str(kind))
-                    for name, kind in zip(relation.columns, relation.types, strict=True)
-                )
-                return Rows(columns, relation.to_arrow_reader(_BATCH_ROWS), self._failed)
-            except (duckdb.Error, pa.ArrowException) as error:
-                raise _translated(error, self._show_values) from None
+
+        def run() -> Rows | None:
+            relation = self._relation(sql, values)
+            if relation is None:
+                return None
+            columns = tuple(
+                ResultColumn(str(name), str(kind))
+                for name, kind in zip(relation.columns, relation.types, strict=True)
+            )
+            return Rows(columns, relation.to_arrow_reader(_BATCH_ROWS), self)
+
+        return self._call(run)
+
+    def settings(self) -> tuple[str, ...]:
+        """The names of the settings that `set` takes."""
+        found = self.rows("SELECT name FROM duckdb_settings() ORDER BY name")
+        return tuple(str(row[0]) for row in found if not _GUARDED.search(str(row[0])))
+
+    def set(self, name: str, value: object | None) -> None:
+        """Change a setting of the engine; None resets it.
+
+        Raises:
+            PlanningError: there is no such setting, or it guards what a statement can reach.
+            DatabaseError: it does not take that value.
+        """
+        if name.lower() not in self.settings():
+            raise PlanningError(f"The engine's setting {name} cannot be changed.")
+        if value is None:
+            self.rows(f"RESET {name}")
+        else:
+            text = str(value).lower() if isinstance(value, bool) else str(value)
+            quoted = text.replace("'", "''")
+            self.rows(f"SET {name} = '{quoted}'")
 
     def interrupt(self) -> None:
         """Stop what runs, from another thread."""
-        self._connection.interrupt()
+        with suppress(duckdb.Error):
+            self._connection.interrupt()
 
     def close(self) -> None:
-        with suppress(duckdb.Error):
-            self._connection.close()
+        """Stop what runs and free the database; may be called again."""
+        with self._lock:
+            thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        self.interrupt()
+        thread.submit(self._connection.close)
+        thread.shutdown()
 
-    def _failed(self, error: Exception) -> Exception:
-        return _translated(error, self._show_values)
+    def _relation(self, sql: str, values: Values) -> duckdb.DuckDBPyRelation | None:
+        return self._connection.sql(sql, params=dict(values) or None)
+
+    def _call(self, work: Callable[[], _T]) -> _T:
+        """Run on the engine's thread and wait, where signals are heard."""
+        with self._lock:
+            if self._thread is None:
+                raise InterfaceError("The engine is closed.")
+            future = self._thread.submit(work)
+        try:
+            return future.result()
+        except (duckdb.Error, pa.ArrowException, OSError) as error:
+            raise translated(error, show_values=self._show_values) from None
+        except KeyboardInterrupt:
+            future.cancel()
+            self.interrupt()
+            raise
 
 
-def _translated(error: Exception, show_values: bool) -> Exception:
-    """The error of our tree for one of DuckDB's, its text without values of the data."""
-    text = str(error)
-    # What DuckDB found in the text is shown as it stands there; that is the user's own statement.
-    head, marker, place = text.partition("\n\nLINE ")
-    head = re.sub(r"^[A-Z]\w+(?: \w+)? Error: ", "", head).split("Detail: Python exception")[0]
-    if isinstance(error, _SHOWS_VALUES) and not show_values:
-        head = _QUOTED.sub("…", head)
-    text = head.strip() + (f"\nLINE {place}" if marker and not isinstance(error, _SHOWS_VALUES)
-                           else "")
-    kind = next((ours for theirs, ours in _ERRORS if isinstance(error, theirs)), OperationalError)
-    return kind(text)
+def _connected(database: str) -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect(database)
+    for statement in (*_SETTINGS, *_MACROS):
+        connection.execute(statement)
+    return connection

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dicomsql.errors import ApiError, OperationalError
+from dicomsql.errors import ApiError, OperationalError, OperationFailedError, ProgrammingError
 from dicomsql.transport.gate import Gate
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class AuditLog:
         self,
         plan: WritePlan,
         values: Mapping[str, str | tuple[str, ...]],
-        error: Exception | None,
+        error: BaseException | None,
     ) -> None:
         """Write down one call and how it ended."""
         places = {
@@ -55,7 +55,7 @@ class AuditLog:
             "method": plan.method.full_name,
             "http": f"{plan.method.http_method} {plan.method.path}",
             "places": places,
-            "result": "done" if error is None else "failed",
+            "result": _result(error),
         }
         if isinstance(error, ApiError):
             entry["status"] = error.failure.status
@@ -72,6 +72,15 @@ class AuditLog:
             raise OperationalError(
                 f"The audit log {self._path} cannot be written: {error.strerror}."
             ) from None
+
+
+def _result(error: BaseException | None) -> str:
+    """How a call ended; of one that was broken off nobody knows whether it took effect."""
+    if error is None:
+        return "done"
+    if isinstance(error, ApiError | ProgrammingError | OperationFailedError):
+        return "failed"
+    return "unknown"
 
 
 def _user() -> str:

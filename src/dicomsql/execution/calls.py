@@ -1,21 +1,21 @@
-"""One call of a method: its request from parameters and body, and the walk over its pages."""
+"""One call of a method: its request from parameters and body, and its answer as it came."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from dicomsql.catalog.model import OffsetPaging, TokenPaging
-from dicomsql.errors import IncompleteError
+from dicomsql.errors import OperationalError
 from dicomsql.transport.base import Body, Request
 
 if TYPE_CHECKING:
     from dicomsql.catalog.model import Method
     from dicomsql.execution.run import Run
+
+# A call's parameters by their names; several values are one query parameter each.
+CallValues = dict[str, str | tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +25,13 @@ class Page:
     Attributes:
         body: empty for 204.
         media: its media type, without parameters.
+        warning: its Warning header, empty where it has none.
     """
 
     body: bytes
     media: str
     status: int
+    warning: str = ""
 
 
 def make_request(
@@ -59,8 +61,8 @@ def make_request(
         elif declared is not None and declared.location == "header":
             headers.append((declared.name, several[0]))
         else:
-            name = declared.name if declared is not None else name
-            pairs += [(name, one) for one in several]
+            spelled = declared.name if declared is not None else name
+            pairs += [(spelled, one) for one in several]
     if media:
         headers.append(("Content-Type", media))
     return Request(
@@ -80,121 +82,29 @@ def single(run: Run, request: Request) -> Page:
     """Make one call and read its answer."""
     with run.send(request) as response:
         media = response.header("content-type").partition(";")[0].strip().lower()
-        page = Page(response.read(), media, response.status)
+        page = Page(response.read(), media, response.status, response.header("warning"))
     run.count_page()
     return page
 
 
-def pages(run: Run, method: Method, request: Request, limit: int | None) -> Iterator[Page]:
-    """All pages of a call, one after another.
+def json_object(page: Page, what: str) -> dict[str, Any]:
+    """The JSON object that an answer is; empty where it has no body.
 
     Args:
-        limit: rows after which no further page is wanted; None for all.
+        what: the full name of the method that answered.
 
     Raises:
-        IncompleteError: the walk cannot reach the end, or a page came twice.
+        OperationalError: it is something else.
     """
-    paging = method.paging
-    given = {name for name, _ in request.query}
-    if isinstance(paging, TokenPaging) and paging.request_token not in given:
-        yield from _by_token(run, method, paging, request, limit)
-    elif isinstance(paging, OffsetPaging) and not {paging.limit, paging.offset} & given:
-        yield from _by_offset(run, method, paging, request, limit)
-    else:
-        yield single(run, request)
-
-
-def _with_query(request: Request, *pairs: tuple[str, str]) -> Request:
-    from dataclasses import replace
-
-    return replace(request, query=(*request.query, *pairs))
-
-
-def _by_token(
-    run: Run, method: Method, paging: TokenPaging, request: Request, limit: int | None
-) -> Iterator[Page]:
-    shape: Any = msgspec.defstruct(
-        "Token", [("token", str | None, None)], rename={"token": paging.response_token}
-    )
-    token_of = msgspec.json.Decoder(shape)
-    given = {name for name, _ in request.query}
-    if paging.size and paging.size not in given and paging.max_size:
-        size = paging.max_size if limit is None else max(1, min(limit, paging.max_size))
-        request = _with_query(request, (paging.size, str(size)))
-    tokens: set[str] = set()
-    token = ""
-    number = 0
-    while True:
-        asked = _with_query(request, (paging.request_token, token)) if token else request
-        page = single(run, asked)
-        number += 1
-        try:
-            token = token_of.decode(page.body).token or "" if page.body else ""
-        except msgspec.DecodeError:
-            token = ""  # the decoding of the rows says what is wrong with the answer
-        yield page
-        if not token:
-            return
-        if token in tokens:
-            raise IncompleteError(
-                f"{method.full_name}: the server gave the token of a page that was read already, "
-                f"so the list cannot be read to its end. Rows are missing after page {number}."
-            )
-        tokens.add(token)
-        if _bounded(run, method, number):
-            return
-
-
-def _by_offset(
-    run: Run, method: Method, paging: OffsetPaging, request: Request, limit: int | None
-) -> Iterator[Page]:
-    from dicomsql.dicom.decode import count
-
-    size = paging.max_limit if limit is None else max(1, min(limit, paging.max_limit))
-    offset = number = 0
-    last = b""
-    while True:
-        if offset > paging.max_offset:
-            raise IncompleteError(
-                f"{method.full_name}: the server gives no results beyond offset "
-                f"{paging.max_offset:,}, and there are more. Narrow the search, for example by "
-                f"StudyDate."
-            )
-        asked = _with_query(request, (paging.limit, str(size)))
-        if offset:
-            asked = _with_query(asked, (paging.offset, str(offset)))
-        page = single(run, asked)
-        number += 1
-        rows = count(page.body) if page.body else 0
-        if rows == 0:
-            return
-        digest = hashlib.blake2b(page.body, digest_size=16).digest()
-        if digest == last:
-            raise IncompleteError(
-                f"{method.full_name}: the server answered two different offsets with the same "
-                f"page; it seems to ignore `{paging.offset}`, so the search cannot be read to "
-                f"its end."
-            )
-        last = digest
-        yield page
-        offset += rows
-        if rows < size or (limit is not None and offset >= limit):
-            return
-        if _bounded(run, method, number):
-            return
-
-
-def _bounded(run: Run, method: Method, number: int) -> bool:
-    """Whether the user's own bound on pages ends the walk here."""
-    if run.limits.pages is None or number < run.limits.pages:
-        return False
-    said = (
-        f"{method.full_name}: the bound of {run.limits.pages} page"
-        f"{'s' * (run.limits.pages != 1)} ended the list before its end"
-    )
-    if run.limits.on_page_bound == "warn":
-        run.note(f"{said}; rows are missing.")
-        return True
-    raise IncompleteError(
-        f"{said}. Raise --max-pages, use LIMIT, or SET on_page_bound = 'warn' to get what was read."
-    )
+    if not page.body:
+        return {}
+    try:
+        found = json.loads(page.body)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise OperationalError(
+            f"{what}: the answer is no JSON object ({page.media or 'unknown media type'}, "
+            f"{len(page.body):,} bytes). Is the endpoint that of the service?"
+        )
+    return found

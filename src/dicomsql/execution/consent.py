@@ -7,26 +7,24 @@ does what is empty; since metrics lag behind writes, so small a number is looked
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from dicomsql.errors import ConsentError, NotFoundError
-from dicomsql.execution.calls import make_request, pages, single
+from dicomsql.errors import ConsentError, NotFoundError, OperationalError
+from dicomsql.execution.calls import CallValues, json_object, make_request, single
+from dicomsql.execution.paging import pages
 
 if TYPE_CHECKING:
     from dicomsql.catalog.model import Method
     from dicomsql.execution.run import Run
     from dicomsql.planning.plan import MeasurePlan, WritePlan
 
-CallValues = dict[str, str | tuple[str, ...]]
-
 # Metrics' names for people.
 _BYTES = "bytes"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Allowed:
     """What the session allows.
 
@@ -34,11 +32,13 @@ class Allowed:
         number: exactly this many; None where no number was set.
         shown: whatever number this statement shows.
         ask: asks a person; None where there is none to ask.
+        used: the number has been used up.
     """
 
     number: int | None = None
     shown: bool = False
     ask: Callable[[str], bool] | None = None
+    used: bool = field(default=False, init=False)
 
 
 @dataclass(slots=True)
@@ -79,7 +79,10 @@ def require(run: Run, plan: WritePlan, calls: list[CallValues], allowed: Allowed
     small = size.measured and size.number <= 1 and consent.kind == "destructive"
     if small and not consent.always:
         return sentence
-    if allowed.shown or allowed.number == size.number:
+    if allowed.number == size.number:
+        allowed.used = True
+        return sentence
+    if allowed.shown:
         return sentence
     if allowed.ask is not None:
         if allowed.ask(sentence):
@@ -117,9 +120,7 @@ def measure(run: Run, plan: WritePlan, calls: list[CallValues]) -> Size:
     return total
 
 
-def _add(
-    run: Run, plan: WritePlan, part: MeasurePlan, values: CallValues, total: Size
-) -> None:
+def _add(run: Run, plan: WritePlan, part: MeasurePlan, values: CallValues, total: Size) -> None:
     scope = {k: v for k, v in values.items() if part.method.parameter(k) is not None}
     if part.each is None:
         _add_one(run, plan, part, scope, total)
@@ -129,16 +130,14 @@ def _add(
         _add_one(run, plan, part, {**scope, part.each_parameter: name}, total)
 
 
-def _add_one(
-    run: Run, plan: WritePlan, part: MeasurePlan, values: CallValues, total: Size
-) -> None:
+def _add_one(run: Run, plan: WritePlan, part: MeasurePlan, values: CallValues, total: Size) -> None:
     try:
         page = single(run, make_request(part.method, plan.base_url, values))
     except NotFoundError:
         return  # nothing is there, and the write itself will say so
-    found = json.loads(page.body) if page.body else {}
-    counts = {label: int(found.get(column) or 0) for label, column in part.counts}
-    number = int(found.get(part.number) or 0) if part.number else sum(counts.values())
+    found = json_object(page, part.method.full_name)
+    counts = {label: _count(found.get(column), part.method) for label, column in part.counts}
+    number = _count(found.get(part.number), part.method) if part.number else sum(counts.values())
     if number <= 1 and part.probe is not None:
         seen = _probed(run, plan, part.probe, values)
         number = max(number, seen)
@@ -150,13 +149,24 @@ def _add_one(
     total.number += number
 
 
+def _count(value: object, method: Method) -> int:
+    """A count of the metrics; they leave out what is zero."""
+    try:
+        return int(str(value)) if value else 0
+    except ValueError:
+        raise OperationalError(
+            f"{method.full_name}: the metrics hold something that is no number, so that the size "
+            f"cannot be learned. Nothing was sent."
+        ) from None
+
+
 def _listed(run: Run, plan: WritePlan, method: Method, values: CallValues) -> list[str]:
     """The ids of the resources that a method lists."""
     request = make_request(method, plan.base_url, values)
     names = []
     try:
         for page in pages(run, method, request, None):
-            found: Any = json.loads(page.body) if page.body else {}
+            found: Any = json_object(page, method.full_name)
             for member in method.object_key.removeprefix("$").strip(".").split("."):
                 found = found.get(member, []) if isinstance(found, dict) else []
             names += [str(row.get(method.row_name, "")).rsplit("/", 1)[-1] for row in found]

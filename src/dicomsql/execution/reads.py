@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from dicomsql.errors import CancelledError
+from dicomsql.errors import CancelledError, DatabaseError
 from dicomsql.execution.scans import ScanRunner, materialise
 from dicomsql.result import Result
 
@@ -47,9 +47,10 @@ class ReadRun:
                 engine.register(scan.name, data)
                 self._registered.append(scan.name)
             self._rows = engine.stream(self._plan.sql, self._plan.values)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - it is raised again
+            original = self._original(error)
             self.close()
-            raise self._original(error) from None
+            raise original from original.__cause__
         return self._rows
 
     def batches(self) -> Iterator[pa.RecordBatch]:
@@ -58,59 +59,74 @@ class ReadRun:
             return
         try:
             yield from self._rows.batches()
-        except Exception as error:
-            raise self._original(error) from None
+        except GeneratorExit:
+            raise
+        except BaseException as error:  # noqa: BLE001 - it is raised again
+            original = self._original(error)
+            raise original from original.__cause__
         finally:
             self.close()
-            self._run.finish()
-
-    def table(self) -> pa.Table:
-        """The query's rows, all of them."""
-        rows = self.open()
-        if rows is None:
-            return pa.table({})
-        found = list(self.batches())
-        if found:
-            return pa.Table.from_batches(found)
-        return pa.table({c.name: pa.array([], pa.null()) for c in rows.columns})
 
     def close(self) -> None:
-        """Stop what still runs and take the tables away."""
+        """Stop what still runs and take the tables away; may be called again."""
         for runner in self._runners:
             runner.close()
-        if self._rows is not None:
-            self._rows.close()
-        for name in self._registered:
-            self._run.engine.unregister(name)
-        self._registered.clear()
+        rows, self._rows = self._rows, None
+        if rows is not None:
+            rows.close()
+        while self._registered:
+            self._run.engine.unregister(self._registered.pop())
 
     def _original(self, error: BaseException) -> BaseException:
         """The error that a scan raised, since the engine passes only its text on."""
-        if isinstance(error, KeyboardInterrupt):
-            return error
         for runner in self._runners:
             if runner.error is not None:
                 return runner.error
-        if self._run.cancel.is_set() and not isinstance(error, CancelledError):
+        if isinstance(error, CancelledError | KeyboardInterrupt):
+            return error
+        if self._run.cancel.is_set():
             return CancelledError("The statement was cancelled.")
-        return error
+        return self._readable(error)
+
+    def _readable(self, error: BaseException) -> BaseException:
+        """The engine's error with the resources' names in place of the tables that stand for them.
+
+        Its excerpt of the text goes then, since it is not the text that the user wrote.
+        """
+        names = {s.name: s.resource for s in self._plan.scans}
+        if not names or not isinstance(error, DatabaseError) or type(error) is CancelledError:
+            return error
+        text = str(error)
+        pattern = r"\b(?:" + "|".join(map(re.escape, names)) + r")\b"
+        if not re.search(pattern, text):
+            return error
+        return type(error)(re.sub(pattern, lambda m: names[m[0]], text.partition("\nLINE ")[0]))
 
 
 def read(run: Run, plan: ReadPlan) -> Result:
     """Run a read plan; its rows are fetched as the result is read."""
     active = ReadRun(run, plan)
-    rows = active.open()
-    if rows is None:
+
+    def close() -> None:
+        active.close()
+        run.close()
         run.finish()
+
+    try:
+        rows = active.open()
+        # The first batch is pulled at once, so that an error is the statement's and not the
+        # reader's.
+        batches = active.batches()
+        first = list(itertools.islice(batches, 1))
+    except BaseException:
+        close()
+        raise
+    if rows is None:
+        close()
         return Result(None, iter(()), statistics=run.statistics)
-    # The first batch is pulled at once, so that an error is the statement's and not the reader's.
-    batches = active.batches()
-    first: list[pa.RecordBatch] = []
-    with suppress(StopIteration):
-        first.append(next(batches))
     return Result(
         rows.columns,
         itertools.chain(first, batches),
         statistics=run.statistics,
-        close=active.close,
+        close=close,
     )

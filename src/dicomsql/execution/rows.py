@@ -17,11 +17,11 @@ import pyarrow as pa
 
 from dicomsql.dicom.columns import AttributeColumn, column
 from dicomsql.dicom.decode import Decoder as DicomDecoder
-from dicomsql.errors import InternalError, OperationalError
+from dicomsql.errors import IncompleteError, InternalError, OperationalError
 from dicomsql.planning.plan import ColumnKind, RowShape, ScanColumn
 
 if TYPE_CHECKING:
-    from dicomsql.catalog.model import Column, DicomTable, Method
+    from dicomsql.catalog.model import DicomTable, Method
     from dicomsql.execution.calls import Page
 
 ARROW_TYPES = {
@@ -48,7 +48,8 @@ _JSON_TYPES: dict[str, Any] = {
     "JSON": msgspec.Raw,
 }
 
-_LEVEL_TAGS = {"study": "0020000D", "series": "0020000E", "instance": "00080018"}
+# What of a second's fraction is finer than a microsecond.
+_FINER = re.compile(r"(\.\d{6})\d+")
 
 Given = Mapping[str, str]
 
@@ -58,11 +59,11 @@ class Decoded:
     """The rows of a page.
 
     Attributes:
-        keys: what identifies each row, or None where rows have no identity.
+        keys: what identifies each row, or None where that was not asked for.
     """
 
     batch: pa.RecordBatch
-    keys: list[str | None] | None = None
+    keys: list[tuple[str | None, ...]] | None = None
 
 
 class RowDecoder(Protocol):
@@ -83,13 +84,21 @@ class RowDecoder(Protocol):
 
 
 def decoder_for(
-    method: Method, columns: Sequence[ScanColumn], shape: RowShape, dicom: DicomTable | None
+    method: Method,
+    columns: Sequence[ScanColumn],
+    shape: RowShape,
+    dicom: DicomTable | None,
+    identity: tuple[str, ...] = (),
 ) -> RowDecoder:
-    """The decoder for a scan's answers."""
+    """The decoder for a scan's answers.
+
+    Args:
+        identity: tags of the DICOM attributes whose values are a row's key; none for no keys.
+    """
     if shape is RowShape.BODY:
         return BodyDecoder(columns)
     if dicom is not None:
-        return DatasetDecoder(columns, dicom)
+        return DatasetDecoder(columns, dicom, identity)
     return JsonDecoder(method, columns, shape)
 
 
@@ -161,7 +170,12 @@ class JsonDecoder:
                 f"{self._method.full_name}: the answer is not what the provider document says: "
                 f"{_readable(str(error), self._slots)}."
             ) from None
-        except msgspec.DecodeError:
+        except msgspec.DecodeError as error:
+            if "truncated" in str(error):
+                raise IncompleteError(
+                    f"{self._method.full_name}: the answer ends in the middle, after "
+                    f"{len(page.body):,} bytes."
+                ) from None
             kind = page.media or "unknown media type"
             raise OperationalError(
                 f"{self._method.full_name}: the answer is no JSON ({kind}, "
@@ -211,21 +225,25 @@ class JsonDecoder:
 class DatasetDecoder:
     """DICOM JSON: one row a dataset."""
 
-    def __init__(self, columns: Sequence[ScanColumn], dicom: DicomTable) -> None:
+    def __init__(
+        self, columns: Sequence[ScanColumn], dicom: DicomTable, identity: tuple[str, ...]
+    ) -> None:
         self._columns = tuple(columns)
         self.schema = _schema(columns)
         self._identity = dict(dicom.identity)
-        self._key = _LEVEL_TAGS[dicom.level]
         wanted: dict[str, AttributeColumn] = {}
         for c in columns:
             name = c.source if c.kind is ColumnKind.ATTRIBUTE else self._identity.get(c.source, "")
             attribute = column(name) if name else None
             if attribute is not None:
                 wanted[name] = attribute
-        level = column(self._key)
-        assert level is not None
+        keys = [key for tag in identity if (key := column(tag)) is not None]
+        if not wanted and not keys:
+            # Something has to be read to know how many rows there are.
+            wanted["SOPClassUID"] = _attribute("SOPClassUID")
         self._positions = {name: i for i, name in enumerate(wanted)}
-        self._decoder = DicomDecoder([*wanted.values(), level])
+        self._keys = len(keys)
+        self._decoder = DicomDecoder([*wanted.values(), *keys])
 
     def decode(self, page: Page, given: Given) -> Decoded:
         batch = self._decoder.decode(page.body)
@@ -239,7 +257,11 @@ class DatasetDecoder:
                 arrays.append(batch.column(self._positions[name]))
             else:
                 arrays.append(pa.nulls(batch.num_rows, self.schema.field(c.name).type))
-        keys = batch.column(batch.num_columns - 1).to_pylist()
+        keys = None
+        if self._keys:
+            first = batch.num_columns - self._keys
+            columns = [batch.column(first + i).to_pylist() for i in range(self._keys)]
+            keys = list(zip(*columns, strict=True))
         return Decoded(pa.RecordBatch.from_arrays(arrays, schema=self.schema), keys)
 
 
@@ -277,6 +299,13 @@ def columns_array(values: list[Any], sql_type: str, where: str, name: str) -> pa
     return _array(values, sql_type, where, name)
 
 
+def _attribute(keyword: str) -> AttributeColumn:
+    found = column(keyword)
+    if found is None:
+        raise InternalError(f"The tag table has no {keyword}.")
+    return found
+
+
 def _schema(columns: Sequence[ScanColumn]) -> pa.Schema:
     fields = []
     for c in columns:
@@ -297,8 +326,8 @@ def _array(values: list[Any], sql_type: str, where: str, name: str) -> pa.Array:
             return pa.array([None if v is None else float(v) for v in values], pa.float64())
         if sql_type == "TIMESTAMPTZ":
             # Google writes up to nanoseconds; DuckDB's type has microseconds.
-            texts = pa.array(values, pa.string())
-            return texts.cast(pa.timestamp("ns", tz="UTC")).cast(ARROW_TYPES[sql_type], safe=False)
+            texts = [v and _FINER.sub(r"\1", v) for v in values]
+            return pa.array(texts, pa.string()).cast(ARROW_TYPES[sql_type])
         return pa.array(values, arrow_type(sql_type))
     except (ValueError, TypeError, OverflowError, pa.ArrowException):
         raise OperationalError(

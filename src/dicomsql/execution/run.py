@@ -1,10 +1,11 @@
-"""What one statement's execution shares: transport, budget, statistics, cancellation."""
+"""What one statement's execution shares: transport, budget, threads, statistics, cancellation."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,7 @@ class Run:
     Attributes:
         gate: what people may see.
         cancel: set to stop it.
+        abort: sets `cancel` and wakes the threads that wait for a server.
         progress: takes a sentence for people while something takes long.
     """
 
@@ -52,34 +54,53 @@ class Run:
     limits: Limits
     statistics: Statistics
     cancel: threading.Event = field(default_factory=threading.Event)
+    abort: Callable[[], None] | None = None
     progress: Callable[[str], None] | None = None
     started: float = field(default_factory=time.monotonic)
     _calls: int = 0
+    _in_flight: int = 0
+    _closed: bool = False
+    _pools: list[ThreadPoolExecutor] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def send(self, request: Request, *, stream: bool = False) -> Response:
         """Send a request within the statement's budget."""
+        self.check()
         with self._lock:
-            self._calls += 1
-            over = self._calls > self.limits.calls
+            if self._closed:
+                raise CancelledError("The statement has ended.")
+            over = self._calls >= self.limits.calls
+            self._calls += not over
+            self._in_flight += not over
         if over:
             raise BudgetError(
                 f"The statement made {self.limits.calls:,} calls, as many as it may, and is not "
                 f"done. Narrow it, or raise the bound with SET max_calls = ..."
             )
-        self.check()
-        return self.transport.send(request, stream=stream)
+        try:
+            return self.transport.send(request, stream=stream)
+        finally:
+            with self._lock:
+                self._in_flight -= 1
 
     def check_budget(self, calls: int, what: str) -> None:
         """Fail before the first call where a fan-out would need more calls than are allowed."""
-        if calls > self.limits.calls:
+        if calls + self._calls > self.limits.calls:
             raise BudgetError(
                 f"{what} would take {calls:,} calls, but the statement may make "
-                f"{self.limits.calls:,}. Narrow it, or raise the bound with "
-                f"SET max_calls = {calls}."
+                f"{self.limits.calls - self._calls:,}. Narrow it, or raise the bound with "
+                f"SET max_calls = {calls + self._calls}."
             )
 
+    def pool(self, width: int, name: str) -> ThreadPoolExecutor:
+        """Threads of this statement; `close` ends them where they have not ended before."""
+        made = ThreadPoolExecutor(width, thread_name_prefix=f"dicomsql-{name}")
+        with self._lock:
+            self._pools.append(made)
+        return made
+
     def check(self) -> None:
+        """Raise CancelledError where the statement was cancelled."""
         if self.cancel.is_set():
             raise CancelledError("The statement was cancelled.")
 
@@ -94,18 +115,23 @@ class Run:
             self.statistics.pages += 1
 
     def say(self, text: str) -> None:
+        """Tell a person who waits what goes on."""
         if self.progress is not None:
             self.progress(text)
 
-    def gate_text(self, text: str) -> str:
-        """A server's words without secrets; it may show what the user sent it."""
-        from dicomsql.transport.gate import scrub_secrets
-
-        return scrub_secrets(text)
-
     def finish(self) -> None:
+        """Write down how long it took."""
         self.statistics.seconds = time.monotonic() - self.started
 
-
-# A call's parameters by their names.
-CallValues = Mapping[str, str]
+    def close(self) -> None:
+        """End the statement's threads; calls that nobody waits for any more are broken off."""
+        with self._lock:
+            pools, self._pools = self._pools, []
+            self._closed = True
+            waiting = self._in_flight > 0
+        for pool in pools:
+            pool.shutdown(wait=False, cancel_futures=True)
+        if waiting and self.abort is not None:
+            self.abort()
+        for pool in pools:
+            pool.shutdown()

@@ -1,7 +1,7 @@
 """Runs a scan: which calls it comes to, fetched side by side, decoded in order, without doubles.
 
-Fetching threads only fetch; the thread that pulls the batches decodes. Each call has a small queue
-of pages, and calls are started a few ahead of the one that is read, so that the bytes in flight
+Fetching threads only fetch; the thread that pulls the batches decodes. Each call has room for a few
+pages, and calls are started a few ahead of the one that is read, so that the bytes in flight
 stay bounded and the rows come in the order of the calls, run after run.
 """
 
@@ -11,27 +11,37 @@ import itertools
 import queue
 import threading
 from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from dicomsql.errors import Error, InternalError, NotFoundError, PermissionDeniedError
-from dicomsql.execution.calls import Page, make_request, pages
+from dicomsql.errors import (
+    Error,
+    InternalError,
+    NotFoundError,
+    PermissionDeniedError,
+)
+from dicomsql.execution.calls import Page, make_request
+from dicomsql.execution.paging import pages
 from dicomsql.execution.rows import decoder_for
 from dicomsql.planning.plan import RowShape, Scan
 
 if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
     from dicomsql.catalog.model import Method
     from dicomsql.execution.run import Run
+    from dicomsql.transport.gate import Gate
 
-# Pages of one call that wait to be decoded.
-_WAITING_PAGES = 2
+# Pages of one call at a time: one that is decoded, one that waits, one that is fetched.
+_PAGES_AT_A_TIME = 3
 # Seconds after which a blocked thread looks whether it is still wanted.
-_POLL = 0.1
+_POLL = 0.05
+
+_LEVEL_TAGS = {"study": "0020000D", "series": "0020000E", "instance": "00080018"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +69,19 @@ class _End:
 
 @dataclass(slots=True)
 class _Feed:
+    """A call's pages on their way; `room` is taken for each page until it has been used."""
+
     call: Call
-    items: queue.Queue[Page | _End] = field(
-        default_factory=lambda: queue.Queue(maxsize=_WAITING_PAGES)
-    )
+    room: threading.Semaphore
+    items: queue.SimpleQueue[Page | _End] = field(default_factory=queue.SimpleQueue)
 
 
 def calls_of(run: Run, scan: Scan) -> list[Call]:
-    """The calls of a scan, each combination of its parameters' values once."""
+    """The calls of a scan, each combination of its parameters' values once.
+
+    Raises:
+        BudgetError: there would be more than the statement may make.
+    """
     method = scan.method
     bound: list[list[dict[str, str]]] = []
     for bind in scan.binds:
@@ -85,9 +100,10 @@ def calls_of(run: Run, scan: Scan) -> list[Call]:
         method, bound = scan.walk, [[{}]]
         names = {p.name for p in method.parameters}
         constants = [c for c in constants if not c or c[0][0] in names]
+        combinations = 1
     filters = [[(f.name, v) for v in f.values] for f in scan.filters]
     fanned = bool(scan.binds) or any(c.set_of for c in scan.constants)
-    total = combinations if method is scan.method else 1
+    total = combinations
     for values in (*constants, *filters):
         total *= len(values)
     run.check_budget(total, f"Reading {scan.resource}")
@@ -111,16 +127,14 @@ class ScanRunner:
     def __init__(self, run: Run, scan: Scan) -> None:
         self._run = run
         self._scan = scan
-        self._decoder = decoder_for(scan.method, scan.columns, scan.shape, scan.dicom)
-        self.schema = self._decoder.schema
-        self.error: Exception | None = None
-        self._stop = threading.Event()
-        self._pool: ThreadPoolExecutor | None = None
         self._calls = calls_of(run, scan)
-
-    @property
-    def calls(self) -> int:
-        return len(self._calls)
+        self._decoder = decoder_for(
+            scan.method, scan.columns, scan.shape, scan.dicom, self._identity()
+        )
+        self.schema = self._decoder.schema
+        self.error: BaseException | None = None
+        self._stop = threading.Event()
+        self._doubles = 0
 
     def reader(self) -> pa.RecordBatchReader:
         """The batches as an Arrow reader, which the engine pulls."""
@@ -130,7 +144,9 @@ class ScanRunner:
         """Decode page after page, in the order of the calls."""
         try:
             yield from self._batches()
-        except Exception as error:
+        except GeneratorExit:
+            raise
+        except BaseException as error:
             if self._stop.is_set():
                 return
             self.error = error
@@ -139,30 +155,34 @@ class ScanRunner:
             self.close()
 
     def close(self) -> None:
-        """Stop fetching. Threads that are in a call end with it."""
+        """Stop fetching. Threads that are in a call end with it, or with the run."""
         self._stop.set()
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _identity(self) -> tuple[str, ...]:
+        """The tags that tell a row from others, where the same row may come twice."""
+        scan = self._scan
+        if scan.dicom is None or (scan.method.paging is None and not scan.filters):
+            return ()
+        levels = list(_LEVEL_TAGS)
+        return tuple(_LEVEL_TAGS[x] for x in levels[: levels.index(scan.dicom.level) + 1])
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
         width = max(1, min(self._run.limits.parallel, len(self._calls)))
-        self._pool = ThreadPoolExecutor(width, thread_name_prefix="dicomsql-fetch")
+        pool = self._run.pool(width, "fetch") if self._calls else None
         waiting = iter(self._calls)
         feeds: deque[_Feed] = deque()
-        seen: set[str] = set()
         left = self._scan.limit
-        while True:
-            while len(feeds) < width and (call := next(waiting, None)) is not None:
-                feed = _Feed(call)
-                pool = self._pool
-                if pool is None:
-                    return
-                pool.submit(self._fetch, feed)
-                feeds.append(feed)
+        # Rows come twice where pages shift or filters overlap, both for the same parameters only:
+        # two stores may well hold the same study.
+        seen: set[tuple[str | None, ...]] = set()
+        place: Mapping[str, str] = {}
+        while pool is not None:
+            self._start(pool, feeds, waiting, width)
             if not feeds:
-                return
+                break
             feed = feeds.popleft()
+            if feed.call.values != place:
+                place, seen = feed.call.values, set()
             while not isinstance(item := self._next(feed), _End):
                 found = self._decoder.decode(item, feed.call.values)
                 batch = found.batch
@@ -175,34 +195,59 @@ class ScanRunner:
                     yield batch
                 if left == 0:
                     return
+                feed.room.release()
             if item.error is not None:
                 self._handle(item.error, feed.call)
+        self._tell_doubles()
+
+    def _start(
+        self,
+        pool: ThreadPoolExecutor,
+        feeds: deque[_Feed],
+        waiting: Iterator[Call],
+        width: int,
+    ) -> None:
+        """Start calls until as many are on their way as may be."""
+        # A scan that may end early asks for a page only when the one before was not enough.
+        room = _PAGES_AT_A_TIME if self._scan.limit is None else 1
+        while len(feeds) < width and (call := next(waiting, None)) is not None:
+            feed = _Feed(call, threading.Semaphore(room))
+            feeds.append(feed)
+            pool.submit(self._fetch, feed)
 
     def _unique(
-        self, batch: pa.RecordBatch, keys: list[str | None], seen: set[str]
+        self,
+        batch: pa.RecordBatch,
+        keys: list[tuple[str | None, ...]],
+        seen: set[tuple[str | None, ...]],
     ) -> pa.RecordBatch:
         """The rows whose key did not come before: pages shift while a store is written to."""
         keep = []
-        doubles = 0
         for key in keys:
-            fresh = key is None or key not in seen
+            # Without its own UID nothing tells a row from another.
+            fresh = key[-1] is None or key not in seen
             keep.append(fresh)
-            if key is not None:
-                seen.add(key)
-            doubles += not fresh
-        if not doubles:
+            seen.add(key)
+        if all(keep):
             return batch
-        if not self._scan.filters:
+        self._doubles += len(keep) - sum(keep)
+        return batch.filter(pa.array(keep))
+
+    def _tell_doubles(self) -> None:
+        doubles = self._doubles
+        # Filters that overlap give rows twice by their nature.
+        if doubles and not self._scan.filters:
             self._run.note(
-                f"{self._scan.resource}: {doubles} row{'s' * (doubles != 1)} came twice and "
+                f"{self._scan.resource}: {doubles:,} row{'s' * (doubles != 1)} came twice and "
                 f"{'are' if doubles != 1 else 'is'} shown once; the store may have changed while "
                 f"it was read."
             )
-        return batch.filter(pa.array(keep))
 
     def _next(self, feed: _Feed) -> Page | _End:
         while True:
             self._run.check()
+            if self._stop.is_set():
+                return _End()
             with suppress(queue.Empty):
                 return feed.items.get(timeout=_POLL)
 
@@ -213,41 +258,37 @@ class ScanRunner:
         try:
             query = (*feed.call.filters, *scan.query)
             request = make_request(feed.call.method, scan.base_url, feed.call.values, query=query)
-            for page in pages(self._run, feed.call.method, request, scan.limit):
-                if not self._put(feed, page):
-                    return
+            limit = scan.limit if scan.shape is RowShape.ROWS else None
+            walk = pages(self._run, feed.call.method, request, limit)
+            while self._room(feed) and (page := next(walk, None)) is not None:
+                feed.items.put(page)
         except Error as error:
             end = _End(error)
         except Exception as error:  # noqa: BLE001 - it is raised again in the reading thread
             defect = InternalError(f"Fetching {scan.resource} failed: {type(error).__name__}")
             defect.__cause__ = error
             end = _End(defect)
-        self._put(feed, end)
+        feed.items.put(end)
 
-    def _put(self, feed: _Feed, item: Page | _End) -> bool:
+    def _room(self, feed: _Feed) -> bool:
+        """Wait until another page may be fetched; false where none is wanted any more."""
         while not self._stop.is_set() and not self._run.cancel.is_set():
-            with suppress(queue.Full):
-                feed.items.put(item, timeout=_POLL)
+            if feed.room.acquire(timeout=_POLL):
                 return True
         return False
 
     def _handle(self, error: Exception, call: Call) -> None:
         """Decide what a failed call means for the result."""
-        if isinstance(error, NotFoundError) and (call.member or self._names_one(call.method)):
+        if isinstance(error, NotFoundError) and (call.member or _names_one(call.method)):
             return
         if isinstance(error, PermissionDeniedError) and call.member:
-            shown = ", ".join(
-                f"{k} = {self._run.gate.show_value(k, v)!r}" for k, v in call.values.items()
-            )
+            member = _shown(call, self._run.gate)
             if self._run.limits.on_error == "skip":
-                self._run.note(f"{self._scan.resource}: skipped {shown}, which may not be read.")
+                self._run.note(f"{self._scan.resource}: skipped {member}, which may not be read.")
                 return
-            raise PermissionDeniedError(error.failure) from error
+            message = f"{error.failure.message} [{member}]".strip()
+            raise PermissionDeniedError(replace(error.failure, message=message)) from error
         raise error
-
-    def _names_one(self, method: Method) -> bool:
-        """Whether a method reads one thing by its own id, which may simply not be there."""
-        return not method.object_key and method.paging is None and bool(method.row_name)
 
 
 def materialise(run: Run, scan: Scan) -> pa.Table:
@@ -256,4 +297,11 @@ def materialise(run: Run, scan: Scan) -> pa.Table:
     return pa.Table.from_batches(list(runner.batches()), runner.schema)
 
 
-__all__ = ["Call", "RowShape", "ScanRunner", "calls_of", "materialise"]
+def _names_one(method: Method) -> bool:
+    """Whether a method reads one thing by its own id, which may simply not be there."""
+    return not method.object_key and method.paging is None and bool(method.row_name)
+
+
+def _shown(call: Call, gate: Gate) -> str:
+    """A call's parameters as far as people may see them."""
+    return ", ".join(f"{k} = {gate.show_value(k, v)!r}" for k, v in call.values.items())

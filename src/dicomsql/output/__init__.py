@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
 from dicomsql.errors import InterfaceError, nearest
 from dicomsql.output.options import ByteStream, Options, Writer
+from dicomsql.output.pieces import pieces_of
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from dicomsql.result import Result
 
 __all__ = ["FORMATS", "ByteStream", "Options", "write"]
 
-# Each format's module and function; imported when it is used, as they need pyarrow.
+# Each format's module and function; imported when it is used.
 _WRITERS = {
     "table": ("table", "write_table"),
     "csv": ("delimited", "write_csv"),
@@ -28,9 +26,6 @@ _WRITERS = {
 }
 
 FORMATS = tuple(_WRITERS)
-
-# Rows that are turned into text at once: enough to be quick, few enough to be small.
-_ROWS_AT_ONCE = 8192
 
 
 def write(
@@ -70,14 +65,7 @@ def write(
     module, function = _WRITERS[format]
     writer = cast(Writer, getattr(import_module(f"dicomsql.output.{module}"), function))
     options = Options(headers=headers, delimiter=delimiter, width=width)
-    batches = result.batches()
     try:
-        return writer(result.columns, _pieces(batches), stream, options)
+        return writer(result.columns, pieces_of(result), stream, options)
     finally:
         result.close()
-
-
-def _pieces(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    for batch in batches:
-        for start in range(0, batch.num_rows, _ROWS_AT_ONCE):
-            yield batch.slice(start, _ROWS_AT_ONCE)

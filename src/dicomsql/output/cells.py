@@ -6,12 +6,8 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING
 
-from dicomsql.output.values import texts
-
 if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from dicomsql.result import ResultColumn
+    from dicomsql.output.pieces import Piece
 
 NULL = "NULL"
 
@@ -26,12 +22,9 @@ def safe(text: str) -> str:
     return _UNSAFE.sub(_escape, text) if _UNSAFE.search(text) else text
 
 
-def rows_of(batch: pa.RecordBatch, columns: tuple[ResultColumn, ...]) -> list[list[str]]:
-    """Safe texts of a batch, column by column, NULL by name."""
-    return [
-        [NULL if value is None else safe(value) for value in texts(array, column.type).to_pylist()]
-        for array, column in zip(batch.columns, columns, strict=True)
-    ]
+def cells_of(piece: Piece) -> list[list[str]]:
+    """Safe texts of some rows, column by column, NULL by name."""
+    return [[NULL if text is None else safe(text) for text in column] for column in piece.texts()]
 
 
 def width_of(text: str) -> int:

@@ -2,47 +2,40 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
 from dicomsql.output.options import ByteStream, Options
-from dicomsql.output.values import texts
 
 if TYPE_CHECKING:
+    from dicomsql.output.pieces import Piece
     from dicomsql.result import ResultColumn
-
-
-# From so many rows on, Arrow's writer earns its import.
-_MANY_ROWS = 100
 
 
 def write_csv(
     columns: tuple[ResultColumn, ...],
-    batches: Iterator[pa.RecordBatch],
+    pieces: Iterator[Piece],
     stream: ByteStream,
     options: Options,
 ) -> int:
     """Write rows separated by the options' delimiter."""
-    return _write(columns, batches, stream, options, options.delimiter)
+    return _write(columns, pieces, stream, options, options.delimiter)
 
 
 def write_tsv(
     columns: tuple[ResultColumn, ...],
-    batches: Iterator[pa.RecordBatch],
+    pieces: Iterator[Piece],
     stream: ByteStream,
     options: Options,
 ) -> int:
     """Write rows separated by tabs; fields that hold one are quoted, as in csv."""
-    return _write(columns, batches, stream, options, "\t")
+    return _write(columns, pieces, stream, options, "\t")
 
 
 def _write(
     columns: tuple[ResultColumn, ...],
-    batches: Iterator[pa.RecordBatch],
+    pieces: Iterator[Piece],
     stream: ByteStream,
     options: Options,
     delimiter: str,
@@ -50,32 +43,14 @@ def _write(
     if options.headers:
         stream.write(_quoted([[column.name] for column in columns], delimiter))
     count = 0
-    for batch in batches:
-        arrays = [texts(a, c.type) for a, c in zip(batch.columns, columns, strict=True)]
-        stream.write(_lines(arrays, delimiter))
+    for piece in pieces:
+        # Arrow's writer is several times as quick where no field needs quotes.
+        lines = piece.plain_lines(delimiter)
+        stream.write(_quoted(piece.texts(), delimiter) if lines is None else lines)
         stream.flush()
-        count += batch.num_rows
+        count += piece.count
     stream.flush()
     return count
-
-
-def _lines(arrays: list[pa.Array], delimiter: str) -> bytes:
-    """Rows by Arrow's writer where no field needs quotes, which is several times as quick."""
-    # A row of one empty field must be quoted, lest it be an empty line that readers skip.
-    if len(arrays) > 1 and len(arrays[0]) >= _MANY_ROWS:
-        import pyarrow.csv as pa_csv
-
-        buffer = io.BytesIO()
-        # Positions name the columns here: a result may have two of one name.
-        batch = pa.record_batch(arrays, names=[str(i) for i in range(len(arrays))])
-        write = pa_csv.WriteOptions(include_header=False, delimiter=delimiter, quoting_style="none")
-        try:
-            pa_csv.write_csv(batch, buffer, write)
-        except pa.ArrowInvalid:
-            pass
-        else:
-            return buffer.getvalue()
-    return _quoted([array.to_pylist() for array in arrays], delimiter)
 
 
 def _quoted(columns: list[list[str | None]], delimiter: str) -> bytes:

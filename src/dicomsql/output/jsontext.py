@@ -6,28 +6,27 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from dicomsql.output.options import ByteStream, Options
-from dicomsql.output.values import json_encoder, json_values
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
+    from dicomsql.output.pieces import Piece
     from dicomsql.result import ResultColumn
 
 
 def write_json(
     columns: tuple[ResultColumn, ...],
-    batches: Iterator[pa.RecordBatch],
+    pieces: Iterator[Piece],
     stream: ByteStream,
     _options: Options,
 ) -> int:
     """Write one array, a row a line; `[]` for no rows. The options mean nothing here."""
+    names = unique_names([column.name for column in columns])
     count = 0
-    for batch in batches:
+    for piece in pieces:
         stream.write(b",\n" if count else b"[")
         # The encoder escapes line ends inside values, so that each one here parts two rows.
-        stream.write(_lines(columns, batch)[:-1].replace(b"\n", b",\n"))
+        stream.write(piece.json_lines(names)[:-1].replace(b"\n", b",\n"))
         stream.flush()
-        count += batch.num_rows
+        count += piece.count
     stream.write(b"]\n" if count else b"[]\n")
     stream.flush()
     return count
@@ -35,24 +34,18 @@ def write_json(
 
 def write_jsonl(
     columns: tuple[ResultColumn, ...],
-    batches: Iterator[pa.RecordBatch],
+    pieces: Iterator[Piece],
     stream: ByteStream,
     _options: Options,
 ) -> int:
     """Write one object a line; nothing for no rows. The options mean nothing here."""
-    count = 0
-    for batch in batches:
-        stream.write(_lines(columns, batch))
-        stream.flush()
-        count += batch.num_rows
-    return count
-
-
-def _lines(columns: tuple[ResultColumn, ...], batch: pa.RecordBatch) -> bytes:
     names = unique_names([column.name for column in columns])
-    values = [json_values(a, c.type) for a, c in zip(batch.columns, columns, strict=True)]
-    rows = [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
-    return json_encoder().encode_lines(rows)
+    count = 0
+    for piece in pieces:
+        stream.write(piece.json_lines(names))
+        stream.flush()
+        count += piece.count
+    return count
 
 
 def unique_names(names: list[str]) -> list[str]:

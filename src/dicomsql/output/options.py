@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
+    from dicomsql.output.pieces import Piece
     from dicomsql.result import ResultColumn
 
 
@@ -36,6 +35,4 @@ class ByteStream(Protocol):
 
 
 # Writes rows in one format and gives their number.
-Writer = Callable[
-    ["tuple[ResultColumn, ...]", "Iterator[pa.RecordBatch]", ByteStream, Options], int
-]
+Writer = Callable[["tuple[ResultColumn, ...]", "Iterator[Piece]", ByteStream, Options], int]

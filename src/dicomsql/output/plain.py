@@ -6,13 +6,11 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from dicomsql.output.cells import rows_of, safe, width_of
+from dicomsql.output.cells import cells_of, safe, width_of
 from dicomsql.output.options import ByteStream, Options
-from dicomsql.output.values import is_number
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
+    from dicomsql.output.pieces import Piece
     from dicomsql.result import ResultColumn
 
 # What would end a cell or be read as markup in it.
@@ -21,7 +19,7 @@ _MARKUP = re.compile(r"([\\|<>*`\[\]])")
 
 def write_markdown(
     columns: tuple[ResultColumn, ...],
-    batches: Iterator[pa.RecordBatch],
+    pieces: Iterator[Piece],
     stream: ByteStream,
     _options: Options,
 ) -> int:
@@ -31,14 +29,14 @@ def write_markdown(
     """
     names = [_marked(safe(column.name)) for column in columns]
     count = 0
-    for batch in batches:
+    for piece in pieces:
         if count == 0:
-            stream.write(_markdown_head(names, [is_number(a.type) for a in batch.columns]))
-        cells = [[_marked(cell) for cell in cells] for cells in rows_of(batch, columns)]
+            stream.write(_markdown_head(names, piece.numeric))
+        cells = [[_marked(cell) for cell in cells] for cells in cells_of(piece)]
         lines = [f"| {' | '.join(row)} |\n" for row in zip(*cells, strict=True)]
         stream.write("".join(lines).encode())
         stream.flush()
-        count += batch.num_rows
+        count += piece.count
     if count == 0:
         stream.write(_markdown_head(names, [False] * len(names)))
     stream.flush()
@@ -56,7 +54,7 @@ def _marked(text: str) -> str:
 
 def write_vertical(
     columns: tuple[ResultColumn, ...],
-    batches: Iterator[pa.RecordBatch],
+    pieces: Iterator[Piece],
     stream: ByteStream,
     options: Options,
 ) -> int:
@@ -67,9 +65,9 @@ def write_vertical(
     if not options.headers:
         labels = [""] * len(names)
     count = 0
-    for batch in batches:
+    for piece in pieces:
         lines: list[str] = []
-        for row in zip(*rows_of(batch, columns), strict=True):
+        for row in zip(*cells_of(piece), strict=True):
             count += 1
             lines.append(f"-[ row {count} ]{'-' * max(0, widest - len(str(count)) - 7)}")
             lines += [(label + cell).rstrip() for label, cell in zip(labels, row, strict=True)]

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from dicomsql.output.cells import cut, rows_of, safe, width_of
+from dicomsql.output.cells import cells_of, cut, safe, width_of
 from dicomsql.output.options import ByteStream, Options
-from dicomsql.output.values import is_number
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
+    from dicomsql.output.pieces import Piece
     from dicomsql.result import ResultColumn
 
 # The widths are those of so many rows; the rest streams, and a wider cell there shifts its line.
@@ -23,7 +21,7 @@ _NARROWEST = 4
 
 def write_table(
     columns: tuple[ResultColumn, ...],
-    batches: Iterator[pa.RecordBatch],
+    pieces: Iterator[Piece],
     stream: ByteStream,
     options: Options,
 ) -> int:
@@ -32,17 +30,17 @@ def write_table(
     measured: list[list[list[str]]] = []
     numeric = [False] * len(columns)
     count = 0
-    for batch in batches:
-        numeric = [is_number(array.type) for array in batch.columns]
-        measured.append(rows_of(batch, columns))
-        count += batch.num_rows
+    for piece in pieces:
+        numeric = piece.numeric
+        measured.append(cells_of(piece))
+        count += piece.count
         if count >= _MEASURED_ROWS:
             break
     widths = [width_of(name) if options.headers else 0 for name in names]
-    for piece in measured:
+    for cells in measured:
         widths = [
-            max(width, max(map(width_of, cells), default=0))
-            for width, cells in zip(widths, piece, strict=True)
+            max(width, max(map(width_of, column), default=0))
+            for width, column in zip(widths, cells, strict=True)
         ]
     if options.width is not None:
         widths = _narrowed(widths, options.width)
@@ -50,23 +48,23 @@ def write_table(
     if options.headers:
         rule = "-+-".join("-" * width for width in widths)
         stream.write(f"{_line(names, widths, numeric, limit)}\n{rule}\n".encode())
-    for piece in measured:
-        _write_rows(stream, piece, widths, numeric, limit)
-    for batch in batches:
-        _write_rows(stream, rows_of(batch, columns), widths, numeric, limit)
-        count += batch.num_rows
+    for cells in measured:
+        _write_rows(stream, cells, widths, numeric, limit)
+    for piece in pieces:
+        _write_rows(stream, cells_of(piece), widths, numeric, limit)
+        count += piece.count
     stream.flush()
     return count
 
 
 def _write_rows(
     stream: ByteStream,
-    piece: list[list[str]],
+    cells: list[list[str]],
     widths: list[int],
     numeric: list[bool],
     limit: list[int] | None,
 ) -> None:
-    lines = [_line(row, widths, numeric, limit) for row in zip(*piece, strict=True)]
+    lines = [_line(row, widths, numeric, limit) for row in zip(*cells, strict=True)]
     stream.write(("\n".join(lines) + "\n").encode())
 
 

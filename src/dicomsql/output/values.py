@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -13,10 +14,62 @@ from pyarrow import types
 if TYPE_CHECKING:
     import msgspec
 
+    from dicomsql.result import ResultColumn
+
 _UTC_NAMES = frozenset({"Etc/UTC", "UTC", "Z", "GMT", "Etc/GMT", "+00:00"})
 
 # Decimals with more digits after the point than this are printed by Arrow with an exponent.
 _PLAIN_SCALE = 5
+
+# From so many rows on, Arrow's writer of csv earns its import.
+_MANY_ROWS = 100
+
+
+class ArrowPiece:
+    """Rows of a record batch; a `dicomsql.output.pieces.Piece`."""
+
+    def __init__(self, batch: pa.RecordBatch, columns: tuple[ResultColumn, ...]) -> None:
+        self._batch = batch
+        self._columns = columns
+        self.count = batch.num_rows
+
+    @property
+    def numeric(self) -> list[bool]:
+        return [is_number(array.type) for array in self._batch.columns]
+
+    def texts(self) -> list[list[str | None]]:
+        return [array.to_pylist() for array in self._text_arrays()]
+
+    def json_lines(self, names: list[str]) -> bytes:
+        values = [
+            json_values(array, column.type)
+            for array, column in zip(self._batch.columns, self._columns, strict=True)
+        ]
+        rows = [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
+        return json_encoder().encode_lines(rows)
+
+    def plain_lines(self, delimiter: str) -> bytes | None:
+        # A row of one empty field must be quoted, lest it be an empty line that readers skip.
+        if len(self._columns) < 2 or self.count < _MANY_ROWS:
+            return None
+        import pyarrow.csv as pa_csv
+
+        buffer = io.BytesIO()
+        arrays = self._text_arrays()
+        # Positions name the columns here: a result may have two of one name.
+        batch = pa.record_batch(arrays, names=[str(i) for i in range(len(arrays))])
+        write = pa_csv.WriteOptions(include_header=False, delimiter=delimiter, quoting_style="none")
+        try:
+            pa_csv.write_csv(batch, buffer, write)
+        except pa.ArrowInvalid:
+            return None  # a field needs quotes
+        return buffer.getvalue()
+
+    def _text_arrays(self) -> list[pa.Array]:
+        return [
+            texts(array, column.type)
+            for array, column in zip(self._batch.columns, self._columns, strict=True)
+        ]
 
 
 def texts(array: pa.Array, sql_type: str) -> pa.Array:

@@ -77,8 +77,9 @@ def none_fits(
         calls = [m.name for m in resource.methods.values() if m.verb == "exec"]
         if calls:
             others += f" By EXEC it can be called: {', '.join(calls)}."
-        return PlanningError(f"{full} cannot be {doing}: it has no such method.{others}",
-                             resource=full)
+        return PlanningError(
+            f"{full} cannot be {doing}: it has no such method.{others}", resource=full
+        )
     missing = {
         m.name: tuple(r for r in m.required if r not in given and r not in fallback)
         for m in methods

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 from collections.abc import Iterator, Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -28,8 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 HIDDEN = "…"
-_LITERAL = re.compile(r"'(?:[^']|'')*'|(?<![\w.])\d+(?:\.\d+)*(?![\w.])")
 
+# Fields that hold SQL, or a piece of it.
+_TEXTS = frozenset({"sql", "residual", "returning", "source"})
 
 
 def explain_lines(plan: Plan, show: Callable[[str, str], str], reveal: Reveal) -> list[str]:
@@ -59,7 +59,7 @@ def _lines(plan: Plan, show: Callable[[str, str], str], reveal: Reveal) -> Itera
         yield from _lines(plan.plan, show, reveal)
     elif isinstance(plan, ReadPlan):
         for scan in plan.scans:
-            yield from _scan_lines(scan, show)
+            yield from _scan_lines(scan, show, reveal)
         if plan.scans:
             checked = _hidden(plan.residual, reveal) or "nothing is left to check"
             yield f"ENGINE  runs the query over {len(plan.scans)} table(s)"
@@ -76,7 +76,7 @@ def _lines(plan: Plan, show: Callable[[str, str], str], reveal: Reveal) -> Itera
         yield f"SESSION  sets {plan.name}"
 
 
-def _scan_lines(scan: Scan, show: Callable[[str, str], str]) -> Iterator[str]:
+def _scan_lines(scan: Scan, show: Callable[[str, str], str], reveal: Reveal) -> Iterator[str]:
     alias = f" AS {scan.alias}" if scan.alias != scan.resource.rsplit(".", 1)[-1] else ""
     yield f"READ  {scan.resource}{alias}"
     yield f"  call    {_call(scan.method, scan.base_url)}"
@@ -85,7 +85,8 @@ def _scan_lines(scan: Scan, show: Callable[[str, str], str]) -> Iterator[str]:
         more = f" and {len(constant.values) - 3:,} more" if len(constant.values) > 3 else ""
         yield f"  with    {constant.parameter} = {values}{more} (from the {constant.origin})"
     for bind in scan.binds:
-        yield f"  bound   {', '.join(bind.parameters)} to each {bind.source}"
+        source = _hidden(bind.source, reveal)
+        yield f"  bound   {', '.join(bind.parameters)} to each {source}"
     if scan.walk is not None:
         yield (
             f"  else    one walk of {_call(scan.walk, '')} where they are more than "
@@ -106,9 +107,7 @@ def _scan_lines(scan: Scan, show: Callable[[str, str], str]) -> Iterator[str]:
     yield f"  rows    {', '.join(c.name for c in scan.columns)}; {kept}"
 
 
-def _write_lines(
-    plan: WritePlan, show: Callable[[str, str], str], reveal: Reveal
-) -> Iterator[str]:
+def _write_lines(plan: WritePlan, show: Callable[[str, str], str], reveal: Reveal) -> Iterator[str]:
     if plan.source is not None and plan.source.scans:
         yield from _lines(plan.source, show, reveal)
     yield f"WRITE  {plan.resource}"
@@ -160,8 +159,27 @@ def _calls(scan: Scan) -> str:
     return f"{least:,}" if exact else f"at least {least:,}, one more for each further page"
 
 
-def _hidden(text: str, reveal: Reveal) -> str:
-    return text if reveal is Reveal.VALUES else _LITERAL.sub(HIDDEN, text)
+def _hidden(sql: str, reveal: Reveal) -> str:
+    """SQL without its literals, and without its comments, which may repeat them."""
+    if reveal is Reveal.VALUES or not sql:
+        return sql
+    import sqlglot
+    from sqlglot.errors import TokenError
+
+    try:
+        tokens = sqlglot.tokenize(sql, dialect="duckdb")
+    except TokenError:
+        return HIDDEN
+    parts: list[str] = []
+    at = 0
+    for token in tokens:
+        kind = token.token_type.name
+        literal = kind == "NUMBER" or (kind.endswith("STRING") and kind != "STRING_AGG")
+        space = " " if sql[at : token.start].strip() or "\n" in sql[at : token.start] else ""
+        parts.append(space or sql[at : token.start])
+        parts.append(HIDDEN if literal else sql[token.start : token.end + 1])
+        at = token.end + 1
+    return "".join(parts).strip()
 
 
 def _plain(value: Any, show: Callable[[str, str], str], reveal: Reveal) -> Any:
@@ -184,9 +202,10 @@ def _plain(value: Any, show: Callable[[str, str], str], reveal: Reveal) -> Any:
                 if isinstance(owner, str):
                     made[field.name] = [show(owner, str(v)) for v in found]
                 continue
-            if field.name in {"sql", "residual", "returning", "body"} and isinstance(found, str):
-                made[field.name] = _hidden(found, reveal)
-                continue
+            if field.name == "body" and found is not None and reveal is Reveal.NAMES:
+                found = HIDDEN
+            elif field.name in _TEXTS and isinstance(found, str):
+                found = _hidden(found, reveal)
             made[field.name] = _plain(found, show, reveal)
         return made
     if isinstance(value, Enum):

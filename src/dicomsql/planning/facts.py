@@ -14,12 +14,18 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
+from dicomsql.errors import DatabaseError
 from dicomsql.planning.scopes import disjuncts
+from dicomsql.planning.text import word_of
 
 if TYPE_CHECKING:
     from dicomsql.planning.scopes import Scope, Source
     from dicomsql.planning.tables import TableColumn
     from dicomsql.planning.text import QueryText
+
+# What an expression without columns may hold that gives no single value.
+_VARIES = (exp.Column, exp.Query, exp.Star, exp.Interval, exp.Any, exp.All, exp.Rand, exp.Uuid)
+_VOLATILE = frozenset({"nextval", "currval", "setseed", "gen_random_uuid", "uuidv4", "uuidv7"})
 
 # A value that a condition compares with, as the statement gives it.
 Value = str | int | float | bool | datetime.date | None
@@ -114,6 +120,26 @@ class FactFinder:
         self._add_using(source, facts)
         return facts
 
+    def unqualified(self, scope: Scope) -> list[tuple[str, tuple[Value, ...], bool]]:
+        """(name, values, listed) of equalities and lists on names without a table, in WHERE."""
+        found: list[tuple[str, tuple[Value, ...], bool]] = []
+        for condition in scope.where():
+            if isinstance(condition, exp.EQ):
+                sides = (condition.this, condition.expression)
+                pairs = [(sides[0], [sides[1]]), (sides[1], [sides[0]])]
+            elif isinstance(condition, exp.In) and condition.expressions:
+                pairs = [(condition.this, condition.expressions)]
+            else:
+                continue
+            for column, others in pairs:
+                if not isinstance(column, exp.Column) or column.table:
+                    continue
+                values = [self.literal(other) for other in others]
+                if all(value is not None for value in values):
+                    kept = tuple(v[0] for v in values if v is not None and v[0] is not None)
+                    found.append((column.name, kept, isinstance(condition, exp.In)))
+        return found
+
     def _add(self, condition: exp.Expr, source: Source, facts: Facts) -> None:
         if isinstance(condition, exp.EQ):
             for here, there in (
@@ -122,7 +148,9 @@ class FactFinder:
             ):
                 name = self._column_of(here, source)
                 if name is not None:
-                    self._add_equality(condition, name, here, there, source, facts)
+                    self._add_equality(
+                        condition, name, here=here, there=there, source=source, facts=facts
+                    )
         elif isinstance(condition, exp.In):
             self._add_in(condition, source, facts)
         elif isinstance(condition, exp.Or):
@@ -140,6 +168,7 @@ class FactFinder:
         self,
         condition: exp.Expr,
         name: str,
+        *,
         here: exp.Expr,
         there: exp.Expr,
         source: Source,
@@ -152,7 +181,7 @@ class FactFinder:
             return
         others = self._sources_of(there, source)
         if others:
-            place = self._operand(condition, here, there)
+            place = self._operand(condition, here)
             facts.joined.setdefault(name, []).append(Joined(there, place, others))
 
     def _add_in(self, condition: exp.In, source: Source, facts: Facts) -> None:
@@ -161,7 +190,7 @@ class FactFinder:
             return
         query = condition.args.get("query")
         if query is not None:
-            if not _correlated(query, source.scope, self._owners):
+            if not correlated(query, source.scope, self._owners):
                 try:
                     place = self._text.group_around(self._text.span(query)[0])
                 except LookupError:
@@ -184,9 +213,7 @@ class FactFinder:
                 values = tuple(dict.fromkeys(v for equal in found for v in equal.values))
                 facts.equal.setdefault(name, []).append(Equal(values, True, condition))
 
-    def _add_comparison(
-        self, condition: exp.Expr, source: Source, facts: Facts
-    ) -> None:
+    def _add_comparison(self, condition: exp.Expr, source: Source, facts: Facts) -> None:
         less = isinstance(condition, exp.LT | exp.LTE)
         for here, there, upper in (
             (condition.this, condition.expression, less),
@@ -202,20 +229,22 @@ class FactFinder:
     def _add_using(self, source: Source, facts: Facts) -> None:
         """USING equates this table's column with the earlier tables' (or a later one's)."""
         for joined, name in source.scope.using():
-            side = (joined.join.side or "").upper() if joined.join is not None else ""
-            kind = (joined.join.kind or "").upper() if joined.join is not None else ""
+            before = [s for s in source.scope.sources if 0 < s.position < joined.position]
+            if any(_side(s) in {"RIGHT", "FULL"} for s in before):
+                continue  # the merged column may hold a value that no row of this table has
+            side, kind = _side(joined), (joined.join.kind if joined.join is not None else "")
+            others: list[Source] = []
             if joined is source and side in {"", "LEFT"}:
-                others = [
+                having = [
                     s
                     for s in source.scope.sources
                     if s.position < source.position and s.has(name) is not False
                 ]
+                others = [s for s in having if s is having[0] or _side(s) == ""]
             elif joined.position > source.position and side in {"", "RIGHT"} and kind != "ANTI":
                 others = [joined] if source.has(name) else []
-            else:
-                continue
-            if others:
-                fact = Joined(None, None, (others[0],))
+            for other in others:
+                fact = Joined(None, None, (other,))
                 facts.joined.setdefault(name.lower(), []).append(fact)
 
     # -- parts of conditions ---------------------------------------------------------------------
@@ -236,22 +265,20 @@ class FactFinder:
         found: list[Source] = []
         for column in node.find_all(exp.Column):
             owners = [o for o, _ in self._owners(column, source.scope)]
-            if not owners or source in owners or owners[0].scope is not source.scope:
+            if not owners or source in owners:
                 return ()
             if owners[0] not in found:
                 found.append(owners[0])
         return tuple(found)
 
-    def _operand(
-        self, condition: exp.Expr, here: exp.Expr, there: exp.Expr
-    ) -> tuple[int, int]:
+    def _operand(self, condition: exp.Expr, here: exp.Expr) -> tuple[int, int]:
         """Offsets of the operand opposite to the column `here`."""
         start, end = self._text.span(here)
         if condition.this is here:
             operator = self._text.token_between(end, len(self._text.text), frozenset({"=", "=="}))
             assert operator is not None
             return self._text.operand_after(operator.end + 1)
-        before = [t for t in self._text.tokens if t.end < start and t.text in {"=", "=="}]
+        before = [t for t in self._text.tokens if t.end < start and word_of(t) in {"=", "=="}]
         return self._text.operand_before(before[-1].start)
 
     def constant(
@@ -269,13 +296,14 @@ class FactFinder:
         simple = self.literal(node)
         if simple is not None:
             return simple
-        if node.find(exp.Column, exp.Query, exp.Star, exp.Interval) is not None:
+        if condition is None or here is None or not is_constant(node):
             return None
-        if condition is None or here is None:
-            return None
-        start, end = self._operand(condition, here, node)
+        start, end = self._operand(condition, here)
         sql = self._text.render(start, end)
-        return (self._evaluate(f"SELECT {sql}", self._text.values_in(sql)),)
+        try:
+            return (self._evaluate(f"SELECT {sql}", self._text.values_in(sql)),)
+        except DatabaseError:
+            return None  # the engine says what is wrong, if it comes to compute it at all
 
     def literal(self, node: exp.Expr) -> tuple[Value] | None:
         """The value of a literal, a placeholder or a cast of one."""
@@ -288,8 +316,7 @@ class FactFinder:
         if isinstance(node, exp.Null):
             return (None,)
         if isinstance(node, exp.Neg) and isinstance(node.this, exp.Literal):
-            number = _number(str(node.this.this))
-            return (-number,)
+            return (_number(f"-{node.this.this}"),)
         if isinstance(node, exp.Placeholder):
             value = self._text.values.get(str(node.this or ""))
             if value is None or isinstance(value, str | int | float | bool | datetime.date):
@@ -302,14 +329,30 @@ class FactFinder:
         return None
 
 
-def _number(text: str) -> int | float:
-    try:
-        return int(text)
-    except ValueError:
-        return float(text)
+def is_constant(node: exp.Expr) -> bool:
+    """Whether an expression has one value for the whole statement."""
+    if node.find(*_VARIES) is not None:
+        return False
+    called = {f.name.lower() for f in node.find_all(exp.Anonymous)}
+    return not called & _VOLATILE
 
 
-def _correlated(
+def _number(text: str) -> int | float | str:
+    """A number's value; its text where another number is written alike (1.20, 007)."""
+    for kind in (int, float):
+        try:
+            value = kind(text)
+        except ValueError:
+            continue
+        return value if str(value) == text else text
+    return text
+
+
+def _side(source: Source) -> str:
+    return (source.join.side or "").upper() if source.join is not None else ""
+
+
+def correlated(
     query: exp.Expr,
     scope: Scope,
     owners: Callable[[exp.Column, Scope], list[tuple[Source, TableColumn | None]]],

@@ -210,8 +210,9 @@ def _shown(statement: Show, catalog: Catalog, context: Context) -> Listing:
 
             return about.Listing(("version",), ((__version__,),))
     known = ["PROVIDERS", "SERVICES", "RESOURCES", "METHODS", "INSERT", "VERSION"]
-    raise PlanningError(f"SHOW {statement.kind.upper()} is not known."
-                        f"{nearest(statement.kind, known)}")
+    raise PlanningError(
+        f"SHOW {statement.kind.upper()} is not known.{nearest(statement.kind, known)}"
+    )
 
 
 def _completed(parts: tuple[str, ...], use: tuple[str, ...], length: int) -> tuple[str, ...]:
@@ -220,8 +221,11 @@ def _completed(parts: tuple[str, ...], use: tuple[str, ...], length: int) -> tup
         parts = (*use[: length - len(parts)], *parts)
     if len(parts) != length:
         wanted = ".".join(("provider", "service")[:length])
-        raise PlanningError(f"Name the {wanted}, for example google.healthcare; or USE it before."
-                            if length == 2 else f"Name the {wanted}, for example google.")
+        raise PlanningError(
+            f"Name the {wanted}, for example google.healthcare; or USE it before."
+            if length == 2
+            else f"Name the {wanted}, for example google."
+        )
     return parts
 
 
@@ -239,4 +243,3 @@ def _describe(statement: Describe, catalog: Catalog, context: Context) -> Listin
         method = catalog.resolve_method(statement.target.parts, context.use)
         return about.describe_method(catalog, method, detail)
     return about.describe(catalog.resolve(statement.target.parts, context.use), detail)
-

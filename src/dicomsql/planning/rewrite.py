@@ -9,47 +9,300 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
 from dicomsql.dicom.columns import Kind, Part
-from dicomsql.errors import DataError
+from dicomsql.errors import DatabaseError, DataError
+from dicomsql.planning.facts import is_constant
 from dicomsql.planning.plan import ColumnKind
+from dicomsql.planning.text import word_of
+from dicomsql.planning.values import is_number
 
 if TYPE_CHECKING:
-    from dicomsql.planning.scopes import Scope, Source
+    from dicomsql.planning.binding import Evaluate
+    from dicomsql.planning.names import Names
+    from dicomsql.planning.scopes import Scope
     from dicomsql.planning.tables import TableColumn
     from dicomsql.planning.text import QueryText
-
-Owner = Callable[[exp.Column, "Scope"], tuple["Source", "TableColumn | None"] | None]
 
 # The engine's name of the function that stands behind `json_extract`.
 JSON_EXTRACT = "dicomsql_json_extract"
 
-_COMPARISONS = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE)
-_OPERATORS = frozenset({"=", "==", "<>", "!=", "LIKE", "ILIKE", "IN"})
+_COMPARISONS = (
+    *(exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE),
+    *(exp.NullSafeEQ, exp.NullSafeNEQ),
+)
+_PATTERNS = (exp.Like, exp.ILike)
+_MOMENTS = frozenset({Kind.DATE, Kind.TIME, Kind.DATETIME})
+_NUMBERS = frozenset({Kind.INTEGER, Kind.UNSIGNED, Kind.DECIMAL, Kind.FLOAT})
+_EQUALS = frozenset({"=", "=="})
+_DIFFERS = frozenset({"<>", "!="})
+_LIKES = frozenset({"LIKE", "ILIKE"})
+
+# What DuckDB calls its numbers.
+_NUMBER_TYPES = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DECIMAL.*|DOUBLE|FLOAT")
 
 _DA = re.compile(r"(\d{4})(\d{2})(\d{2})")
 _TM = re.compile(r"(\d{2})(\d{2})?(\d{2})?(\.\d{1,6})?")
 _DT = re.compile(r"(\d{4})(\d{2})(\d{2})(\d{2})?(\d{2})?(\d{2})?(\.\d{1,6})?")
 
+_EXAMPLES = {
+    Kind.DATE: "'20260131' or '2026-01-31'",
+    Kind.TIME: "'134500' or '13:45:00'",
+    Kind.DATETIME: "'20260131134500' or '2026-01-31 13:45:00'",
+}
 
-def rewrite_comparisons(text: QueryText, scopes: list[Scope], owner: Owner) -> None:
-    """Edit the text where a comparison with a DICOM attribute means something else to the engine.
 
-    Raises:
-        DataError: a text identifier is compared with a number, or a date with what is none.
+@dataclass(frozen=True, slots=True)
+class Rewriter:
+    """Edits the text of one query; its names are resolved.
+
+    Attributes:
+        evaluate: computes a constant expression.
     """
-    for scope in scopes:
-        for column in scope.columns:
-            parent = column.parent
-            found = owner(column, scope)
-            if found is None or found[1] is None or parent is None:
+
+    text: QueryText
+    names: Names
+    evaluate: Evaluate
+
+    def rewrite(self) -> None:
+        """Edit what means something else to the engine.
+
+        Raises:
+            DataError: a text identifier is compared with a number, or a date with what is none.
+        """
+        for scope in self.names.scopes:
+            for column in scope.columns:
+                parent = column.parent
+                if parent is None:
+                    continue
+                # The operands first: most columns are compared with nothing.
+                others = _operands(parent, column)
+                query = parent.args.get("query") if isinstance(parent, exp.In) else None
+                if not others and query is None:
+                    continue
+                meant = self.names.meaning(column, scope)
+                if meant is not None:
+                    self._comparison(column, meant, parent, others, scope)
+        self._functions()
+
+    def _comparison(
+        self,
+        column: exp.Column,
+        meant: TableColumn,
+        parent: exp.Expr,
+        others: list[exp.Expr],
+        scope: Scope,
+    ) -> None:
+        attribute = meant.attribute
+        if attribute is None:
+            if meant.kind is ColumnKind.PARAMETER and meant.type == "VARCHAR":
+                self._quote_numbers(parent, others)
+            return
+        if attribute.part is not Part.VALUE:
+            return
+        for other in others:
+            if attribute.kind in {Kind.TEXT, Kind.NAME}:
+                self._refuse_number(meant, other, scope)
+            elif attribute.kind in _MOMENTS:
+                if isinstance(parent, _PATTERNS):
+                    raise DataError(
+                        f"{meant.name} is a {meant.type}, which LIKE cannot match; "
+                        f"compare {meant.name}_raw with the text, or use a range."
+                    )
+                self._moment(meant, attribute.kind, other)
+        # A parameter that means a UID is one text, as its attribute is.
+        if attribute.many and parent.arg_key != "ifs":
+            self._any_member(column, parent, others, scope)
+
+    # -- numbers ---------------------------------------------------------------------------------
+
+    def _quote_numbers(self, parent: exp.Expr, others: list[exp.Expr]) -> None:
+        """A parameter is text for the engine; `projectsId = 123` means the project `123`."""
+        for other in others:
+            if is_number(other) and not isinstance(parent, _PATTERNS):
+                start, end = self._literal_place(other)
+                self.text.replace(start, end, f"'{self.text.text[start:end]}'")
+
+    def _literal_place(self, node: exp.Expr) -> tuple[int, int]:
+        start, end = self.text.span(node)
+        if isinstance(node, exp.Neg):
+            start = self.text.text.rindex("-", 0, start)
+        return start, end
+
+    def _refuse_number(self, meant: TableColumn, other: exp.Expr, scope: Scope) -> None:
+        """An identifier is text: `'00123' = 123` would be true, and another patient's."""
+        if not (is_number(other) or self._gives_number(other, scope)):
+            return
+        vr = meant.attribute.vr if meant.attribute is not None else ""
+        raise DataError(
+            f"{meant.name} is text ({vr}) and is compared with a number, which could match another "
+            f"identifier ('00123' = 123). Write the value in quotes, or cast it to VARCHAR."
+        )
+
+    def _gives_number(self, node: exp.Expr, scope: Scope) -> bool:
+        """Whether an expression is a number, as far as planning can tell."""
+        if isinstance(node, exp.Placeholder):
+            value = self.text.values.get(str(node.this or ""))
+            return isinstance(value, int | float) and not isinstance(value, bool)
+        if isinstance(node, exp.Column):
+            return self._column_is_number(node, scope)
+        if isinstance(node, exp.Literal) or not is_constant(node):
+            return False
+        return bool(_NUMBER_TYPES.fullmatch(self._type_of(node.sql(dialect="duckdb"))))
+
+    def _column_is_number(self, column: exp.Column, scope: Scope) -> bool:
+        meant = self.names.meaning(column, scope)
+        if meant is not None:
+            if meant.attribute is not None and meant.attribute.part is Part.VALUE:
+                return meant.attribute.kind in _NUMBERS
+            return bool(_NUMBER_TYPES.fullmatch(meant.type))
+        owners = self.names.owners(column, scope)
+        source = owners[0][0] if owners else None
+        if source is None or source.table is not None or not self._is_engines(source.node):
+            return False
+        table = source.node.sql(dialect="duckdb")
+        # A table that is empty has its types all the same.
+        name = column.sql(dialect="duckdb")
+        sql = f"typeof(any_value({name})) FROM (FROM {table} LIMIT 0) AS {source.alias}"
+        return bool(_NUMBER_TYPES.fullmatch(self._type_of(sql, whole=sql)))
+
+    def _is_engines(self, node: exp.Expr) -> bool:
+        """Whether a table is the engine's own, or made of constants."""
+        if isinstance(node, exp.Table):
+            return node.name.lower() in self.names.context.local_tables
+        return isinstance(node, exp.Values | exp.Subquery) and node.find(exp.Table) is None
+
+    def _type_of(self, sql: str, whole: str = "") -> str:
+        try:
+            found = self.evaluate(f"SELECT {whole or f'typeof({sql})'}", self.text.values_in(sql))
+        except DatabaseError:
+            return ""  # the engine says what is wrong, where it runs the statement
+        return str(found)
+
+    # -- dates and times -------------------------------------------------------------------------
+
+    def _moment(self, meant: TableColumn, kind: Kind, other: exp.Expr) -> None:
+        """Turn DICOM's spelling of a date, a time or both into SQL's."""
+        while isinstance(other, exp.Paren | exp.Cast):
+            other = other.this
+        value: object = None
+        if isinstance(other, exp.Placeholder):
+            value = self.text.values.get(str(other.this or ""))
+        elif isinstance(other, exp.Literal):
+            value = str(other.this) if other.is_string else 0
+        if isinstance(value, int | float):
+            raise DataError(
+                f"{meant.name} is a {meant.type} and is compared with a number; "
+                f"write it in quotes, as {_EXAMPLES[kind]}."
+            )
+        if not isinstance(value, str):
+            return
+        converted = _CONVERTERS[kind](value.strip())
+        if converted is None:
+            raise DataError(
+                f"{meant.name} is compared with a text that is no {meant.type}; "
+                f"write it as {_EXAMPLES[kind]}."
+            )
+        if converted == value:
+            return
+        if isinstance(other, exp.Placeholder):
+            self.text.values[str(other.this)] = converted
+        else:
+            start, end = self.text.span(other)
+            self.text.replace(start, end, f"'{converted}'")
+
+    # -- lists -----------------------------------------------------------------------------------
+
+    def _any_member(
+        self, column: exp.Column, parent: exp.Expr, others: list[exp.Expr], scope: Scope
+    ) -> None:
+        """A list compared with a value means any of its members."""
+        text = self.text
+        if isinstance(parent, exp.EQ | exp.NEQ):
+            if not self._is_list(others[0], scope):
+                self._one_member(column, parent)
+            return
+        start, end = text.span(column)
+        name = text.render(start, end)
+        if isinstance(parent, exp.In) and parent.this is column:
+            opening = text.token_between(end, len(text.text), frozenset({"IN"}))
+            assert opening is not None
+            first = next(t.start for t in text.tokens if t.start > opening.end)
+            first, last = text.group_around(first + 1)
+            inside = text.token_between(end, first, frozenset({"NOT"}))
+            negation = "NOT " if inside is not None else ""
+            members = text.render(first + 1, last - 1)
+            listed = f"ARRAY({members})" if parent.args.get("query") else f"[{members}]"
+            found = f"list_has_any({name}, {listed})"
+            # A NULL among the members leaves open what is not found.
+            if any(self._is_null(other) for other in others):
+                found = f"({found} OR NULL)"
+            text.replace(start, last, negation + found)
+        elif isinstance(parent, _PATTERNS):
+            operator = text.token_between(end, len(text.text), _LIKES)
+            assert operator is not None
+            first, last = text.operand_after(operator.end + 1)
+            inside = text.token_between(end, operator.start, frozenset({"NOT"}))
+            negation = "NOT " if inside is not None else ""
+            pattern = f"lambda member: member {operator.text} {text.render(first, last)}"
+            text.replace(start, last, f"{negation}(len(list_filter({name}, {pattern})) > 0)")
+
+    def _one_member(self, column: exp.Column, parent: exp.Expr) -> None:
+        """`list = value`, in either order."""
+        text = self.text
+        start, end = text.span(column)
+        name = text.render(start, end)
+        operators = _EQUALS if isinstance(parent, exp.EQ) else _DIFFERS
+        negation = "NOT " if isinstance(parent, exp.NEQ) else ""
+        if parent.this is column:
+            operator = text.token_between(end, len(text.text), operators)
+            assert operator is not None
+            first, last = text.operand_after(operator.end + 1)
+            whole = (start, last)
+        else:
+            operator = [t for t in text.tokens if t.end < start and word_of(t) in operators][-1]
+            first, last = text.operand_before(operator.start)
+            whole = (first, end)
+        text.replace(*whole, f"{negation}list_contains({name}, {text.render(first, last)})")
+
+    def _is_list(self, node: exp.Expr, scope: Scope) -> bool:
+        """Whether an expression is a list itself, or may be one."""
+        while isinstance(node, exp.Paren):
+            node = node.this
+        if isinstance(node, exp.Literal | exp.Null):
+            return False
+        if isinstance(node, exp.Placeholder):
+            value = self.text.values.get(str(node.this or ""))
+            return isinstance(value, list | tuple)
+        if isinstance(node, exp.Column):
+            meant = self.names.meaning(node, scope)
+            return meant is None or meant.type.endswith("]")
+        if not is_constant(node):
+            return True
+        return self._type_of(node.sql(dialect="duckdb")) != "VARCHAR"
+
+    def _is_null(self, node: exp.Expr) -> bool:
+        if isinstance(node, exp.Placeholder):
+            return self.text.values.get(str(node.this or "")) is None
+        return isinstance(node, exp.Null)
+
+    # -- functions -------------------------------------------------------------------------------
+
+    def _functions(self) -> None:
+        """Put our own function behind `json_extract` where its path names one place."""
+        for node in self.text.tree.find_all(exp.JSONExtract):
+            if "start" not in node.meta:
                 continue
-            others = _operands(parent, column)
-            if others:
-                _rewrite(text, column, found[1], parent, others)
+            start, end = node.meta["start"], node.meta["end"] + 1
+            if self.text.text[start:end].lower() != "json_extract":
+                continue
+            path = node.expression.sql() if node.expression is not None else ""
+            if "*" not in path and ":" not in path and isinstance(node.expression, exp.JSONPath):
+                self.text.replace(start, end, JSON_EXTRACT)
 
 
 def _operands(parent: exp.Expr, column: exp.Column) -> list[exp.Expr]:
@@ -60,92 +313,18 @@ def _operands(parent: exp.Expr, column: exp.Column) -> list[exp.Expr]:
         return list(parent.expressions)
     if isinstance(parent, exp.Between) and parent.this is column:
         return [parent.args["low"], parent.args["high"]]
-    if isinstance(parent, exp.Like | exp.ILike) and parent.this is column:
+    if isinstance(parent, _PATTERNS) and parent.this is column:
         return [parent.expression]
+    if isinstance(parent, exp.Case) and parent.this is column:
+        return [branch.this for branch in parent.args.get("ifs") or []]
     return []
-
-
-def _rewrite(
-    text: QueryText,
-    column: exp.Column,
-    meant: TableColumn,
-    parent: exp.Expr,
-    others: list[exp.Expr],
-) -> None:
-    for other in others:
-        if meant.kind is ColumnKind.PARAMETER and meant.type == "VARCHAR":
-            if _is_number(other) and not isinstance(parent, exp.Like | exp.ILike):
-                start, end = text.span(other)
-                text.replace(start, end, f"'{text.text[start:end]}'")
-            continue
-        attribute = meant.attribute
-        if attribute is None or attribute.part is not Part.VALUE:
-            continue
-        if attribute.kind in {Kind.TEXT, Kind.NAME}:
-            _refuse_number(text, meant, other)
-        elif attribute.kind in {Kind.DATE, Kind.TIME, Kind.DATETIME}:
-            if isinstance(parent, exp.Like | exp.ILike):
-                raise DataError(
-                    f"{meant.name} is a {meant.type}, which LIKE cannot match; "
-                    f"compare {meant.name}_raw with the text, or use a range."
-                )
-            _date_literal(text, meant, attribute.kind, other)
-    if meant.attribute is not None and meant.attribute.many:
-        _any_member(text, column, meant, parent)
-
-
-def _is_number(node: exp.Expr) -> bool:
-    if isinstance(node, exp.Neg):
-        node = node.this
-    return isinstance(node, exp.Literal) and not node.is_string
-
-
-def _refuse_number(text: QueryText, meant: TableColumn, other: exp.Expr) -> None:
-    value = text.values.get(str(other.this or "")) if isinstance(other, exp.Placeholder) else None
-    if _is_number(other) or (isinstance(value, int | float) and not isinstance(value, bool)):
-        raise DataError(
-            f"{meant.name} is text ({meant.attribute.vr if meant.attribute else 'VARCHAR'}) and is "
-            f"compared with a number, which could match another identifier ('00123' = 123). "
-            f"Write the value in quotes."
-        )
-
-
-def _date_literal(text: QueryText, meant: TableColumn, kind: Kind, other: exp.Expr) -> None:
-    """Turn DICOM's spelling of a date, a time or both into SQL's."""
-    if isinstance(other, exp.Placeholder):
-        name = str(other.this or "")
-        value = text.values.get(name)
-        if isinstance(value, str):
-            text.values[name] = _sql_time(meant, kind, value)
-        return
-    if isinstance(other, exp.Literal) and other.is_string:
-        value = _sql_time(meant, kind, str(other.this))
-        if value != other.this:
-            start, end = text.span(other)
-            text.replace(start, end, f"'{value}'")
-
-
-def _sql_time(meant: TableColumn, kind: Kind, value: str) -> str:
-    converted = {Kind.DATE: _sql_date, Kind.TIME: _sql_clock, Kind.DATETIME: _sql_timestamp}[kind](
-        value.strip()
-    )
-    if converted is None:
-        example = {
-            Kind.DATE: "'20260131' or '2026-01-31'",
-            Kind.TIME: "'134500' or '13:45:00'",
-            Kind.DATETIME: "'20260131134500' or '2026-01-31 13:45:00'",
-        }[kind]
-        raise DataError(
-            f"{meant.name} is compared with a text that is no {meant.type}; write it as {example}."
-        )
-    return converted
 
 
 def _sql_date(value: str) -> str | None:
     if match := _DA.fullmatch(value):
         value = "-".join(match.groups())
     try:
-        return value if datetime.date.fromisoformat(value[:10]) else None
+        return value if datetime.datetime.fromisoformat(value) else None
     except ValueError:
         return None
 
@@ -171,45 +350,8 @@ def _sql_timestamp(value: str) -> str | None:
         return None
 
 
-def _any_member(
-    text: QueryText, column: exp.Column, meant: TableColumn, parent: exp.Expr
-) -> None:
-    """A list compared with a value means any of its members."""
-    start, end = text.span(column)
-    name = text.render(start, end)
-    if isinstance(parent, exp.EQ | exp.NEQ) and parent.this is column:
-        operator = text.token_between(end, len(text.text), _OPERATORS)
-        assert operator is not None
-        first, last = text.operand_after(operator.end + 1)
-        if not isinstance(parent.expression, exp.Literal | exp.Placeholder):
-            return
-        negation = "NOT " if isinstance(parent, exp.NEQ) else ""
-        text.replace(start, last, f"{negation}list_contains({name}, {text.render(first, last)})")
-    elif isinstance(parent, exp.In) and parent.expressions:
-        first, last = text.group_around(text.span(parent.expressions[0])[0])
-        members = text.render(first + 1, last - 1)
-        # NOT stands in front of the whole or behind the column: `x NOT IN (...)`.
-        inside = text.token_between(end, first, frozenset({"NOT"}))
-        negation = "NOT " if inside is not None else ""
-        text.replace(start, last, f"{negation}list_has_any({name}, [{members}])")
-    elif isinstance(parent, exp.Like | exp.ILike):
-        operator = text.token_between(end, len(text.text), _OPERATORS)
-        assert operator is not None
-        first, last = text.operand_after(operator.end + 1)
-        inside = text.token_between(end, operator.start, frozenset({"NOT"}))
-        negation = "NOT " if inside is not None else ""
-        pattern = f"lambda member: member {operator.text} {text.render(first, last)}"
-        text.replace(start, last, f"{negation}(len(list_filter({name}, {pattern})) > 0)")
-
-
-def rewrite_functions(text: QueryText) -> None:
-    """Put our own function behind `json_extract` where its path names one place."""
-    for node in text.tree.find_all(exp.JSONExtract):
-        if "start" not in node.meta:
-            continue
-        start, end = node.meta["start"], node.meta["end"] + 1
-        if text.text[start:end].lower() != "json_extract":
-            continue
-        path = node.expression.sql() if node.expression is not None else ""
-        if "*" not in path and ":" not in path and isinstance(node.expression, exp.JSONPath):
-            text.replace(start, end, JSON_EXTRACT)
+_CONVERTERS: dict[Kind, Callable[[str], str | None]] = {
+    Kind.DATE: _sql_date,
+    Kind.TIME: _sql_clock,
+    Kind.DATETIME: _sql_timestamp,
+}

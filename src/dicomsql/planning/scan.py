@@ -246,6 +246,8 @@ def _plain(value: Value) -> str | None:
 
 
 def _dicom_date(value: Value) -> str | None:
+    if isinstance(value, datetime.datetime) and value.tzinfo is not None:
+        value = value.astimezone(datetime.UTC)  # the engine's own time zone
     if isinstance(value, datetime.date):
         return value.strftime("%Y%m%d")
     match = _DATE.fullmatch(value) if isinstance(value, str) else None

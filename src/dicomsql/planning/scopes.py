@@ -51,6 +51,16 @@ class Source:
     def resource(self) -> Resource | None:
         return self.table.resource if self.table is not None else None
 
+    @property
+    def level(self) -> int:
+        """The DICOM level of its rows, as `Table.level` has it; -1 for everything else."""
+        return self.table.level if self.table is not None else -1
+
+    @property
+    def reshaped(self) -> bool:
+        """Whether it is sampled or pivoted, so that conditions see other rows than its own."""
+        return bool(self.node.args.get("sample") or self.node.args.get("pivots"))
+
     def has(self, name: str) -> bool | None:
         """Whether it has a column of that name; None where that is not known."""
         if self.table is not None:
@@ -70,6 +80,11 @@ class Scope:
     columns: list[exp.Column] = field(default_factory=list)
     stars: list[exp.Expr] = field(default_factory=list)
     children: list[Scope] = field(default_factory=list)
+
+    @property
+    def depth(self) -> int:
+        """How many SELECTs stand around it."""
+        return self.parent.depth + 1 if self.parent is not None else 0
 
     def named(self, alias: str) -> Source | None:
         lowered = alias.lower()
@@ -156,11 +171,11 @@ def build(tree: exp.Expr, resolve: Callable[[exp.Table], Table | None]) -> list[
             assert scope is not None or not node.table
             if scope is not None:
                 (scope.stars if isinstance(node.this, exp.Star) else scope.columns).append(node)
-        elif (isinstance(node, exp.Star) and not isinstance(node.parent, exp.Count | exp.Column)) or (
+        elif scope is not None and (
             isinstance(node, exp.Columns)
+            or (isinstance(node, exp.Star) and not isinstance(node.parent, exp.Count | exp.Column))
         ):
-            if scope is not None:
-                scope.stars.append(node)
+            scope.stars.append(node)
         for child in node.iter_expressions():
             visit(child, scope)
 

@@ -56,15 +56,21 @@ class Table:
     @cached_property
     def _parameters(self) -> dict[str, TableColumn]:
         found: dict[str, TableColumn] = {}
+        # A UID is an identifier, by whichever of its two names it goes.
+        means = {p: column(kw) for p, kw in self.dicom.identity} if self.dicom is not None else {}
         for method in self.methods:
             for p in method.parameters:
                 kind = "VARCHAR" if p.location == "path" else _SQL_TYPES.get(p.type, "VARCHAR")
-                entry = TableColumn(p.name, ColumnKind.PARAMETER, kind, parameter=p.name)
+                entry = TableColumn(
+                    p.name, ColumnKind.PARAMETER, kind, means.get(p.name), parameter=p.name
+                )
                 found.setdefault(p.name.lower(), entry)
         # Parameters of narrower methods, and ids that rows carry in their names, are columns of
         # every row, whichever method fetched it.
         for name in self._names_in_rows():
-            entry = TableColumn(name, ColumnKind.PARAMETER, "VARCHAR", parameter=name)
+            entry = TableColumn(
+                name, ColumnKind.PARAMETER, "VARCHAR", means.get(name), parameter=name
+            )
             found.setdefault(name.lower(), entry)
         return found
 

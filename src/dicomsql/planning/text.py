@@ -23,13 +23,29 @@ Parameters = Sequence[object] | Mapping[str, object] | None
 
 _OPENERS = {"(", "[", "{"}
 _CLOSERS = {")", "]", "}"}
-# Words that end an operand of a comparison where they stand outside of parentheses.
-_AFTER_OPERAND = frozenset(
-    "AND OR GROUP ORDER HAVING LIMIT OFFSET QUALIFY WINDOW UNION EXCEPT INTERSECT RETURNING JOIN "
-    "INNER LEFT RIGHT FULL CROSS NATURAL ASOF POSITIONAL SEMI ANTI WHERE ON USING THEN ELSE WHEN "
-    "AS SAMPLE USING".split()
-)
-_BEFORE_OPERAND = frozenset("WHERE AND OR ON NOT HAVING QUALIFY WHEN SELECT".split())
+_COMPARE = frozenset({"=", "==", "<>", "!=", "<", ">", "<=", ">=", "IS", "ISNULL", "NOTNULL"})
+# Words that end an operand of a comparison where they stand outside of parentheses. A clause's
+# head (`GROUP BY`) may be one token; its first word counts.
+_AFTER_OPERAND = _COMPARE | {
+    *("AND", "OR", "THEN", "ELSE", "WHEN", "END", "AS", "ASC", "DESC", "NULLS", "USING", "SAMPLE"),
+    *("WHERE", "GROUP", "ORDER", "HAVING", "LIMIT", "OFFSET", "QUALIFY", "WINDOW", "RETURNING"),
+    *("UNION", "EXCEPT", "INTERSECT", "JOIN", "INNER", "LEFT", "RIGHT", "FULL", "CROSS", "ON"),
+    *("NATURAL", "ASOF", "POSITIONAL", "SEMI", "ANTI", "TABLESAMPLE", "FETCH", "LATERAL"),
+}
+_BEFORE_OPERAND = _COMPARE | {
+    *("WHERE", "AND", "OR", "ON", "NOT", "HAVING", "QUALIFY", "SELECT", "DISTINCT", "BY"),
+    *("CASE", "WHEN", "THEN", "ELSE"),
+}
+# Kinds of tokens that end an operand, so that a colon behind them starts no placeholder.
+_OPERANDS = frozenset({"VAR", "IDENTIFIER", "STRING", "NUMBER", "PLACEHOLDER"})
+
+
+def word_of(token: Token) -> str:
+    """A token's first word in upper case, or its sign; nothing for what stands in quotes."""
+    kind = token.token_type.name
+    if kind == "IDENTIFIER" or kind.endswith("STRING"):
+        return ""
+    return token.text.upper().partition(" ")[0]
 
 
 class QueryText:
@@ -117,13 +133,13 @@ class QueryText:
         for token in self.tokens:
             if token.start < place:
                 continue
-            word = token.text.upper()
-            if start >= 0 and depth == 0 and cases == 0:
-                if token.text in _CLOSERS or token.text in {",", ";"} or word in _AFTER_OPERAND:
-                    break
+            word = word_of(token)
+            ends = word in _CLOSERS or word in {",", ";"} or word in _AFTER_OPERAND
+            if start >= 0 and depth == 0 and cases == 0 and ends:
+                break
             if start < 0:
                 start = token.start
-            depth += (token.text in _OPENERS) - (token.text in _CLOSERS)
+            depth += (word in _OPENERS) - (word in _CLOSERS)
             if depth < 0:
                 break
             cases += (word == "CASE") - (word == "END" and cases > 0)
@@ -137,13 +153,13 @@ class QueryText:
         for token in reversed(self.tokens):
             if token.end >= place:
                 continue
-            word = token.text.upper()
-            if end >= 0 and depth == 0:
-                if token.text in _OPENERS or token.text in {",", ";"} or word in _BEFORE_OPERAND:
-                    break
+            word = word_of(token)
+            ends = word in _OPENERS or word in {",", ";"} or word in _BEFORE_OPERAND
+            if end >= 0 and depth == 0 and ends:
+                break
             if end < 0:
                 end = token.end + 1
-            depth += (token.text in _CLOSERS) - (token.text in _OPENERS)
+            depth += (word in _CLOSERS) - (word in _OPENERS)
             if depth < 0:
                 break
             start = token.start
@@ -152,7 +168,7 @@ class QueryText:
     def token_between(self, start: int, end: int, texts: frozenset[str]) -> Token | None:
         """The first token with one of these texts between two offsets."""
         for token in self.tokens:
-            if start <= token.start < end and token.text.upper() in texts:
+            if start <= token.start < end and word_of(token) in texts:
                 return token
         return None
 
@@ -165,9 +181,9 @@ class QueryText:
                 if not open_places:
                     raise LookupError("no parentheses enclose this place")
                 start = open_places[-1]
-            if token.text == "(":
+            if word_of(token) == "(":
                 open_places.append(token.start)
-            elif token.text == ")":
+            elif word_of(token) == ")":
                 opened = open_places.pop() if open_places else -1
                 if start >= 0 and opened == start:
                     return start, token.end + 1
@@ -199,22 +215,26 @@ class QueryText:
         pieces: list[str] = []
         at = shift = 0
         ordinal = before
-        for start, end, name in _placeholders(text):
+        found = _placeholders(text)
+        names = {name for _, _, name in found}
+        for start, end, name in found:
             if name == "?" or name.isdigit():
                 ordinal = ordinal + 1 if name == "?" else int(name)
                 new, value = f"p{ordinal}", _positional(parameters, ordinal)
             elif isinstance(parameters, Mapping):
                 if name not in parameters:
-                    if text[start] == ":":
-                        continue  # a slice or a label of the engine's grammar, not a placeholder
-                    raise ProgrammingError(f"The placeholder ${name} has no value.")
+                    raise ProgrammingError(f"The placeholder {text[start]}{name} has no value.")
                 new, value = name, parameters[name]
-            elif text[start] == ":":
-                continue
             else:
                 raise ProgrammingError(
-                    f"The placeholder ${name} takes its value from a mapping of names to values."
+                    f"The placeholder {text[start]}{name} takes its value from a mapping of names "
+                    f"to values."
                 )
+            # Each place has a name of its own, since a value may be spelled as its place needs it.
+            base, times = new, 1
+            while new in self.values or (new != name and new in names):
+                times += 1
+                new = f"{base}_{times}"
             self.values[new] = value
             pieces += [text[at:start], "$", new]
             at = end
@@ -322,16 +342,30 @@ def _placeholders(text: str) -> list[tuple[int, int, str]]:
     except TokenError:
         return []  # the parser says what is wrong
     found = []
+    subscripts: list[bool] = []
+    previous: Token | None = None
     for token, following in zip(tokens, [*tokens[1:], None], strict=True):
+        before, previous = previous, token
+        after_operand = before is not None and (
+            before.token_type.name in _OPERANDS or word_of(before) in _CLOSERS
+        )
+        word = word_of(token)
+        if word in _OPENERS:
+            subscripts.append(word == "[" and after_operand)
+        elif word in _CLOSERS and subscripts:
+            subscripts.pop()
+        # `x[a:b]` and `{'a':b}` are the engine's grammar, and so is `a: 1` before an expression.
+        if word == ":" and (after_operand or (subscripts and subscripts[-1])):
+            continue
         if token.text == "?" and token.token_type.name == "PLACEHOLDER":
             found.append((token.start, token.end + 1, "?"))
         elif (
-            token.text in {":", "$"}
+            word in {":", "$"}
             and following is not None
             and following.start == token.end + 1
             and following.token_type.name not in {"STRING", "IDENTIFIER"}
             and following.text.replace("_", "a").isalnum()
-            and not (token.text == ":" and following.text.isdigit())
+            and not (word == ":" and following.text.isdigit())
         ):
             found.append((token.start, following.end + 1, following.text))
     return found

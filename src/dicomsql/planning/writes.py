@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
 from dicomsql.catalog.about import BODY_PREFIX
 from dicomsql.catalog.body import body_fields, check_body, coerce_field
-from dicomsql.errors import DataError, PlanningError, nearest
+from dicomsql.errors import PlanningError, nearest
 from dicomsql.language.statements import Delete, Exec, Fragment, Insert, Name, Statement, Update
-from dicomsql.planning.facts import FactFinder
 from dicomsql.planning.choice import choose, none_fits, usable_defaults
+from dicomsql.planning.conditions import condition_span, parameter_constant
 from dicomsql.planning.plan import (
     Constant,
     Context,
@@ -29,9 +29,10 @@ from dicomsql.planning.plan import (
     WritePlan,
 )
 from dicomsql.planning.query import Evaluate, Purpose, plan_query
-from dicomsql.planning.scopes import conjuncts, disjuncts
+from dicomsql.planning.scopes import conjuncts
 from dicomsql.planning.tables import Table
 from dicomsql.planning.text import Parameters, QueryText, count_question_marks
+from dicomsql.planning.values import parameter_text, quoted
 
 if TYPE_CHECKING:
     from dicomsql.catalog.load import Catalog
@@ -70,10 +71,19 @@ class WritePlanner:
         given = [n for n in names if any(m.parameter(n) is not None for m in methods)]
         method, constants = self._method(resource, methods, "insert", {}, given)
         fields = tuple(self._field(method, n) for n in statement.columns)
-        text = self._text(statement.query)
+        twice = next((n for n, f in zip(names, fields, strict=True) if fields.count(f) > 1), None)
+        if twice is not None:
+            raise PlanningError(f"INSERT INTO {resource.full_name} names {twice} twice.")
+        text = self._parsed(statement.query)
+        _check_width(text, len(fields), resource.full_name)
         source = plan_query(text, self.catalog, self.context, self.evaluate)
         return self._finish(
-            "insert", resource, method, statement.returning, source=source, fields=fields,
+            "insert",
+            resource,
+            method,
+            statement.returning,
+            source=source,
+            fields=fields,
             constants=constants,
         )
 
@@ -82,12 +92,18 @@ class WritePlanner:
         resource = self.catalog.resolve(statement.target.parts, self.context.use)
         sets: list[tuple[Field, str]] = []
         values: dict[str, object] = {}
+        assigned: list[QueryText] = []
         for assignment in statement.assignments:
-            text = self._text(assignment.value, prefix="SELECT ")
-            sets.append((self._assigned(resource, statement.verb, assignment.target),
-                         text.render()))
+            text = self._parsed(assignment.value, prefix="SELECT ")
+            assigned.append(text)
+            sets.append(
+                (self._assigned(resource, statement.verb, assignment.target), text.render())
+            )
             values |= text.values
-        target = self._target(resource, statement.verb, statement.alias, statement.where)
+        condition = self._condition(resource, statement.verb, statement.alias, statement.where)
+        # An expression over the row's own columns needs the row.
+        needs_rows = any(t.tree.find(exp.Column) is not None for t in assigned)
+        target = self._queried(condition) if needs_rows else self._target(condition)
         method = target.method
         source, fields = self._source(target, sets, values)
         mask: tuple[str, ...] = ()
@@ -95,22 +111,37 @@ class WritePlanner:
         if method.mask and method.mask not in masked:
             identifiers = {m.row_name for m in resource.for_verb("select") if m.row_name}
             mask = tuple(
-                ".".join(f.path) for f, _ in sets
+                ".".join(f.path)
+                for f, _ in sets
                 if f.where == "body" and f.path[0] not in identifiers
             )
         return self._finish(
-            statement.verb, resource, method, statement.returning, source=source, fields=fields,
-            constants=target.constants, queried=target.where is not None, mask=mask,
+            statement.verb,
+            resource,
+            method,
+            statement.returning,
+            source=source,
+            fields=fields,
+            constants=target.constants,
+            queried=target.where is not None,
+            mask=mask,
         )
 
     def delete(self, statement: Delete) -> WritePlan:
         """Plan DELETE."""
         resource = self.catalog.resolve(statement.target.parts, self.context.use)
-        target = self._target(resource, "delete", statement.alias, statement.where)
+        condition = self._condition(resource, "delete", statement.alias, statement.where)
+        target = self._target(condition)
         source, fields = (None, ()) if target.where is None else self._source(target, [], {})
         return self._finish(
-            "delete", resource, target.method, statement.returning, source=source, fields=fields,
-            constants=target.constants, queried=target.where is not None,
+            "delete",
+            resource,
+            target.method,
+            statement.returning,
+            source=source,
+            fields=fields,
+            constants=target.constants,
+            queried=target.where is not None,
         )
 
     def execute(self, statement: Exec) -> WritePlan:
@@ -122,10 +153,12 @@ class WritePlanner:
         fields = body_fields(self.catalog, method)
         for name, fragment in statement.variables:
             value = self._value(fragment)
+            if value is None:
+                raise PlanningError(f"{method.full_name}: @{name} is NULL; give it a value.")
             declared = method.parameter(name)
             plain = name.removeprefix(BODY_PREFIX)
             if declared is not None:
-                values = _several(value) if declared.repeated else (_text(value),)
+                values = _several(value) if declared.repeated else (parameter_text(value),)
                 given[declared.name] = Constant(declared.name, values, "statement")
             elif plain in fields:
                 members[plain] = coerce_field(self.catalog, method, plain, value)
@@ -146,13 +179,18 @@ class WritePlanner:
         ]
         body, file = self._payloads(statement, method, members)
         return self._finish(
-            "exec", resource, method, statement.returning, constants=tuple(constants),
-            body=body, file=file,
+            "exec",
+            resource,
+            method,
+            statement.returning,
+            constants=tuple(constants),
+            body=body,
+            file=file,
         )
 
     # -- parts -----------------------------------------------------------------------------------
 
-    def _text(self, fragment: Fragment, prefix: str = "") -> QueryText:
+    def _parsed(self, fragment: Fragment, prefix: str = "") -> QueryText:
         head = self.statement.source[self.statement.start : fragment.start]
         return QueryText(
             fragment,
@@ -164,7 +202,7 @@ class WritePlanner:
         )
 
     def _value(self, fragment: Fragment) -> object:
-        text = self._text(fragment, prefix="SELECT ")
+        text = self._parsed(fragment, prefix="SELECT ")
         if text.tree.find(exp.Column) is not None:
             raise text.error("A value is expected here; texts stand in single quotes", text.tree)
         sql = text.render()
@@ -180,16 +218,18 @@ class WritePlanner:
     ) -> tuple[Method, tuple[Constant, ...]]:
         """The method, and its constants with those of the session."""
         defaults = usable_defaults(resource, methods, dict(self.context.defaults))
-        spelled = {p.name for m in methods for p in m.parameters
-                   if p.name.lower() in {c.lower() for c in columns}}
+        spelled = {
+            p.name
+            for m in methods
+            for p in m.parameters
+            if p.name.lower() in {c.lower() for c in columns}
+        }
         given = {*constants, *spelled}
         method = choose(methods, given, defaults.keys())
         if method is None:
             raise none_fits(resource, methods, verb, list(given), list(defaults))
         found = [c for c in constants.values() if method.parameter(c.parameter) is not None]
-        found += [
-            Constant(r, (defaults[r],), "session") for r in method.required if r not in given
-        ]
+        found += [Constant(r, (defaults[r],), "session") for r in method.required if r not in given]
         return method, tuple(found)
 
     def _field(self, method: Method, name: Name) -> Field:
@@ -222,99 +262,88 @@ class WritePlanner:
             )
         return field
 
-    def _target(
+    def _condition(
         self, resource: Resource, verb: str, alias: str, where: Fragment | None
-    ) -> _Target:
-        """The method of a write with a condition, its constants, and what is left to query."""
+    ) -> _Condition:
+        """What WHERE says: constants of parameters, and whether that is all."""
         methods = resource.for_verb(verb)
+        shown = f" AS {quoted(alias)}" if alias else ""
+        text = self._parsed(
+            where if where is not None else Fragment("TRUE", 0),
+            prefix=f"SELECT * FROM {resource.full_name}{shown} WHERE ",  # noqa: S608
+        )
         table = Table(resource, (*methods, *resource.for_verb("select")))
-        if where is None:
-            method, constants = self._method(resource, methods, verb, {}, [])
-            return _Target(resource, table, alias, method, constants, None)
-        shown = f" AS {_quoted(alias)}" if alias else ""
-        text = self._text(where, prefix=f"SELECT * FROM {resource.full_name}{shown} WHERE ")
-        constants_found: dict[str, Constant] = {}
-        rest = False
-        condition = text.tree.args["where"].this
-        for part in conjuncts(condition):
-            found = self._constant(part, table, methods, text)
-            if found is None or found.parameter in constants_found:
-                rest = True
-            else:
-                constants_found[found.parameter] = found
-        if not rest:
-            method, constants = self._method(resource, methods, verb, constants_found, [])
-            unused = [c for c in constants_found if method.parameter(c) is None]
-            if not unused:
-                return _Target(resource, table, alias, method, constants, None)
-        # The rows are read first; what only the write takes (an update mask) is no condition.
-        reads = Table(resource, resource.for_verb("select"))
-        extra: list[Constant] = []
-        for part in conjuncts(condition):
-            found = self._constant(part, table, methods, text)
-            if found is not None and reads.column(found.parameter) is None:
-                extra.append(found)
-                text.replace(*_condition_span(text, part), "TRUE")
-        columns = [p for m in methods for p in m.path_parameters if reads.column(p) is not None]
-        method, _ = self._method(resource, methods, verb, {c.parameter: c for c in extra}, columns)
-        return _Target(resource, reads, alias, method, tuple(extra), text)
+        found: list[tuple[exp.Expr, Constant]] = []
+        parts = conjuncts(text.tree.args["where"].this) if where is not None else []
+        for part in parts:
+            constant = parameter_constant(part, table, text, alias, self.evaluate, methods=methods)
+            if constant is not None:
+                found.append((part, constant))
+        names = {c.parameter for _, c in found}
+        plain = len(found) == len(parts) == len(names)
+        return _Condition(resource, methods, verb, alias, text, tuple(found), plain)
 
-    def _constant(
-        self, part: exp.Expr, table: Table, methods: tuple[Method, ...], text: QueryText
-    ) -> Constant | None:
-        """A conjunct that is an equality or a list on a parameter, as constants."""
-        alternatives = disjuncts(part)
-        finder = FactFinder(text, lambda column, scope: [], self.evaluate)
-        values: list[str] = []
-        names: set[str] = set()
-        listed = len(alternatives) > 1
-        for alternative in alternatives:
-            compared = _compared(alternative)
-            if compared is None:
-                return None
-            column, others = compared
-            listed = listed or isinstance(alternative, exp.In)
-            found = table.column(column.name)
-            if found is None:
-                raise text.error(str(table.unknown(column.name)), column)
-            if not any(m.parameter(found.parameter) is not None for m in methods):
-                return None
-            if found.attribute is not None and any(_is_number(o) for o in others):
-                raise DataError(
-                    f"{found.name} is text and is compared with a number; write it in quotes."
-                )
-            for other in others:
-                constant = finder.constant(
-                    other, alternative if isinstance(alternative, exp.EQ) else None, column
-                )
-                if constant is None or constant[0] is None:
-                    return None
-                values.append(_text(constant[0]))
-            names.add(found.parameter)
-        if len(names) != 1:
-            return None
-        return Constant(names.pop(), tuple(dict.fromkeys(values)), "statement", listed)
+    def _target(self, condition: _Condition) -> _Target:
+        """The method of a write: by its constants alone where they say all, else by its rows."""
+        if condition.plain:
+            constants = {c.parameter: c for _, c in condition.constants}
+            method, given = self._method(
+                condition.resource, condition.methods, condition.verb, constants, []
+            )
+            if all(method.parameter(name) is not None for name in constants):
+                return _Target(condition.resource, condition.alias, method, given, None)
+        return self._queried(condition)
+
+    def _queried(self, condition: _Condition) -> _Target:
+        """The method of a write whose rows are read first."""
+        resource, text = condition.resource, condition.text
+        reads = Table(resource, resource.for_verb("select"))
+        extra: dict[str, Constant] = {}
+        for part, constant in condition.constants:
+            # What only the write takes (an update mask) is no condition on rows.
+            if reads.column(constant.parameter) is None:
+                if len(constant.values) != 1 or constant.parameter in extra:
+                    raise PlanningError(
+                        f"{constant.parameter} takes one value.", resource=resource.full_name
+                    )
+                extra[constant.parameter] = constant
+                text.replace(*condition_span(text, part), "TRUE")
+        columns = [
+            p for m in condition.methods for p in m.path_parameters if reads.column(p) is not None
+        ]
+        method, _ = self._method(resource, condition.methods, condition.verb, extra, columns)
+        return _Target(resource, condition.alias, method, tuple(extra.values()), text)
 
     def _source(
         self, target: _Target, sets: list[tuple[Field, str]], values: dict[str, object]
     ) -> tuple[ReadPlan, tuple[Field, ...]]:
         """The query that gives a row for each call, and where its columns go."""
-        listed = [f"({sql}) AS set_{i}" for i, (_, sql) in enumerate(sets, 1)]
+        # A line comment may end a value.
+        listed = [f"({sql}\n) AS set_{i}" for i, (_, sql) in enumerate(sets, 1)]
         fields = [field for field, _ in sets]
+        context = self.context
         if target.where is None:
             composed = "SELECT " + ", ".join(listed)
         else:
-            names = [n for n in target.method.path_parameters]
-            shown = f" AS {_quoted(target.alias)}" if target.alias else ""
+            names = list(target.method.path_parameters)
+            shown = f" AS {quoted(target.alias)}" if target.alias else ""
             composed = (
-                f"SELECT DISTINCT {', '.join([*map(_quoted, names), *listed])} "
+                f"SELECT DISTINCT {', '.join([*map(quoted, names), *listed])} "  # noqa: S608
                 f"FROM {target.resource.full_name}{shown} WHERE {target.where.render()}"
             )
             fields = [*(Field("parameter", (n,)) for n in names), *fields]
             values = {**values, **target.where.values}
+            if target.method.consent is not None and target.method.consent.explicit:
+                context = replace(context, defaults=())
         text = QueryText(Fragment(composed, 0), parameters=values)
         purpose = Purpose.WRITE if target.where is not None else Purpose.READ
-        plan = plan_query(text, self.catalog, self.context, self.evaluate, purpose)
+        try:
+            plan = plan_query(text, self.catalog, context, self.evaluate, purpose)
+        except PlanningError as error:
+            if context is self.context or not error.missing:
+                raise
+            method = target.method
+            raise none_fits(target.resource, (method,), method.verb, error.given, ()) from None
         return plan, tuple(fields)
 
     def _payloads(
@@ -327,19 +356,21 @@ class WritePlanner:
             value = self._value(fragment)
             lowered = name.lower()
             if lowered == "file":
-                file = _text(value)
+                file = parameter_text(value)
             elif lowered == "output":
                 raise PlanningError(
                     f"{method.full_name}: @@output is not supported yet; the answer is the "
                     f"statement's result, which --outfile writes to a file."
                 )
             else:
-                body = _text(value)
+                body = parameter_text(value)
         if not method.body and (body is not None or file or members):
             raise PlanningError(f"{method.full_name} takes no body.")
         if file:
             if body is not None or members:
-                raise PlanningError(f"{method.full_name}: give a file or JSON as the body, not both.")
+                raise PlanningError(
+                    f"{method.full_name}: give a file or JSON as the body, not both."
+                )
             return None, file
         if body is None and not members:
             if method.body and method.body_required:
@@ -348,8 +379,9 @@ class WritePlanner:
         try:
             found = json.loads(body) if body is not None else {}
         except ValueError as error:
-            place = f" at character {error.pos + 1}" if isinstance(
-                error, json.JSONDecodeError) else ""
+            place = (
+                f" at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else ""
+            )
             raise PlanningError(f"{method.full_name}: @@json holds no JSON{place}.") from None
         if members:
             found = {**found, **members}
@@ -374,9 +406,9 @@ class WritePlanner:
         sql: str | None = None
         values: tuple[tuple[str, object], ...] = ()
         if returning is not None:
-            text = self._text(returning, prefix="SELECT ")
+            text = self._parsed(returning, prefix="SELECT ")
             rendered = text.render()
-            sql, values = f"SELECT {rendered} FROM {RETURNED}", text.values_in(rendered)
+            sql, values = f"SELECT {rendered}\nFROM {RETURNED}", text.values_in(rendered)
         consent = method.consent
         measures = consent.measures if consent is not None else ()
         return WritePlan(
@@ -423,63 +455,61 @@ class WritePlanner:
 
 
 @dataclass(frozen=True, slots=True)
+class _Condition:
+    """A write's WHERE.
+
+    Attributes:
+        constants: the conjuncts that are equalities or lists on parameters, as constants.
+        plain: they are all of it, each parameter once.
+    """
+
+    resource: Resource
+    methods: tuple[Method, ...]
+    verb: str
+    alias: str
+    text: QueryText
+    constants: tuple[tuple[exp.Expr, Constant], ...]
+    plain: bool
+
+
+@dataclass(frozen=True, slots=True)
 class _Target:
-    """What a condition selects.
+    """What a write calls.
 
     Attributes:
         where: the condition to query the rows with; None where the constants say all.
     """
 
     resource: Resource
-    table: Table
     alias: str
     method: Method
     constants: tuple[Constant, ...]
     where: QueryText | None
 
 
-def _compared(condition: exp.Expr) -> tuple[exp.Column, list[exp.Expr]] | None:
-    """The column of an equality or a list, and what it is compared with."""
-    if isinstance(condition, exp.EQ):
-        for column, other in (
-            (condition.this, condition.expression),
-            (condition.expression, condition.this),
-        ):
-            if isinstance(column, exp.Column):
-                return column, [other]
-    if isinstance(condition, exp.In) and condition.expressions:
-        column = condition.this
-        return (column, list(condition.expressions)) if isinstance(column, exp.Column) else None
-    return None
-
-
-def _condition_span(text: QueryText, condition: exp.Expr) -> tuple[int, int]:
-    """Offsets of an equality whose column stands on the left, or of a list."""
-    start, end = text.span(condition.this)
-    if isinstance(condition, exp.In):
-        return start, text.group_around(text.span(condition.expressions[0])[0])[1]
-    operator = text.token_between(end, len(text.text), frozenset({"=", "=="}))
-    assert operator is not None
-    return start, text.operand_after(operator.end + 1)[1]
+def _check_width(text: QueryText, columns: int, resource: str) -> None:
+    """Refuse a query that gives more or fewer values than there are columns."""
+    tree = text.tree
+    rows = tree.expressions if isinstance(tree, exp.Values) else [tree]
+    for row in rows:
+        given = row.expressions if isinstance(row, exp.Select | exp.Tuple) else None
+        if given is None or any(e.is_star or isinstance(e, exp.Columns) for e in given):
+            continue
+        if len(given) != columns:
+            raise text.error(
+                f"INSERT INTO {resource} names {columns} column{'s' * (columns != 1)}, but is "
+                f"given {len(given)} value{'s' * (len(given) != 1)}",
+                given[0] if given else None,
+            )
 
 
 def _resource_parts(method: Method) -> tuple[str, ...]:
     return method.provider, method.service, method.resource
 
 
-def _is_number(node: exp.Expr) -> bool:
-    return isinstance(node, exp.Literal) and not node.is_string
-
-
 def _several(value: object) -> tuple[str, ...]:
-    return tuple(_text(v) for v in value) if isinstance(value, list | tuple) else (_text(value),)
-
-
-def _text(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value)
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+    return (
+        tuple(parameter_text(v) for v in value)
+        if isinstance(value, list | tuple)
+        else (parameter_text(value),)
+    )

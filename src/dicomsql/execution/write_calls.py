@@ -1,0 +1,243 @@
+"""Rows become the calls of a write: parameters, bodies, requests, all checked before the first."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import datetime
+import itertools
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dicomsql.catalog.body import check_body, check_fields, coerce_field
+from dicomsql.errors import DataError, InternalError, PlanningError
+from dicomsql.execution.calls import CallValues, make_request
+from dicomsql.execution.reads import ReadRun
+
+if TYPE_CHECKING:
+    from dicomsql.catalog.load import Catalog
+    from dicomsql.catalog.model import Method
+    from dicomsql.execution.run import Run
+    from dicomsql.planning.plan import WritePlan
+    from dicomsql.transport.base import Body, Request
+
+# Bytes read from a file at a time.
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class WriteCall:
+    """One call of a write.
+
+    Attributes:
+        row: its row in the source, from 1.
+    """
+
+    row: int
+    values: CallValues
+    request: Request
+
+
+class FileBody:
+    """A file as a body that is read anew for each attempt."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __call__(self) -> Iterator[bytes]:
+        with self._path.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                yield chunk
+
+
+def calls_of(run: Run, plan: WritePlan, catalog: Catalog) -> list[WriteCall]:
+    """Every call of a write, checked, before the first one is made.
+
+    Raises:
+        PlanningError: a row lacks a parameter, or a body does not fit its schema.
+        DataError: a condition rests on a value that is not of its type.
+    """
+    fixed = [[(c.parameter, v) for v in c.values] for c in plan.constants if len(c.values) != 1]
+    single: CallValues = {c.parameter: c.values[0] for c in plan.constants if len(c.values) == 1}
+    rows = _source_rows(run, plan)
+    calls: list[WriteCall] = []
+    made: set[tuple[tuple[str, str | tuple[str, ...]], ...]] = set()
+    for combination in itertools.product(*fixed):
+        for number, row in enumerate(rows, 1):
+            values: CallValues = {**single, **dict(combination)}
+            members = _members(plan, row, values, catalog)
+            if plan.mask and plan.method.mask:
+                values[plan.method.mask] = ",".join(plan.mask)
+            _check_complete(plan, number, values)
+            if plan.verb == "delete":
+                # What a query shows twice can be deleted once.
+                key = tuple(sorted(values.items()))
+                if key in made:
+                    continue
+                made.add(key)
+            calls.append(WriteCall(len(calls) + 1, values, _request(plan, values, members)))
+    return calls
+
+
+def _check_complete(plan: WritePlan, number: int, values: CallValues) -> None:
+    missing = [name for name in plan.method.required if not values.get(name)]
+    if missing:
+        raise PlanningError(
+            f"{plan.method.full_name}: row {number} has no value for {', '.join(missing)}.",
+            resource=plan.resource,
+            missing={plan.method.name: tuple(missing)},
+            given=tuple(values),
+        )
+
+
+# -- the source ------------------------------------------------------------------------------------
+
+
+def _source_rows(run: Run, plan: WritePlan) -> list[tuple[Any, ...]]:
+    """The rows that a write's query gives, once they have passed its guards."""
+    if plan.source is None:
+        return [()]
+    active = ReadRun(run, plan.source)
+    rows = active.open()
+    if rows is None:
+        raise InternalError("The source of a write gives no rows.")
+    try:
+        if len(rows.columns) != len(plan.fields):
+            raise PlanningError(
+                f"The query gives {len(rows.columns)} columns, but {len(plan.fields)} are to be "
+                f"filled: {', '.join('.'.join(f.path) for f in plan.fields)}.",
+                resource=plan.resource,
+            )
+        _guard(run, plan)
+        is_json = [c.type == "JSON" for c in rows.columns]
+        found: list[tuple[Any, ...]] = []
+        for batch in active.batches():
+            columns = [
+                _json_values(column.to_pylist()) if nested else column.to_pylist()
+                for column, nested in zip(batch.columns, is_json, strict=True)
+            ]
+            found += zip(*columns, strict=True)
+        return found
+    finally:
+        active.close()
+
+
+def _guard(run: Run, plan: WritePlan) -> None:
+    """Stop where a row's condition rests on a value that did not parse."""
+    assert plan.source is not None
+    for sql, name in plan.source.guards:
+        unparsed = run.engine.value(sql)
+        if isinstance(unparsed, int) and unparsed:
+            raise DataError(
+                f"{unparsed:,} row{'s' * (unparsed != 1)} of {plan.resource} "
+                f"{'have' if unparsed != 1 else 'has'} a {name} that is no value of its type, so "
+                f"the condition cannot be judged. Nothing was written; SELECT {name}_raw shows "
+                f"the text."
+            )
+
+
+def _json_values(values: list[Any]) -> list[Any]:
+    return [json.loads(v) if isinstance(v, str) else v for v in values]
+
+
+# -- bodies ----------------------------------------------------------------------------------------
+
+
+def _members(
+    plan: WritePlan, row: tuple[Any, ...], values: CallValues, catalog: Catalog
+) -> dict[str, Any]:
+    """The body's members in a row's call; parameters in the row go into `values`."""
+    method = plan.method
+    members = _given_body(plan)
+    for field, value in zip(plan.fields, row, strict=True):
+        if value is None:
+            continue
+        if field.where == "parameter":
+            values[field.path[0]] = _text(value)
+            continue
+        made = coerce_field(catalog, method, ".".join(field.path), value)
+        _place(plan, members, field.path, made)
+    if method.id_from_name is not None:
+        parameter, source = method.id_from_name
+        name = members.get(source)
+        if not values.get(parameter) and isinstance(name, str) and name:
+            # The id says the name; what is no full resource name would be refused as one.
+            values[parameter] = name.rsplit("/", 1)[-1]
+            if "/" not in name:
+                del members[source]
+    if method.body and plan.verb == "update":
+        check_fields(catalog, method, members)
+    elif method.body and not plan.file and plan.body is None and (members or plan.verb != "exec"):
+        check_body(catalog, method, members)
+    return members
+
+
+def _given_body(plan: WritePlan) -> dict[str, Any]:
+    """The body that the statement gives whole, made anew for each call."""
+    found = json.loads(plan.body) if plan.body is not None else {}
+    if not isinstance(found, dict):
+        raise PlanningError(
+            f"{plan.method.full_name}: the body has to be a JSON object.", resource=plan.resource
+        )
+    return found
+
+
+def _place(plan: WritePlan, members: dict[str, Any], path: tuple[str, ...], made: object) -> None:
+    inner = members
+    for depth, member in enumerate(path[:-1], 1):
+        found = inner.setdefault(member, {})
+        if not isinstance(found, dict):
+            raise PlanningError(
+                f"{plan.method.full_name}: {'.'.join(path[:depth])} is no object, so that "
+                f"{'.'.join(path)} cannot be set in it.",
+                resource=plan.resource,
+            )
+        inner = found
+    inner[path[-1]] = made
+
+
+def _request(plan: WritePlan, values: CallValues, members: dict[str, Any]) -> Request:
+    """A row's request. Its URL is made once here, so that a bad value stops all of the calls."""
+    method = plan.method
+    body: Body = None
+    media = ""
+    if plan.file:
+        path = Path(plan.file)
+        if not path.is_file():
+            raise PlanningError(f"{method.full_name}: there is no file {plan.file}.")
+        body, media = FileBody(path), method.body_media
+    elif method.body_media and "json" not in method.body_media:
+        body, media = _raw_body(method, members)
+    elif method.body:
+        body, media = json.dumps(members).encode(), "application/json"
+    request = make_request(method, plan.base_url, values, body=body, media=media)
+    assert request.url
+    return request
+
+
+def _raw_body(method: Method, members: Mapping[str, Any]) -> tuple[bytes, str]:
+    """Google's HttpBody as it goes over the wire: the bytes themselves, under their own type."""
+    media = str(members.get("contentType") or method.body_media)
+    try:
+        return base64.b64decode(str(members.get("data", "")), validate=True), media
+    except (binascii.Error, ValueError):
+        raise PlanningError(
+            f"{method.full_name}: the body's data has to be base64; "
+            f"@@file = 'path' sends a file as it is."
+        ) from None
+
+
+def _text(value: Any) -> str:
+    """A value of SQL as a parameter's text."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, datetime.datetime | datetime.date):
+        return value.isoformat()
+    if isinstance(value, float | Decimal) and math.isfinite(value) and value == int(value):
+        return str(int(value))
+    return str(value)

@@ -1,0 +1,212 @@
+"""The engine: streams, settings, errors without values, and an end at any time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from dicomsql.engine.duck import Engine
+from dicomsql.engine.failures import translated
+from dicomsql.errors import (
+    CancelledError,
+    DatabaseError,
+    DataError,
+    IntegrityError,
+    InterfaceError,
+    NotSupportedError,
+    OperationalError,
+    PlanningError,
+    ProgrammingError,
+)
+
+LONG = "SELECT sum(a.range * b.range) FROM range(300000) a, range(300000) b"
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    made = Engine()
+    yield made
+    made.close()
+
+
+def test_values_rows_and_tables(engine: Engine) -> None:
+    assert engine.value("SELECT $a + 1", {"a": 41}) == 42
+    assert engine.value("SELECT 1 WHERE false") is None
+    assert engine.rows("CREATE TABLE t AS SELECT 1 AS a") in ([], [(1,)])
+    assert engine.local_tables() == {"t"}
+    assert engine.table("FROM t").to_pylist() == [{"a": 1}]
+
+
+def test_a_reader_is_pulled_as_the_rows_are(engine: Engine) -> None:
+    made = []
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for number in range(5000):
+            made.append(number)
+            yield pa.record_batch({"n": [number] * 1000})
+
+    reader = pa.RecordBatchReader.from_batches(pa.schema([("n", pa.int64())]), batches())
+    engine.register("r", reader)
+    rows = engine.stream("SELECT * FROM r")
+    assert rows is not None
+    assert [(c.name, c.type) for c in rows.columns] == [("n", "BIGINT")]
+    assert next(rows.batches()).num_rows
+    assert len(made) < 2500
+    rows.close()
+    rows.close()
+    assert list(rows.batches()) == []
+    engine.unregister("r")
+    assert engine.local_tables() == frozenset()
+
+
+def test_a_statement_without_rows_gives_none(engine: Engine) -> None:
+    assert engine.stream("CREATE TABLE t (a INT)") is None
+
+
+def test_times_are_in_utc_and_json_is_read_as_stackql_does(engine: Engine) -> None:
+    assert engine.value("SELECT CAST(TIMESTAMPTZ '2026-01-01 00:00:00+02' AS VARCHAR)") == (
+        "2025-12-31 22:00:00+00"
+    )
+
+
+def test_files_can_be_read(engine: Engine, tmp_path: Path) -> None:
+    engine.rows(f"COPY (SELECT 7 AS a) TO '{tmp_path}/x.parquet'")
+    (tmp_path / "x.csv").write_text("a\n8\n")
+    assert engine.value(f"SELECT a FROM '{tmp_path}/x.parquet'") == 7
+    assert engine.value(f"SELECT a FROM '{tmp_path}/x.csv'") == 8
+
+
+def test_settings(engine: Engine) -> None:
+    engine.set("threads", 1)
+    assert engine.value("SELECT current_setting('threads')") == 1
+    engine.set("memory_limit", "100MB")
+    engine.set("preserve_insertion_order", False)
+    engine.set("threads", None)
+    assert engine.value("SELECT current_setting('preserve_insertion_order')") is False
+    with pytest.raises(DatabaseError):
+        engine.set("default_order", "'; DROP TABLE t; --")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["enable_external_access", "allow_unsigned_extensions", "autoinstall_known_extensions",
+     "python_enable_replacements", "secret_directory", "errors_as_json", "no_such_setting"],
+)  # fmt: skip
+def test_what_guards_the_engine_is_not_set(engine: Engine, name: str) -> None:
+    assert name not in engine.settings()
+    with pytest.raises(PlanningError, match=f"{name} cannot be changed"):
+        engine.set(name, True)
+
+
+SAYS_A_VALUE = [
+    ("SELECT CAST(x AS INT) FROM (VALUES ('Doe')) t(x)", DataError),
+    ("SELECT CAST(x AS TINYINT) FROM (VALUES (77123)) t(x)", DataError),
+    ("SELECT 9223372036854775807::BIGINT * x FROM (VALUES (77123::BIGINT)) t(x)", DataError),
+    ("SELECT json_extract(x, '$.a') FROM (VALUES ('{Doe')) t(x)", ProgrammingError),
+    ("SELECT strptime(x, '%Y') FROM (VALUES ('Doe')) t(x)", ProgrammingError),
+    ("INSERT INTO k SELECT 'Doe' FROM range(2)", IntegrityError),
+]
+
+
+@pytest.mark.parametrize(("sql", "kind"), SAYS_A_VALUE)
+def test_errors_about_values_show_none(
+    engine: Engine, sql: str, kind: type[DatabaseError]
+) -> None:
+    engine.rows("CREATE TABLE k (a VARCHAR PRIMARY KEY)")
+    with pytest.raises(kind) as caught:
+        engine.rows(sql)
+    assert type(caught.value) is kind
+    assert "Doe" not in str(caught.value)
+    assert "77123" not in str(caught.value)
+
+
+def test_an_error_in_the_middle_of_a_stream_is_translated(engine: Engine) -> None:
+    rows = engine.stream(
+        "SELECT CAST(CASE WHEN range = 900000 THEN 'Doe' ELSE '1' END AS INT) FROM range(1000000)"
+    )
+    assert rows is not None
+    with pytest.raises(DataError, match="^Could not convert string … to INT32$"):
+        list(rows.batches())
+
+
+def test_values_are_shown_where_that_is_wanted() -> None:
+    engine = Engine(show_values=True)
+    with pytest.raises(DataError, match="Doe"):
+        engine.rows(SAYS_A_VALUE[0][0])
+    engine.close()
+
+
+@pytest.mark.parametrize(
+    ("sql", "kind", "said"),
+    [
+        ("SELEC 1", ProgrammingError, "syntax error.*\nLINE 1: SELEC 1"),
+        ("SELECT nope FROM range(1)", ProgrammingError, '"nope" not found'),
+        ("SELECT * FROM nope", ProgrammingError, "Table with name nope"),
+        ("SELECT * FROM 'nope.csv'", OperationalError, "nope.csv"),
+    ],
+)
+def test_errors_about_the_statement(
+    engine: Engine, sql: str, kind: type[DatabaseError], said: str
+) -> None:
+    with pytest.raises(kind, match=f"(?s){said}"):
+        engine.rows(sql)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("INTERRUPT Error: Interrupted!", CancelledError),
+        ("Not implemented Error: no", NotSupportedError),
+        ("Strange Error: 12 of 'x'", OperationalError),
+        ("no kind at all", OperationalError),
+    ],
+)
+def test_kinds_are_read_from_the_text(text: str, kind: type[DatabaseError]) -> None:
+    assert type(translated(OSError(text), show_values=False)) is kind
+
+
+def test_a_reader_s_own_error_is_not_repeated(engine: Engine) -> None:
+    def broken() -> Iterator[pa.RecordBatch]:
+        yield pa.record_batch({"n": [1]})
+        raise ValueError("Jane Doe")
+
+    schema = pa.schema([("n", pa.int64())])
+    engine.register("r", pa.RecordBatchReader.from_batches(schema, broken()))
+    with pytest.raises(DatabaseError) as caught:
+        engine.rows("SELECT * FROM r")
+    assert "Traceback" not in str(caught.value)
+
+
+@pytest.mark.parametrize("way", ["interrupt", "ctrl-c"])
+def test_a_computation_is_stopped_quickly(engine: Engine, way: str) -> None:
+    stop = engine.interrupt if way == "interrupt" else lambda: os.kill(os.getpid(), signal.SIGINT)
+    threading.Timer(0.2, stop).start()
+    begun = time.monotonic()
+    with pytest.raises((CancelledError, KeyboardInterrupt)):
+        engine.rows(LONG)
+    assert time.monotonic() - begun < 2
+    assert engine.value("SELECT 1") == 1
+
+
+def test_a_closed_engine_takes_nothing(engine: Engine) -> None:
+    rows = engine.stream("SELECT * FROM range(1000000)")
+    assert rows is not None
+    engine.close()
+    engine.close()
+    rows.close()
+    with pytest.raises(InterfaceError, match="closed"):
+        engine.value("SELECT 1")
+
+
+def test_a_database_that_cannot_be_opened(tmp_path: Path) -> None:
+    (tmp_path / "x.db").write_text("this is no database" * 1000)
+    with pytest.raises(OperationalError):
+        Engine(str(tmp_path / "x.db"))
+    assert not [t for t in threading.enumerate() if t.name.startswith("dicomsql-engine")]
