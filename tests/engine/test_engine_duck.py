@@ -67,7 +67,33 @@ def test_a_reader_is_pulled_as_the_rows_are(engine: Engine) -> None:
 
 
 def test_a_statement_without_rows_gives_none(engine: Engine) -> None:
-    assert engine.stream("CREATE TABLE t (a INT)") is None
+    for sql in (
+        "CREATE TABLE t (a INT)",
+        "INSERT INTO t VALUES (1), (2)",
+        "UPDATE t SET a = 3",
+        "CREATE VIEW v AS FROM t",
+        "BEGIN",
+        "ROLLBACK",
+        "DELETE FROM t",
+        "DROP TABLE t CASCADE",
+    ):
+        assert engine.stream(sql) is None, sql
+
+
+@pytest.mark.parametrize(
+    ("sql", "column"),
+    [
+        ("INSERT INTO t VALUES (1) RETURNING a AS Count", "Count"),
+        ("SELECT count(*) AS Count FROM t", "Count"),
+        ("PRAGMA version", "library_version"),
+    ],
+)
+def test_a_statement_with_rows_gives_them(engine: Engine, sql: str, column: str) -> None:
+    engine.rows("CREATE TABLE t (a INT)")
+    rows = engine.stream(sql)
+    assert rows is not None
+    assert rows.columns[0].name == column
+    assert sum(batch.num_rows for batch in rows.batches()) == 1
 
 
 def test_times_are_in_utc_and_json_is_read_as_stackql_does(engine: Engine) -> None:
@@ -116,9 +142,7 @@ SAYS_A_VALUE = [
 
 
 @pytest.mark.parametrize(("sql", "kind"), SAYS_A_VALUE)
-def test_errors_about_values_show_none(
-    engine: Engine, sql: str, kind: type[DatabaseError]
-) -> None:
+def test_errors_about_values_show_none(engine: Engine, sql: str, kind: type[DatabaseError]) -> None:
     engine.rows("CREATE TABLE k (a VARCHAR PRIMARY KEY)")
     with pytest.raises(kind) as caught:
         engine.rows(sql)
@@ -132,13 +156,13 @@ def test_an_error_in_the_middle_of_a_stream_is_translated(engine: Engine) -> Non
         "SELECT CAST(CASE WHEN range = 900000 THEN 'Doe' ELSE '1' END AS INT) FROM range(1000000)"
     )
     assert rows is not None
-    with pytest.raises(DataError, match="^Could not convert string … to INT32$"):
+    with pytest.raises(DataError, match=r"^Could not convert string … to INT32$"):
         list(rows.batches())
 
 
 def test_values_are_shown_where_that_is_wanted() -> None:
     engine = Engine(show_values=True)
-    with pytest.raises(DataError, match="Doe"):
+    with pytest.raises(DataError, match=r"Doe"):
         engine.rows(SAYS_A_VALUE[0][0])
     engine.close()
 
@@ -201,7 +225,7 @@ def test_a_closed_engine_takes_nothing(engine: Engine) -> None:
     engine.close()
     engine.close()
     rows.close()
-    with pytest.raises(InterfaceError, match="closed"):
+    with pytest.raises(InterfaceError, match=r"closed"):
         engine.value("SELECT 1")
 
 

@@ -131,7 +131,9 @@ def make_bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Bench]
             return wire
 
         monkeypatch.setattr("dicomsql.transport.connect.open_transport", opened)
-        asked = {k: options.pop(k) for k in ("consent", "progress", "stop_operation") if k in options}
+        asked = {
+            k: options.pop(k) for k in ("consent", "progress", "stop_operation") if k in options
+        }
         session = Session(config.settings({}, **options), **asked)
         sessions.append(session)
         return Bench(session, wire)

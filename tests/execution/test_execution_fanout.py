@@ -81,7 +81,7 @@ def test_a_member_that_may_not_be_read_is_named(make_bench: Make) -> None:
     result = bench.open(f"SET on_error = 'skip'; {LIST_OF} IN ('a', 'b')")
     assert sum(batch.num_rows for batch in result.batches()) == 1
     assert "datasetsId = 'b', which may not be read" in result.statistics.notes[0]
-    with pytest.raises(PermissionDeniedError, match="denied$"):
+    with pytest.raises(PermissionDeniedError, match=r"denied$"):
         bench.rows(f"{LIST_OF} = 'b'")
 
 
@@ -107,7 +107,7 @@ def test_the_error_of_a_call_arrives_as_itself(make_bench: Make) -> None:
 
 def test_a_defect_in_a_fetching_thread_is_told_as_one(make_bench: Make) -> None:
     bench = make_bench(lambda _request: 1 / 0)
-    with pytest.raises(InternalError, match="ZeroDivisionError") as caught:
+    with pytest.raises(InternalError, match=r"ZeroDivisionError") as caught:
         bench.rows(f"{LIST_OF} = 'd'")
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
@@ -140,7 +140,8 @@ def test_types_end_to_end(make_bench: Make) -> None:
     }
     bench = make_bench(lambda _request: body)
     (row,) = bench.rows(
-        "SELECT structuredStorageSizeBytes, studyCount + 1, seriesCount, instanceCount, dicomStoresId "
+        "SELECT structuredStorageSizeBytes, studyCount + 1, seriesCount, instanceCount, "
+        "dicomStoresId "
         f"FROM google.healthcare.dicom_store_metrics WHERE {PLACE} AND dicomStoresId = 'Größe'"
     )
     assert row == (9223372036854775807, 4, None, None, "Größe")
@@ -155,7 +156,8 @@ def test_json_columns_are_read_with_the_engine_s_functions(make_bench: Make) -> 
     }
     bench = make_bench(lambda _request: {"dicomStores": [store, {"name": "odd"}]})
     found = bench.rows(
-        "SELECT labels->>'a.b', labels->'n', json_extract(labels, '$.n') = '1', notificationConfig, "
+        "SELECT labels->>'a.b', labels->'n', json_extract(labels, '$.n') = '1', "
+        "notificationConfig, "
         "json_extract(streamConfigs, '$[0].bigqueryDestination'), dicomStoresId "
         f"FROM {STORES} WHERE {PLACE}"
     )
@@ -167,8 +169,11 @@ def test_json_columns_are_read_with_the_engine_s_functions(make_bench: Make) -> 
 
 @pytest.mark.parametrize(
     ("text", "microsecond"),
-    [("2026-01-02T03:04:05Z", 0), ("2026-01-02T03:04:05.123456789Z", 123456),
-     ("2026-01-02T04:04:05.5+01:00", 500000)],
+    [
+        ("2026-01-02T03:04:05Z", 0),
+        ("2026-01-02T03:04:05.123456789Z", 123456),
+        ("2026-01-02T04:04:05.5+01:00", 500000),
+    ],
 )
 def test_times_have_microseconds(make_bench: Make, text: str, microsecond: int) -> None:
     operation = {"name": "projects/p/locations/l/datasets/d/operations/1", "metadata": {}}
@@ -184,7 +189,7 @@ def test_times_have_microseconds(make_bench: Make, text: str, microsecond: int) 
 
 def test_a_number_beyond_its_type_is_told_without_it(make_bench: Make) -> None:
     bench = make_bench(lambda _request: {"studyCount": "99999999999999999999"})
-    with pytest.raises(OperationalError, match="studyCount is no BIGINT") as caught:
+    with pytest.raises(OperationalError, match=r"studyCount is no BIGINT") as caught:
         bench.rows(f"SELECT studyCount FROM google.healthcare.dicom_store_metrics WHERE {STORE}")
     assert "9999" not in str(caught.value)
 

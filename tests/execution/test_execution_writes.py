@@ -27,6 +27,7 @@ from dicomsql.errors import (
 
 Make = Callable[..., Bench]
 INSERT = f"INSERT INTO {STORES} (projectsId, locationsId, datasetsId, dicomStoreId, labels) "
+POLICIES = "google.healthcare.dicom_stores_iam_policies"
 DELETE_STORE = f"DELETE FROM {STORES} WHERE {STORE}"
 STUDY = f"DELETE FROM google.healthcare.studies WHERE {STORE} AND studiesId"
 OPERATION = "projects/p/locations/l/datasets/d/operations/1"
@@ -46,7 +47,7 @@ def named(request: Any) -> Any:
 
 def test_one_call_for_each_row(make_bench: Make) -> None:
     bench = make_bench(named)
-    result = bench.open(f'{INSERT} VALUES {row("a", json.dumps({"k": "v"}))}, {row("b")}')
+    result = bench.open(f"{INSERT} VALUES {row('a', json.dumps({'k': 'v'}))}, {row('b')}")
     assert result.columns is None
     assert result.affected == 2
     assert result.message == "2 rows of google.healthcare.dicom_stores created."
@@ -80,7 +81,7 @@ def test_the_only_call_s_failure_is_itself(make_bench: Make) -> None:
 
 def test_a_defect_in_one_call_is_told_with_its_row(make_bench: Make) -> None:
     bench = make_bench(lambda request: 1 / 0 if "a" in request.url[-1:] else named(request))
-    with pytest.raises(OperationalError, match="row 1.*a defect of dicomsql: ZeroDivisionError"):
+    with pytest.raises(OperationalError, match=r"row 1.*a defect of dicomsql: ZeroDivisionError"):
         bench.open(f"{INSERT} VALUES {row('a')}, {row('b')}")
 
 
@@ -111,7 +112,7 @@ def test_returning_is_checked_before_the_first_call(make_bench: Make) -> None:
 
 def test_a_write_keeps_to_its_budget(make_bench: Make) -> None:
     bench = make_bench(named)
-    with pytest.raises(BudgetError, match="would take 2 calls"):
+    with pytest.raises(BudgetError, match=r"would take 2 calls"):
         bench.open(f"SET max_calls = 1; {INSERT} VALUES {row('a')}, {row('b')}")
     assert bench.wire.requests == []
 
@@ -128,7 +129,7 @@ def test_the_id_is_the_name_s_last_segment(make_bench: Make) -> None:
 
 def test_an_update_sends_its_mask(make_bench: Make) -> None:
     bench = make_bench(lambda _request: {})
-    result = bench.open(f"UPDATE {STORES} SET labels = '{{\"a\": \"b\"}}' WHERE {STORE}")
+    result = bench.open(f'UPDATE {STORES} SET labels = \'{{"a": "b"}}\' WHERE {STORE}')
     assert result.message == "1 row of google.healthcare.dicom_stores updated."
     assert bench.wire.sent == ["PATCH /d/dicomStores/s?updateMask=labels"]
 
@@ -171,9 +172,9 @@ def test_metrics_that_lag_are_looked_behind(make_bench: Make) -> None:
 
 def test_exactly_the_number_is_allowed_and_used_up(make_bench: Make) -> None:
     bench = make_bench(holding(17))
-    with pytest.raises(ConsentError, match="17 instances.*SET allow_writes = 17"):
+    with pytest.raises(ConsentError, match=r"17 instances.*SET allow_writes = 17"):
         bench.open(DELETE_STORE)
-    with pytest.raises(ConsentError, match="18 is allowed, not 17"):
+    with pytest.raises(ConsentError, match=r"18 is allowed, not 17"):
         bench.open(f"SET allow_writes = 18; {DELETE_STORE}")
     assert deletes(bench) == 0
     bench.open(f"SET allow_writes = 17; {DELETE_STORE}")
@@ -195,11 +196,16 @@ def test_yes_and_a_person_allow(make_bench: Make) -> None:
     assert deletes(bench) == 1
     asked: list[str] = []
     for answer in (False, True):
-        bench = make_bench(holding(17), consent=lambda said, a=answer: asked.append(said) or a)
+
+        def ask(said: str, allowed: bool = answer) -> bool:
+            asked.append(said)
+            return allowed
+
+        bench = make_bench(holding(17), consent=ask)
         if answer:
             bench.open(DELETE_STORE)
         else:
-            with pytest.raises(ConsentError, match="was not allowed"):
+            with pytest.raises(ConsentError, match=r"was not allowed"):
                 bench.open(DELETE_STORE)
         assert deletes(bench) == int(answer)
     assert "delete 1 DICOM store, which holds" in asked[0]
@@ -208,8 +214,8 @@ def test_yes_and_a_person_allow(make_bench: Make) -> None:
 def test_setting_a_policy_needs_consent(make_bench: Make) -> None:
     bench = make_bench(lambda _request: {})
     sql = (
-        "EXEC google.healthcare.dicom_stores_iam_policies.set_iam_policy @projectsId = 'p', @locationsId = 'l', @datasetsId = 'd', "
-        "@dicomStoresId = 's' @@json = '{\"policy\": {}}'"
+        f"EXEC {POLICIES}.set_iam_policy @{STORE.replace(' AND ', ', @')} @@json = "
+        "'{\"policy\": {}}'"
     )
     with pytest.raises(ConsentError):
         bench.open(sql)
@@ -245,10 +251,10 @@ def test_explain_of_a_write_reads_and_a_dry_run_does_nothing(make_bench: Make) -
 
 def test_metrics_that_are_no_numbers_stop_the_write(make_bench: Make) -> None:
     bench = make_bench(lambda _request: {"instanceCount": "many"})
-    with pytest.raises(OperationalError, match="size cannot be learned"):
+    with pytest.raises(OperationalError, match=r"size cannot be learned"):
         bench.open(DELETE_STORE)
     bench = make_bench(lambda _request: Answer(b"<html>"))
-    with pytest.raises(OperationalError, match="no JSON object"):
+    with pytest.raises(OperationalError, match=r"no JSON object"):
         bench.open(DELETE_STORE)
     assert deletes(bench) == 0
 
@@ -290,7 +296,7 @@ def test_an_operation_is_awaited_and_its_progress_told(make_bench: Make) -> None
 def test_an_operation_that_ends_with_an_error_fails_the_statement(make_bench: Make) -> None:
     failed = {"done": True, "error": {"code": 3, "message": "study 1.2.3.4.5.6.7 is broken"}}
     bench = make_bench(operating({}, failed))
-    with pytest.raises(OperationFailedError, match="error 3: study … is broken"):
+    with pytest.raises(OperationFailedError, match=r"error 3: study … is broken"):
         bench.open(MAKE + VALUES)
 
 
@@ -328,7 +334,9 @@ def test_a_cancelled_write_says_what_was_done(make_bench: Make) -> None:
         return CancelledError("The statement was cancelled.")
 
     benches.append(bench := make_bench(answer, parallel=1))
-    with pytest.raises(CancelledError, match="1 of 4 rows were created and stay so, 1 failed, 2 we"):
+    with pytest.raises(
+        CancelledError, match=r"1 of 4 rows were created and stay so, 1 failed, 2 we"
+    ):
         bench.open(f"{INSERT} VALUES {', '.join(row(n) for n in 'abcd')}")
     assert len(bench.wire.requests) == 2
 
@@ -360,7 +368,7 @@ def test_no_uid_is_written_down(make_bench: Make, tmp_path: Path) -> None:
 
 def test_without_its_log_nothing_is_written(make_bench: Make, tmp_path: Path) -> None:
     bench = make_bench(named, audit_log=tmp_path / "no" / "folder")
-    with pytest.raises(OperationalError, match="audit log .* cannot be written"):
+    with pytest.raises(OperationalError, match=r"audit log .* cannot be written"):
         bench.open(f"{INSERT} VALUES {row('a')}")
     assert bench.wire.requests == []
 
@@ -371,8 +379,8 @@ def test_without_its_log_nothing_is_written(make_bench: Make, tmp_path: Path) ->
 def test_exec_gives_what_was_answered(make_bench: Make) -> None:
     bench = make_bench(lambda _request: {"permissions": ["a"]})
     sql = (
-        "EXEC google.healthcare.dicom_stores_iam_policies.test_iam_permissions @projectsId = 'p', @locationsId = 'l', "
-        "@datasetsId = 'd', @dicomStoresId = 's' @@json = '{\"permissions\": [\"a\"]}'"
+        f"EXEC {POLICIES}.test_iam_permissions @{STORE.replace(' AND ', ', @')} @@json = "
+        '\'{"permissions": ["a"]}\''
     )
     assert bench.rows(sql) == [('["a"]',)]
 
@@ -381,12 +389,75 @@ def test_exec_sends_a_file_as_it_is(make_bench: Make, tmp_path: Path) -> None:
     file = tmp_path / "one.dcm"
     file.write_bytes(b"DICM")
     bench = make_bench(lambda _request: {"00081190": {"vr": "UR", "Value": ["u"]}})
-    sql = f"EXEC google.healthcare.studies.store_instances @{STORE.replace(' AND ', ', @')} @@file = "
+    sql = f"EXEC {STORES}.store_instances @{STORE.replace(' AND ', ', @')} @@file = "
     bench.rows(f"{sql} '{file}'")
     body = bench.wire.requests[0].body
     assert callable(body)
     assert b"".join(body()) == b"".join(body()) == b"DICM"
-    with pytest.raises(PlanningError, match="there is no file"):
+    with pytest.raises(PlanningError, match=r"there is no file"):
         bench.rows(f"{sql} '{file}x'")
 
 
+# -- writes from queries ---------------------------------------------------------------------------
+
+
+def test_exactly_the_rows_that_the_condition_selects_are_written(make_bench: Make) -> None:
+    def answer(request: Any) -> Any:
+        if request.method == "GET":
+            return {
+                "dicomStores": [
+                    {**store, "labels": {"env": "test" if "1" in store["name"] else "prod"}}
+                    for store in stores("s1", "s2", "s11")["dicomStores"]
+                ]
+            }
+        return {}
+
+    bench = make_bench(answer)
+    condition = f"{PLACE} AND labels->>'env' = 'test'"
+    result = bench.open(f"UPDATE {STORES} SET labels = '{{}}' WHERE {condition}")
+    assert result.affected == 2
+    patched = [s for s in bench.wire.sent if s.startswith("PATCH")]
+    assert sorted(s.split("?")[0] for s in patched) == [
+        "PATCH /d/dicomStores/s1",
+        "PATCH /d/dicomStores/s11",
+    ]
+    nothing = bench.open(f"UPDATE {STORES} SET labels = '{{}}' WHERE {PLACE} AND name = 'x'")
+    assert nothing.message == "No row of google.healthcare.dicom_stores was updated."
+
+
+def test_another_patient_s_study_is_not_deleted(make_bench: Make) -> None:
+    bench = make_bench(lambda r: studies(3, 1, t00100020="x") if r.method == "GET" else {})
+    result = bench.open(f"{STUDY} = '1.2.3' AND PatientID = 'y'")
+    assert result.affected == deletes(bench) == 0
+
+
+def test_what_a_query_gives_must_fit_the_columns(make_bench: Make) -> None:
+    bench = make_bench(named)
+    with pytest.raises(PlanningError, match="gives 2 columns, but 5 are to be filled"):
+        bench.open(f"{INSERT} SELECT 'p', 'l'")
+    assert bench.wire.requests == []
+
+
+def test_a_dataset_is_measured_by_all_its_stores(make_bench: Make) -> None:
+    def answer(request: Any) -> Any:
+        if "etrics" in request.path:
+            store = dict(request.path_values)["dicomStoresId"]
+            return refused(404)(request) if store == "gone" else {"instanceCount": "21"}
+        return stores("a", "b", "gone") if "dicomStores" in request.path else {}
+
+    bench = make_bench(answer)
+    where = "projectsId = 'p' AND locationsId = 'l' AND datasetsId = 'd'"
+    with pytest.raises(ConsentError) as caught:
+        bench.open(f"DELETE FROM google.healthcare.datasets WHERE {where}")
+    assert caught.value.number == 42
+    assert deletes(bench) == 0
+
+
+def test_an_empty_dataset_needs_consent_too(make_bench: Make) -> None:
+    bench = make_bench(lambda request: refused(404)(request) if request.method == "GET" else {})
+    where = "projectsId = 'p' AND locationsId = 'l' AND datasetsId = 'd'"
+    with pytest.raises(ConsentError) as caught:
+        bench.open(f"DELETE FROM google.healthcare.datasets WHERE {where}")
+    assert caught.value.number == 0
+    bench.open(f"SET allow_writes = 0; DELETE FROM google.healthcare.datasets WHERE {where}")
+    assert deletes(bench) == 1

@@ -10,8 +10,7 @@ from typing import Any
 
 import duckdb
 import pytest
-
-from conftest import Hospital
+from planning_hospital import Hospital
 
 FIXTURE = Path(__file__).parent / "fixtures" / "answers.sql"
 QUERIES = [

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import datetime
 import pickle
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from planning_hospital import Hospital, compact
 
-sys.path.insert(0, str(Path(__file__).parent))
-from conftest import Hospital, compact
 from dicomsql.errors import Error
 
 FIXTURE = Path(__file__).parent / "fixtures" / "plans.txt"

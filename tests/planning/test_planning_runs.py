@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from planning_hospital import Corpus, Hospital, store
 
-from conftest import Corpus, Hospital, store
 from dicomsql.config import Settings
 from dicomsql.errors import PlanningError
 from dicomsql.planning.explain import Reveal, explain_json, explain_lines

@@ -52,6 +52,8 @@ _GUARDED = re.compile(
     r"|unredacted|^log|_log|profil|progress|^allowed|lock_|disabled_filesystems|access_mode|as_json"
 )
 
+_RETURNING = re.compile(r"\bRETURNING\b", re.IGNORECASE)
+
 Values = Mapping[str, object] | tuple[tuple[str, object], ...]
 
 _T = TypeVar("_T")
@@ -166,7 +168,7 @@ class Engine:
 
         def run() -> Rows | None:
             relation = self._relation(sql, values)
-            if relation is None:
+            if relation is None or self._is_only_done(sql, relation):
                 return None
             columns = tuple(
                 ResultColumn(str(name), str(kind))
@@ -188,7 +190,7 @@ class Engine:
             PlanningError: there is no such setting, or it guards what a statement can reach.
             DatabaseError: it does not take that value.
         """
-        if name.lower() not in self.settings():
+        if name.lower() not in {known.lower() for known in self.settings()}:
             raise PlanningError(f"The engine's setting {name} cannot be changed.")
         if value is None:
             self.rows(f"RESET {name}")
@@ -214,6 +216,16 @@ class Engine:
 
     def _relation(self, sql: str, values: Values) -> duckdb.DuckDBPyRelation | None:
         return self._connection.sql(sql, params=dict(values) or None)
+
+    def _is_only_done(self, sql: str, relation: duckdb.DuckDBPyRelation) -> bool:
+        """Whether the statement gives no rows of its own, only how many it changed."""
+        if relation.type != "MATERIALIZED_RELATION":
+            return False
+        expected = self._connection.extract_statements(sql)[-1].expected_result_type
+        if duckdb.ExpectedResultType.QUERY_RESULT not in expected:
+            return True
+        changes = duckdb.ExpectedResultType.CHANGED_ROWS in expected
+        return changes and relation.columns == ["Count"] and not _RETURNING.search(sql)
 
     def _call(self, work: Callable[[], _T]) -> _T:
         """Run on the engine's thread and wait, where signals are heard."""

@@ -287,9 +287,15 @@ class WritePlanner:
         """The method of a write: by its constants alone where they say all, else by its rows."""
         if condition.plain:
             constants = {c.parameter: c for _, c in condition.constants}
-            method, given = self._method(
-                condition.resource, condition.methods, condition.verb, constants, []
-            )
+            try:
+                method, given = self._method(
+                    condition.resource, condition.methods, condition.verb, constants, []
+                )
+            except PlanningError:
+                # An instance is named by its own UID; its study and series can be looked up.
+                if not _names_datasets(condition.resource, constants):
+                    raise
+                return self._queried(condition)
             if all(method.parameter(name) is not None for name in constants):
                 return _Target(condition.resource, condition.alias, method, given, None)
         return self._queried(condition)
@@ -501,6 +507,12 @@ def _check_width(text: QueryText, columns: int, resource: str) -> None:
                 f"given {len(given)} value{'s' * (len(given) != 1)}",
                 given[0] if given else None,
             )
+
+
+def _names_datasets(resource: Resource, constants: Mapping[str, Constant]) -> bool:
+    """Whether a study, a series or an instance is named, not only the store that holds it."""
+    identity = resource.dicom.identity if resource.dicom is not None else ()
+    return any(parameter in constants for parameter, _ in identity)
 
 
 def _resource_parts(method: Method) -> tuple[str, ...]:
