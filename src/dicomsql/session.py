@@ -242,7 +242,7 @@ class Session:
         )
         return Run(
             transport=self._transports,
-            engine=self.engine,
+            engine_of=lambda: self.engine,
             gate=self._gate(),
             limits=limits,
             statistics=statistics,

@@ -434,7 +434,7 @@ def test_another_patient_s_study_is_not_deleted(make_bench: Make) -> None:
 def test_what_a_query_gives_must_fit_the_columns(make_bench: Make) -> None:
     bench = make_bench(named)
     with pytest.raises(PlanningError, match="gives 2 columns, but 5 are to be filled"):
-        bench.open(f"{INSERT} SELECT 'p', 'l'")
+        bench.open(f"{INSERT} SELECT * FROM (VALUES ('p', 'l'))")
     assert bench.wire.requests == []
 
 

@@ -144,11 +144,11 @@ class Cursor:
         """What the last statement cost: requests, bytes, pages, seconds, notes."""
         return self._results[0].statistics if self._results else None
 
-    def setinputsizes(self, sizes: Sequence[object]) -> None:
+    def setinputsizes(self, sizes: Sequence[object]) -> None:  # noqa: ARG002
         """Does nothing, as PEP 249 allows."""
         self._check()
 
-    def setoutputsize(self, size: int, column: int | None = None) -> None:
+    def setoutputsize(self, size: int, column: int | None = None) -> None:  # noqa: ARG002
         """Does nothing, as PEP 249 allows."""
         self._check()
 

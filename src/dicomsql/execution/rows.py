@@ -199,15 +199,15 @@ class JsonDecoder:
 
     def _parameter(self, rows: list[Any], c: ScanColumn, given: Given) -> pa.Array:
         if c.source in given:
-            values: list[Any] = [given[c.source]] * len(rows)
-        elif self._from_name and self._name_pattern is not None:
+            return pa.repeat(pa.scalar(given[c.source], pa.string()), len(rows))
+        if self._from_name and self._name_pattern is not None:
             slot = self._slots[self._method.row_name]
             names = [getattr(row, slot) or "" for row in rows]
             matches = [self._name_pattern.fullmatch(n) for n in names]
             group = c.source if c.source in self._name_pattern.groupindex else ""
             values = [m[group] if m is not None and group else None for m in matches]
         else:
-            values = [None] * len(rows)
+            return pa.nulls(len(rows), arrow_type(c.type))
         return _array(values, c.type, self._method.full_name, c.name)
 
     @cached_property
@@ -250,7 +250,8 @@ class DatasetDecoder:
         arrays = []
         for c in self._columns:
             if c.kind is ColumnKind.PARAMETER and c.source in given:
-                arrays.append(pa.array([given[c.source]] * batch.num_rows, pa.string()))
+                scalar = pa.scalar(given[c.source], pa.string())
+                arrays.append(pa.repeat(scalar, batch.num_rows))
                 continue
             name = c.source if c.kind is ColumnKind.ATTRIBUTE else self._identity.get(c.source, "")
             if name in self._positions:
@@ -319,7 +320,8 @@ def _array(values: list[Any], sql_type: str, where: str, name: str) -> pa.Array:
     try:
         if sql_type == "JSON":
             return _typed([_json_text(v) for v in values], ARROW_TYPES["JSON"])
-        values = [_plain(v) for v in values]
+        if any(isinstance(v, msgspec.Raw) for v in values):
+            values = [_plain(v) for v in values]
         if sql_type == "BIGINT":
             return pa.array([None if v is None else int(v) for v in values], pa.int64())
         if sql_type == "DOUBLE":
@@ -341,14 +343,14 @@ def _typed(values: list[Any], kind: pa.DataType) -> pa.Array:
     return pa.array(values, kind)
 
 
-def _json_text(value: Any) -> str | None:
-    if isinstance(value, msgspec.Raw):
-        text = bytes(value)
-        if not text or text == b"null":
-            return None
-        # Google indents its answers; a cell shows the value without that.
-        return (msgspec.json.format(text, indent=-1) if b"\n" in text else text).decode()
-    return None if value is None else msgspec.json.encode(value).decode()
+def _json_text(value: Any) -> bytes | None:
+    if not isinstance(value, msgspec.Raw):
+        return None if value is None else msgspec.json.encode(value)
+    text = bytes(value)
+    if not text or text == b"null":
+        return None
+    # Google indents its answers; a cell shows the value without that.
+    return msgspec.json.format(text, indent=-1) if b"\n" in text else text
 
 
 def _plain(value: Any) -> Any:

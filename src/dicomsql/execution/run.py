@@ -42,6 +42,7 @@ class Run:
     """One statement on its way.
 
     Attributes:
+        engine_of: gives the engine, which a statement that needs none does not start.
         gate: what people may see.
         cancel: set to stop it.
         abort: sets `cancel` and wakes the threads that wait for a server.
@@ -49,7 +50,7 @@ class Run:
     """
 
     transport: Transport
-    engine: Engine
+    engine_of: Callable[[], Engine]
     gate: Gate
     limits: Limits
     statistics: Statistics
@@ -62,6 +63,10 @@ class Run:
     _closed: bool = False
     _pools: list[ThreadPoolExecutor] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def engine(self) -> Engine:
+        return self.engine_of()
 
     def send(self, request: Request, *, stream: bool = False) -> Response:
         """Send a request within the statement's budget."""

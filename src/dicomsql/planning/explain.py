@@ -60,7 +60,9 @@ def _lines(plan: Plan, show: Callable[[str, str], str], reveal: Reveal) -> Itera
     elif isinstance(plan, ReadPlan):
         for scan in plan.scans:
             yield from _scan_lines(scan, show, reveal)
-        if plan.scans:
+        if plan.direct:
+            yield "ENGINE  is not needed: the rows are the result"
+        elif plan.scans:
             checked = _hidden(plan.residual, reveal) or "nothing is left to check"
             yield f"ENGINE  runs the query over {len(plan.scans)} table(s)"
             yield f"  checks  {checked}"

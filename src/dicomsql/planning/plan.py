@@ -146,6 +146,9 @@ class ReadPlan:
         values: the parameters of that text.
         scans: in an order in which each one's binds are ready.
         residual: the conditions that the engine checks, for people.
+        direct: (name in the result, column of the only scan) where the query is nothing but
+            columns of one table and nothing is left to check: the scan's rows are the result, and
+            the engine is not started. Empty otherwise.
         guards: for writes: queries that count rows whose condition rests on a value that is not
             of its type, with the column's name; any such row stops the statement.
     """
@@ -154,6 +157,7 @@ class ReadPlan:
     values: Values = ()
     scans: tuple[Scan, ...] = ()
     residual: str = ""
+    direct: tuple[tuple[str, str], ...] = ()
     guards: tuple[tuple[str, str], ...] = ()
 
 

@@ -8,13 +8,14 @@ others; and render the text with the tables' names replaced.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, NoReturn
 
 from sqlglot import exp
 
 from dicomsql.dicom.columns import Kind, Part
+from dicomsql.errors import PlanningError
 from dicomsql.planning.binding import Binder, Evaluate, Planned, columns_for
 from dicomsql.planning.choice import choose, none_fits, usable_defaults
 from dicomsql.planning.facts import Equal, Facts
@@ -99,6 +100,8 @@ class _QueryPlanner:
     purpose: Purpose
     names: Names
     binder: Binder
+    # The tables whose rows are the query's own, by the id of their source.
+    plain: set[int] = field(default_factory=set)
 
     def plan(self) -> ReadPlan:
         self.names.resolve()
@@ -111,7 +114,14 @@ class _QueryPlanner:
         sql = self.text.render()
         scans = tuple(self._finished(p) for p in self.binder.done.values())
         guards = self._guards() if self.purpose is Purpose.WRITE else ()
-        return ReadPlan(sql, self.text.values_in(sql), scans, self._residual(), guards)
+        return ReadPlan(
+            sql,
+            self.text.values_in(sql),
+            scans,
+            self._residual(),
+            self._direct(sources),
+            guards,
+        )
 
     # -- scans -----------------------------------------------------------------------------------
 
@@ -150,6 +160,7 @@ class _QueryPlanner:
         binds = tuple(
             b for b in found.ready if all(method.parameter(p) is not None for p in b.parameters)
         )
+        self._check_determined(source, method, names, fallback)
         # The statement wins: what a bind determines is not left to a default.
         must = any(p in fallback for b in binds for p in b.parameters)
         if method is plain and not must:
@@ -184,6 +195,8 @@ class _QueryPlanner:
                 planned.kept = True
         facts = Facts() if source.reshaped else self.binder.facts[id(source)]
         given = {c.parameter for c in constants}
+        if self._is_plain(source, [e for name, e in used.items() if name in given]):
+            self.plain.add(id(source))
         request = ScanRequest(
             name=f"scan_{len(done) + 1}",
             alias=source.alias,
@@ -197,7 +210,7 @@ class _QueryPlanner:
             walk=walk,
             walk_above=_WALK_ABOVE,
             endpoint=self.context.endpoint,
-            limit=self._limit(source, [e for name, e in used.items() if name in given]),
+            limit=self._limit(source),
         )
         scan = build_scan(request)
         narrow = bool(scan.filters or scan.binds or scan.limit is not None) or any(
@@ -208,6 +221,29 @@ class _QueryPlanner:
         self._name_table(source)
         if all(s.table is None or id(s) in done for s in source.scope.sources):
             self.names.hide_columns(source.scope, {i: p.scan for i, p in done.items()})
+
+    def _check_determined(
+        self,
+        source: Source,
+        method: Method,
+        bound: set[str],
+        fallback: Mapping[str, Constant],
+    ) -> None:
+        """Refuse a default for a parameter that the statement determines in a way too complex.
+
+        The rows that the default does not fetch would be missing in silence.
+        """
+        for name in method.required:
+            if name in bound or name not in fallback:
+                continue
+            for column in columns_for(source, name):
+                for joined in self.binder.facts[id(source)].joined.get(column, []):
+                    if len(joined.others) > 1:
+                        raise PlanningError(
+                            f"{name} of {source.alias} is joined with an expression over several "
+                            f"tables, from which it cannot be bound. Join it with a column or an "
+                            f"expression of one table, or give it a value."
+                        )
 
     def _fallback(self, source: Source) -> dict[str, Constant]:
         """Values for parameters that the query itself leaves open."""
@@ -233,24 +269,53 @@ class _QueryPlanner:
         matched = {k for k, a in source.table.attributes.items() if a.match}
         return any(n in own or n in matched for n in (*facts.equal, *facts.between))
 
-    def _limit(self, source: Source, used: list[Equal]) -> int | None:
-        """Rows that are enough, where nothing is left to check and nothing changes the number."""
+    def _is_plain(self, source: Source, used: list[Equal]) -> bool:
+        """Whether the query's rows are the table's: nothing to check, nothing that changes them."""
         select = self.text.tree
         if not isinstance(select, exp.Select) or source.scope.node is not select:
-            return None
+            return False
+        if len(self.names.scopes) > 1 or source.reshaped:
+            return False
+        if any(select.args.get(part) for part in _CHANGES_ROWS):
+            return False
+        plain = exp.Column | exp.Star | exp.Literal | exp.Placeholder
+        if not all(isinstance(e.unalias(), plain) for e in select.expressions):
+            return False
+        consumed = {id(e.condition) for e in used}
+        return all(id(c) in consumed for c in source.scope.where())
+
+    def _direct(self, sources: list[Source]) -> tuple[tuple[str, str], ...]:
+        """The result's columns where they are just columns of one table, else nothing."""
+        if len(sources) != 1 or self.purpose is Purpose.WRITE:
+            return ()
+        (source,) = sources
+        scan = self.binder.done[id(source)].scan
+        select = self.text.tree
+        limited = select.args.get("limit") is not None or select.args.get("offset") is not None
+        if id(source) not in self.plain or scan.binds or len(source.scope.sources) != 1:
+            return ()
+        if limited and (scan.limit is None or select.args.get("offset") is not None):
+            return ()
+        shown = []
+        given = {c.name.lower(): c.name for c in scan.columns}
+        for expression in select.expressions:
+            column = expression.unalias()
+            if not isinstance(column, exp.Column) or isinstance(column.this, exp.Star):
+                return ()
+            name = given.get(column.name.lower())
+            if name is None or len(column.parts) > 1:
+                return ()
+            shown.append((expression.alias if isinstance(expression, exp.Alias) else name, name))
+        return tuple(shown)
+
+    def _limit(self, source: Source) -> int | None:
+        """Rows that are enough, where the query's rows are the table's."""
+        select = self.text.tree
         limit = select.args.get("limit")
-        if not isinstance(limit, exp.Limit) or len(self.names.scopes) > 1 or source.reshaped:
+        if id(source) not in self.plain or not isinstance(limit, exp.Limit):
             return None
         options = limit.args.get("limit_options")
         if limit.expressions or (options is not None and options.args.get("percent")):
-            return None
-        if any(select.args.get(part) for part in _CHANGES_ROWS):
-            return None
-        plain = exp.Column | exp.Star | exp.Literal | exp.Placeholder
-        if not all(isinstance(e.unalias(), plain) for e in select.expressions):
-            return None
-        consumed = {id(e.condition) for e in used}
-        if any(id(c) not in consumed for c in source.scope.where()):
             return None
         count = _whole(limit.expression, self.text.values)
         offset = select.args.get("offset")
