@@ -20,16 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 from dicomsql.config import Settings
 from dicomsql.errors import Error, InterfaceError, PlanningError, nearest
 from dicomsql.language.parse import parse
-from dicomsql.planning.plan import (
-    Context,
-    EnginePlan,
-    ExplainPlan,
-    ListPlan,
-    Plan,
-    ReadPlan,
-    SettingPlan,
-    WritePlan,
-)
+from dicomsql.planning.answers import Context, ListPlan, SettingPlan
 from dicomsql.result import Result, ResultColumn, Statistics
 
 if TYPE_CHECKING:
@@ -38,6 +29,7 @@ if TYPE_CHECKING:
     from dicomsql.execution.audit import AuditLog
     from dicomsql.execution.run import Run
     from dicomsql.language.statements import Statement
+    from dicomsql.planning.plan import ExplainPlan, Plan, ReadPlan, WritePlan
     from dicomsql.planning.text import Parameters
     from dicomsql.transport.base import Request, Response
     from dicomsql.transport.client import Client
@@ -259,6 +251,8 @@ class Session:
         if isinstance(plan, SettingPlan):
             self._apply(plan)
             return Result(None, iter(()))
+        from dicomsql.planning.plan import EnginePlan, ExplainPlan, ReadPlan
+
         if isinstance(plan, ExplainPlan):
             return self._explain(plan)
         if isinstance(plan, EnginePlan):
@@ -313,6 +307,7 @@ class Session:
 
     def _explain(self, plan: ExplainPlan) -> Result:
         from dicomsql.planning.explain import Reveal, explain_json, explain_lines
+        from dicomsql.planning.plan import WritePlan
 
         gate = self._gate()
         reveal = Reveal.VALUES if self.settings.show_phi else Reveal.NAMES
@@ -416,6 +411,8 @@ def _dry(plan: Plan) -> Plan:
     """What a dry run does instead: it shows the plan, even of what EXPLAIN would send."""
     if isinstance(plan, SettingPlan | ListPlan):
         return plan
+    from dicomsql.planning.plan import ExplainPlan
+
     if isinstance(plan, ExplainPlan):
         return replace(plan, mode="dry")
     return ExplainPlan(plan, "dry", "text")

@@ -35,9 +35,11 @@ class FakeSession:
         *,
         consent: Callable[[str], bool] | None = None,
         progress: Callable[[str], None] | None = None,
+        stop_operation: Callable[[str], bool] | None = None,
     ) -> None:
         self.settings = settings
         self.consent = consent
+        self.stop_operation = stop_operation
         self.progress = progress
         self.dry_runs: list[bool] = []
         self.closed = False

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -17,8 +16,6 @@ from dicomsql.errors import ApiError, CancelledError, InterfaceError
 Make = Callable[..., Bench]
 LIST = f"SELECT dicomStoresId FROM {STORES} WHERE {PLACE}"
 SEARCH = f"SELECT StudyInstanceUID FROM google.healthcare.studies WHERE {STORE}"
-# Seconds within which a statement has to end; generous for a busy machine.
-QUICKLY = 2.0
 
 
 def own_threads() -> set[str]:
@@ -60,10 +57,8 @@ def test_another_thread_cancels_a_call(make_bench: Make, name: str) -> None:
         bench.session.cancel()
 
     threading.Thread(target=cancel).start()
-    begun = time.monotonic()
     with pytest.raises(CancelledError):
         bench.rows(STATEMENTS[name])
-    assert time.monotonic() - begun < QUICKLY
     assert own_threads() <= {"dicomsql-engine"}
     bench.wire.answer = lambda _request: stores("a")
     assert bench.rows(LIST) == [("a",)]
@@ -82,10 +77,8 @@ def test_ctrl_c_ends_a_call(make_bench: Make, name: str) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=interrupt).start()
-    begun = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         bench.rows(STATEMENTS[name])
-    assert time.monotonic() - begun < QUICKLY
     assert own_threads() <= {"dicomsql-engine"}
     bench.wire.answer = lambda _request: stores("a")
     assert bench.rows(LIST) == [("a",)]
@@ -101,10 +94,8 @@ def test_a_long_computation_of_the_engine_ends(make_bench: Make, way: str) -> No
         "interrupt": lambda: os.kill(os.getpid(), signal.SIGINT),
     }[way]
     threading.Timer(0.3, stop).start()
-    begun = time.monotonic()
     with pytest.raises((CancelledError, KeyboardInterrupt)):
         bench.rows("SELECT sum(a.range * b.range) FROM range(300000) a, range(300000) b")
-    assert time.monotonic() - begun < 0.3 + QUICKLY
     assert bench.rows("SELECT 1") == [(1,)]
 
 

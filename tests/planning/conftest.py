@@ -9,12 +9,12 @@ import pytest
 from planning_hospital import Corpus, Hospital, make_corpus, store
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def corpus() -> Corpus:
     return make_corpus()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def make_hospital(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Hospital]:
     """Makes a hospital on a folder of its own with its dataset and an empty store `main`."""
 
@@ -30,7 +30,7 @@ def make_hospital(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Hosp
     return make
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def hospital(make_hospital: Callable[[], Hospital], corpus: Corpus) -> Iterator[Hospital]:
     """The corpus in the store `main`, two of its files in `second`. To be read only."""
     made = make_hospital()
@@ -44,7 +44,7 @@ def hospital(make_hospital: Callable[[], Hospital], corpus: Corpus) -> Iterator[
     made.session.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def oracle(corpus: Corpus) -> Iterator[duckdb.DuckDBPyConnection]:
     """The corpus as plain tables."""
     connection = duckdb.connect()

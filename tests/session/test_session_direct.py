@@ -1,4 +1,4 @@
-"""Queries that are nothing but columns of one table: the engine's own answer, without the engine."""
+"""Queries that are nothing but columns of one table: the engine's answer without the engine."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class Type(StrEnum):
     HUGEINT = "HUGEINT"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Column:
     """A column of a method's result.
 
@@ -46,7 +46,7 @@ class Column:
     description: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Parameter:
     """A request parameter of a method.
 
@@ -66,7 +66,7 @@ class Parameter:
     description: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TokenPaging:
     """A list whose answer names the token of its next page.
 
@@ -83,7 +83,7 @@ class TokenPaging:
     max_size: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class OffsetPaging:
     """A search that is walked by limit and offset.
 
@@ -98,7 +98,7 @@ class OffsetPaging:
     max_offset: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Measure:
     """How the size of what a method touches is learned before it runs.
 
@@ -118,7 +118,7 @@ class Measure:
     probe: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Consent:
     """That a method loses or bills something.
 
@@ -141,7 +141,7 @@ class Consent:
     always: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Operations:
     """How a service's long-running operations are followed.
 
@@ -154,7 +154,7 @@ class Operations:
     counter: str = "metadata.counter"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Method:
     """One method of a resource: one HTTP call.
 
@@ -233,7 +233,7 @@ class Method:
         return next((p for p in self.parameters if p.name.lower() == lowered), None)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Attribute:
     """A DICOM attribute as a column of a search or metadata table.
 
@@ -251,7 +251,7 @@ class Attribute:
     usual: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class DicomTable:
     """What the document says of a resource whose rows are DICOM datasets.
 
@@ -276,7 +276,7 @@ class DicomTable:
     elsewhere: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Resource:
     """A resource: a table with its methods.
 
@@ -307,7 +307,7 @@ class Resource:
         return tuple(self.methods[name] for name in self.verbs.get(verb, ()))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Service:
     """A service of a provider; its resources are read on demand by the catalog."""
 
@@ -322,7 +322,7 @@ class Service:
     parallel: int = 8
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Provider:
     """A provider with the names of its services."""
 
@@ -335,7 +335,7 @@ class Provider:
     scopes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Schema:
     """A body schema: OpenAPI's object as a mapping, with the names it refers to resolvable."""
 

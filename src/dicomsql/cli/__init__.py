@@ -24,8 +24,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from dicomsql.cli.run import run
 
         return run(sys.argv[1:] if argv is None else list(argv))
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
+    except KeyboardInterrupt as interrupt:
+        # A write that was stopped says what it had done by then.
+        said = f": {interrupt}" if str(interrupt) else ""
+        sys.stderr.write(f"interrupted{said}\n")
         return INTERRUPTED
 
 

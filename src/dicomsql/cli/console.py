@@ -66,6 +66,10 @@ class Console:
         sys.stderr.flush()
         return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
+    def ask_to_stop(self, operation: str) -> bool:
+        """Whether an operation that is waited for is to be cancelled with its statement."""
+        return self.ask(f"The operation {operation} goes on. Cancel it too?")
+
     @contextmanager
     def warnings(self) -> Iterator[None]:
         """Tell dicomsql's warnings as lines; others go their usual way."""

@@ -46,6 +46,7 @@ def execute(arguments: argparse.Namespace) -> int:
             settings,
             consent=console.ask if console.interactive else None,
             progress=console.progress if console.shows_progress else None,
+            stop_operation=console.ask_to_stop if console.interactive else None,
         ) as session,
     ):
         try:

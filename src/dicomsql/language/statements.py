@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Fragment:
     """A piece of the user's text: a query, an expression, a condition.
 
@@ -23,7 +23,7 @@ class Fragment:
     start: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Name:
     """A dotted name as written, quotes removed: `google.healthcare.dicom_stores`."""
 
@@ -34,7 +34,7 @@ class Name:
         return ".".join(self.parts)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Statement:
     """The base of all statements.
 
@@ -54,14 +54,14 @@ class Statement:
         return self.source[self.start : self.end]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Query(Statement):
     """SELECT, WITH, FROM, VALUES, PIVOT, ... : whatever gives rows."""
 
     query: Fragment
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Insert(Statement):
     """INSERT INTO target (columns) query RETURNING returning."""
 
@@ -71,7 +71,7 @@ class Insert(Statement):
     returning: Fragment | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Assignment:
     """`name = expression`; the name may have members: `labels.env`."""
 
@@ -79,7 +79,7 @@ class Assignment:
     value: Fragment
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Update(Statement):
     """UPDATE (verb `update`) or REPLACE (verb `replace`)."""
 
@@ -91,7 +91,7 @@ class Update(Statement):
     returning: Fragment | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Delete(Statement):
     """DELETE FROM target WHERE where RETURNING returning."""
 
@@ -101,7 +101,7 @@ class Delete(Statement):
     returning: Fragment | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Exec(Statement):
     """EXEC provider.service.resource.method @a = 'x', ... @@json = '...'.
 
@@ -118,7 +118,7 @@ class Exec(Statement):
     returning: Fragment | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Show(Statement):
     """SHOW PROVIDERS | SERVICES IN p | RESOURCES IN p.s | METHODS IN p.s.r | INSERT INTO r.
 
@@ -135,7 +135,7 @@ class Show(Statement):
     where: Fragment | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Describe(Statement):
     """DESCRIBE [EXTENDED] r, or DESCRIBE METHOD [EXTENDED] r.m (then `method` is true)."""
 
@@ -144,14 +144,14 @@ class Describe(Statement):
     method: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Use(Statement):
     """USE provider[.service[.resource]]."""
 
     target: Name
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Set(Statement):
     """SET name = value, or RESET name (then `value` is None)."""
 
@@ -159,7 +159,7 @@ class Set(Statement):
     value: Fragment | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Explain(Statement):
     """EXPLAIN [ANALYZE] [(FORMAT json)] statement.
 
@@ -172,7 +172,7 @@ class Explain(Statement):
     statement: Statement
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Engine(Statement):
     """A statement of the engine alone: CREATE TABLE, DROP, PRAGMA, ..."""
 

@@ -12,14 +12,13 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from dicomsql.catalog.model import Method, OffsetPaging, TokenPaging
+from dicomsql.planning.answers import ListPlan, SettingPlan
 from dicomsql.planning.plan import (
     EnginePlan,
     ExplainPlan,
-    ListPlan,
     Plan,
     ReadPlan,
     Scan,
-    SettingPlan,
     WritePlan,
 )
 

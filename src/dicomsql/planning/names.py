@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dicomsql.catalog.load import Catalog
-    from dicomsql.planning.plan import Context, Scan
+    from dicomsql.planning.answers import Context
+    from dicomsql.planning.plan import Scan
     from dicomsql.planning.text import QueryText
 
 Owner = tuple[Source, TableColumn | None]

@@ -8,12 +8,13 @@ read plan and each combination of constants; a `ListPlan` answers from the docum
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from dicomsql.planning.answers import ListPlan, SettingPlan
+
 if TYPE_CHECKING:
-    from dicomsql.catalog.about import Listing
     from dicomsql.catalog.model import DicomTable, Method
 
 # A parameter of the engine's SQL: its name (without `$`) and value.
@@ -228,36 +229,11 @@ class MeasurePlan:
 
 
 @dataclass(frozen=True, slots=True)
-class ListPlan:
-    """Rows that the documents alone give: SHOW, DESCRIBE.
-
-    Attributes:
-        condition: WHERE of SHOW, run by the engine; empty where there is none.
-    """
-
-    listing: Listing
-    condition: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class EnginePlan:
     """A statement of the engine alone."""
 
     sql: str
     values: Values = ()
-
-
-@dataclass(frozen=True, slots=True)
-class SettingPlan:
-    """USE, SET and RESET: a change of the session.
-
-    Attributes:
-        name: the setting; `use` for USE.
-        value: None resets it.
-    """
-
-    name: str
-    value: object | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,24 +251,3 @@ class ExplainPlan:
 
 
 Plan = ReadPlan | WritePlan | ListPlan | EnginePlan | SettingPlan | ExplainPlan
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What planning knows of the session, and nothing more.
-
-    Attributes:
-        use: parts of the USE prefix.
-        defaults: (parameter, value) of the session.
-        endpoint: base URL that stands in for the documents' own; empty for theirs.
-        dialect: sqlglot's name of the dialect of queries; empty for DuckDB's own.
-        wait: operations are awaited.
-        local_tables: lower-case names of the engine's own tables and views.
-    """
-
-    use: tuple[str, ...] = ()
-    defaults: tuple[tuple[str, str], ...] = ()
-    endpoint: str = ""
-    dialect: str = ""
-    wait: bool = False
-    local_tables: frozenset[str] = field(default_factory=frozenset)

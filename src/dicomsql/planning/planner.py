@@ -24,18 +24,12 @@ from dicomsql.language.statements import (
     Update,
     Use,
 )
-from dicomsql.planning.plan import (
-    Context,
-    EnginePlan,
-    ExplainPlan,
-    ListPlan,
-    Plan,
-    SettingPlan,
-)
+from dicomsql.planning.answers import Context, ListPlan, SettingPlan
 
 if TYPE_CHECKING:
     from dicomsql.catalog.about import Listing
     from dicomsql.catalog.load import Catalog
+    from dicomsql.planning.plan import Plan
     from dicomsql.planning.query import Evaluate
     from dicomsql.planning.text import Parameters
 
@@ -64,6 +58,8 @@ def plan_statement(
     if isinstance(statement, Use):
         return SettingPlan("use", _used(statement.target, catalog))
     if isinstance(statement, Explain):
+        from dicomsql.planning.plan import ExplainPlan
+
         inner = plan_statement(statement.statement, catalog, context, evaluate, parameters)
         mode = "analyze" if statement.analyze else "explain"
         return ExplainPlan(inner, mode, statement.format)
@@ -128,6 +124,7 @@ def _engine(
     """A statement about the engine's own tables; the queries in it may read resources."""
     from sqlglot import exp
 
+    from dicomsql.planning.plan import EnginePlan
     from dicomsql.planning.query import plan_query
     from dicomsql.planning.text import QueryText
 

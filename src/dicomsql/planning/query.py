@@ -16,11 +16,12 @@ from sqlglot import exp
 
 from dicomsql.dicom.columns import Kind, Part
 from dicomsql.errors import PlanningError
+from dicomsql.planning.answers import Context
 from dicomsql.planning.binding import Binder, Evaluate, Planned, columns_for
 from dicomsql.planning.choice import choose, none_fits, usable_defaults
 from dicomsql.planning.facts import Equal, Facts
 from dicomsql.planning.names import Names
-from dicomsql.planning.plan import Bind, Constant, Context, ReadPlan, Scan
+from dicomsql.planning.plan import Bind, Constant, ReadPlan, Scan
 from dicomsql.planning.rewrite import Rewriter
 from dicomsql.planning.scan import ScanRequest, build_scan
 from dicomsql.planning.values import quoted

@@ -18,11 +18,11 @@ from dicomsql.catalog.about import BODY_PREFIX
 from dicomsql.catalog.body import body_fields, check_body, coerce_field
 from dicomsql.errors import PlanningError, nearest
 from dicomsql.language.statements import Delete, Exec, Fragment, Insert, Name, Statement, Update
+from dicomsql.planning.answers import Context
 from dicomsql.planning.choice import choose, none_fits, usable_defaults
 from dicomsql.planning.conditions import condition_span, parameter_constant
 from dicomsql.planning.plan import (
     Constant,
-    Context,
     Field,
     MeasurePlan,
     ReadPlan,

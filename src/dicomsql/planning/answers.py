@@ -1,0 +1,58 @@
+"""What a statement needs that sends nothing: the plans of SHOW and SET, and planning's context.
+
+They stand apart from `plan`, whose values take longer to define than such a statement to run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dicomsql.catalog.about import Listing
+
+
+@dataclass(frozen=True)
+class Context:
+    """What planning knows of the session, and nothing more.
+
+    Attributes:
+        use: parts of the USE prefix.
+        defaults: (parameter, value) of the session.
+        endpoint: base URL that stands in for the documents' own; empty for theirs.
+        dialect: sqlglot's name of the dialect of queries; empty for DuckDB's own.
+        wait: operations are awaited.
+        local_tables: lower-case names of the engine's own tables and views.
+    """
+
+    use: tuple[str, ...] = ()
+    defaults: tuple[tuple[str, str], ...] = ()
+    endpoint: str = ""
+    dialect: str = ""
+    wait: bool = False
+    local_tables: frozenset[str] = field(default_factory=frozenset)
+
+
+@dataclass(frozen=True)
+class ListPlan:
+    """Rows that the documents alone give: SHOW, DESCRIBE.
+
+    Attributes:
+        condition: WHERE of SHOW, run by the engine; empty where there is none.
+    """
+
+    listing: Listing
+    condition: str = ""
+
+
+@dataclass(frozen=True)
+class SettingPlan:
+    """USE, SET and RESET: a change of the session.
+
+    Attributes:
+        name: the setting; `use` for USE.
+        value: None resets it.
+    """
+
+    name: str
+    value: object | None
