@@ -35,7 +35,7 @@ def execute(arguments: argparse.Namespace) -> int:
     variables = _variables(arguments)
     settings = _settings(arguments)
     console = Console()
-    from dicomsql.cli.arrow import import_arrow
+    from dicomsql.cli.imports import import_arrow
     from dicomsql.language.statements import Describe, Set, Show, Use
     from dicomsql.session import Session
 
