@@ -1,6 +1,7 @@
 # make demo   the main job on the embedded emulator, with real DICOM files
 # make test   the tests
 # make check  what CI runs: lint, types, tests with coverage
+# make compiled  the planning with sqlglot's compiled form
 # make bench  the benchmarks, each with its peer beside it
 # make docs   the parts of docs/ that are made from the code
 
@@ -9,7 +10,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test check lint types coverage bench docs clean
+.PHONY: demo test check lint types coverage compiled bench docs clean
 
 $(VENV)/demo-ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -38,6 +39,13 @@ types: $(VENV)/dev-ready
 
 coverage: $(VENV)/dev-ready
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+
+# The tests of the planning with sqlglot's compiled form, in an environment of its own.
+compiled: $(VENV)/dev-ready
+	$(PYTHON) -m venv $(VENV)/compiled
+	$(VENV)/compiled/bin/python -m pip --disable-pip-version-check install --quiet \
+		--constraint constraints.txt --editable '.[all,dev]' 'sqlglot[c]'
+	$(VENV)/compiled/bin/python -m pytest tests/planning
 
 bench: $(VENV)/dev-ready
 	$(BIN)/python benchmarks/startup.py

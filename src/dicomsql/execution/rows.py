@@ -320,7 +320,8 @@ def _array(values: list[Any], sql_type: str, where: str, name: str) -> pa.Array:
     try:
         if sql_type == "JSON":
             return _typed([_json_text(v) for v in values], ARROW_TYPES["JSON"])
-        if any(isinstance(v, msgspec.Raw) for v in values):
+        # A member that is decoded as raw JSON is so in every row.
+        if values and isinstance(values[0], msgspec.Raw):
             values = [_plain(v) for v in values]
         if sql_type == "BIGINT":
             return pa.array([None if v is None else int(v) for v in values], pa.int64())

@@ -115,12 +115,18 @@ class _QueryPlanner:
         sql = self.text.render()
         scans = tuple(self._finished(p) for p in self.binder.done.values())
         guards = self._guards() if self.purpose is Purpose.WRITE else ()
+        direct = self._direct(sources)
+        if direct:
+            # What only a condition names was used up by the call itself.
+            shown = {name for _, name in direct}
+            kept = tuple(c for c in scans[0].columns if c.name in shown)
+            scans = (replace(scans[0], columns=kept),)
         return ReadPlan(
             sql,
             self.text.values_in(sql),
             scans,
             self._residual(),
-            self._direct(sources),
+            direct,
             guards,
         )
 
