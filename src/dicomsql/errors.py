@@ -222,7 +222,8 @@ class LanguageError(ProgrammingError):
             window = source[left : left + 100]
             # Tabs are kept under the text so that the caret stands below its character.
             pad = "".join("\t" if c == "\t" else " " for c in window[: self.column - 1 - left])
-            shown = f"{message}, at line {self.line}, column {self.column}\n  {window}\n  {pad}^"
+            at = " At" if message.endswith((".", "?")) else ", at"
+            shown = f"{message}{at} line {self.line}, column {self.column}\n  {window}\n  {pad}^"
         super().__init__(shown)
 
     def __reduce__(self) -> tuple[object, ...]:
