@@ -77,7 +77,7 @@ def store_files(url: str, files: list[Path]) -> None:
                 conflicts += 1
     print(
         f"{stored} files stored; {conflicts} refused: the package holds some images in several "
-        f"encodings,\nand a store takes one instance only once.\n"
+        f"encodings, and a store\ntakes an instance only once; others are broken on purpose.\n"
     )
 
 

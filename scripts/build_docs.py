@@ -9,6 +9,7 @@ import argparse
 import os
 from pathlib import Path
 
+from dicomsql import config
 from dicomsql.cli.arguments import make_parser
 
 TARGET = Path(__file__).parent.parent / "docs" / "cli.md"
@@ -30,6 +31,7 @@ def text() -> str:
     parts = ["# The command line\n\nMade by `make docs` from the program's own help.\n"]
     for name, parser in parsers().items():
         parts.append(f"## `{name}`\n\n```text\n{parser.format_help().rstrip()}\n```\n")
+    parts.append(f"## The environment\n\n{config.__doc__ or ''}")
     return "\n".join(parts)
 
 

@@ -74,3 +74,10 @@ def filled(filled_root: Path) -> Iterator[Session]:
     """A session on the filled store; for tests that only read."""
     with Session(Settings(local=filled_root, **PLACE)) as session:
         yield session
+
+
+@pytest.fixture
+def own(own_root: Path) -> Iterator[Session]:
+    """A session on a filled store of its own; for tests that write."""
+    with Session(Settings(local=own_root, **PLACE)) as session:
+        yield session

@@ -33,6 +33,7 @@ gate in `dicomsql.transport.gate`.
 from __future__ import annotations
 
 import builtins
+import re
 from dataclasses import dataclass
 
 __all__ = [
@@ -197,7 +198,7 @@ class CancelledError(OperationalError):
 
 
 class LanguageError(ProgrammingError):
-    """A syntax error, with its place in the text.
+    """A syntax error, with its place in the text, whose literals are shown as `·`.
 
     Attributes:
         line, column: 1-based place of the first character that does not fit.
@@ -216,7 +217,7 @@ class LanguageError(ProgrammingError):
             start = text.rfind("\n", 0, position) + 1
             self.column = position - start + 1
             end = text.find("\n", position)
-            source = text[start : end if end >= 0 else len(text)]
+            source = _without_literals(text)[start : end if end >= 0 else len(text)]
             # A long line is shown around the place, so that the caret stays in sight.
             left = max(0, self.column - 60)
             window = source[left : left + 100]
@@ -228,6 +229,34 @@ class LanguageError(ProgrammingError):
 
     def __reduce__(self) -> tuple[object, ...]:
         return _language_error, (self.message, self.text, self.position)
+
+
+# A literal in a statement, an open one to the end of the text; identifiers in quotes stay.
+_LITERALS = re.compile(
+    r"(?P<name>\"(?:[^\"]|\"\")*\"|`[^`]*`|--[^\n]*|/\*.*?\*/)"
+    r"|'(?:[^']|'')*(?:'|\Z)"
+    r"|\$(?P<tag>\w*)\$.*?(?:\$(?P=tag)\$|\Z)"
+    r"|(?<![\w.$])\d[\d.]{2,}",
+    re.DOTALL,
+)
+
+
+def _without_literals(text: str) -> str:
+    """The text with each literal's characters replaced, one by one, so that columns stay.
+
+    An identifier of a patient in a condition is a literal, and errors may be logged.
+    """
+
+    def hidden(match: re.Match[str]) -> str:
+        found = match[0]
+        if match["name"] is not None:
+            return found
+        first = "'" if found.startswith("'") else ""
+        last = "'" if first and len(found) > 1 and found.endswith("'") else ""
+        inner = found[len(first) : len(found) - len(last)]
+        return first + "".join(c if c == "\n" else "·" for c in inner) + last
+
+    return _LITERALS.sub(hidden, text)
 
 
 def _language_error(message: str, text: str, position: int | None) -> LanguageError:

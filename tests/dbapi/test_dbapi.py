@@ -53,6 +53,13 @@ def test_rows_come_as_tuples_with_python_values(connection: dicomsql.Connection)
     assert cursor.statistics.requests >= 1
 
 
+def test_sums_of_integers_are_integers(connection: dicomsql.Connection) -> None:
+    cursor = connection.execute("SELECT sum(i * 2), NULL::HUGEINT FROM range(4) AS r(i)")
+    (row,) = cursor.fetchall()
+    assert row == (12, None)
+    assert type(row[0]) is int
+
+
 def test_named_parameters(connection: dicomsql.Connection) -> None:
     cursor = connection.execute(
         "SELECT PatientID FROM google.healthcare.studies WHERE PatientID = :id AND :id = '1CT1'",

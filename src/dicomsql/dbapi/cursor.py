@@ -187,8 +187,15 @@ class Cursor:
         self._fetched = 0
 
     def _tuples(self, result: Result) -> Iterator[Row]:
+        # Arrow has no integers of 128 bits, so that sums of integers come as decimals.
+        wide = {i for i, c in enumerate(result.columns or ()) if c.type in {"HUGEINT", "UHUGEINT"}}
         for batch in result.batches():
-            columns = [column.to_pylist() for column in batch.columns]
+            columns = [
+                [None if v is None else int(v) for v in column.to_pylist()]
+                if i in wide
+                else column.to_pylist()
+                for i, column in enumerate(batch.columns)
+            ]
             for row in zip(*columns, strict=True):
                 self._fetched += 1
                 yield row

@@ -91,14 +91,14 @@ def none_fits(
         text += f" Given: {', '.join(have)}."
     lacking = next(iter(missing.values()), ())
     if any(m.consent is not None and m.consent.explicit for m in methods):
-        text += " What this deletes is named in the statement in full; no session default applies."
+        text += " The statement itself has to name every id here; no session default applies."
     elif lacking:
-        name = lacking[0]
-        where = f"@{name} = '...'" if verb == "exec" else f"WHERE {name} = '...'"
-        text += f" Add it to the statement ({where})"
-        option = _OPTIONS.get(name)
-        if option is not None and name != resource.own_id:
-            text += f" or give the session a default ({option})"
+        mark, join = ("@", ", ") if verb == "exec" else ("", " AND ")
+        wanted = join.join(f"{mark}{name} = '...'" for name in lacking)
+        text += f" Add to the statement: {wanted if verb == 'exec' else 'WHERE ' + wanted}"
+        options = [_OPTIONS[n] for n in lacking if n in _OPTIONS and n != resource.own_id]
+        if options:
+            text += f"; or give the session defaults ({', '.join(options)})"
         text += "."
     return PlanningError(text, resource=full, missing=missing, given=tuple(given))
 

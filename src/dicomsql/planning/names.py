@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from dicomsql.errors import PlanningError, nearest
+from dicomsql.planning.plan import ColumnKind
 from dicomsql.planning.scopes import Scope, Source, build
 from dicomsql.planning.tables import Table, TableColumn
 from dicomsql.planning.values import quoted
@@ -69,7 +70,10 @@ class Names:
             name = parts[0].lower()
             if cte_of(node, name) is not None or name in self.context.local_tables:
                 return None
-            if not self.context.use or "." in parts[0] or "/" in parts[0]:
+            if "." in parts[0] or "/" in parts[0]:
+                return None
+            if not self.context.use:
+                self._check_meant(node, name)
                 return None
         try:
             resource = self.catalog.resolve(parts, self.context.use)
@@ -78,6 +82,18 @@ class Names:
                 return None  # the engine's own schema, or a name that only it can judge
             raise self.text.error(str(error), node) from None
         return Table(resource, resource.for_verb("select"))
+
+    def _check_meant(self, node: exp.Table, name: str) -> None:
+        """Refuse the bare name of a resource: the engine would say that there is no such table."""
+        for provider in self.catalog.providers():
+            for service in provider.services:
+                known = self.catalog.service(provider.name, service).resource_names
+                if name in known:
+                    full = f"{provider.name}.{service}"
+                    raise self.text.error(
+                        f"There is no table {name}; write {full}.{name}, or USE {full} before.",
+                        node,
+                    )
 
     # -- columns ---------------------------------------------------------------------------------
 
@@ -378,7 +394,7 @@ def _usual(source: Source, scan: Scan) -> frozenset[str]:
     """Lower-case names of what `*` shows of a scan."""
     assert source.table is not None
     if scan.shape != "rows":
-        return frozenset(c.name.lower() for c in scan.columns)
+        return frozenset(c.name.lower() for c in scan.columns if c.kind is ColumnKind.ROW)
     return frozenset(n.lower() for n in source.table.usual(scan.method))
 
 

@@ -128,6 +128,7 @@ def _engine(
     from dicomsql.planning.query import plan_query
     from dicomsql.planning.text import QueryText
 
+    _check_shown(statement, context)
     fragment = Fragment(statement.text, statement.start)
     try:
         text = QueryText(fragment, source=statement.source, parameters=parameters)
@@ -141,6 +142,25 @@ def _engine(
             "A view cannot read a provider's resources; CREATE TABLE ... AS keeps their rows."
         )
     return plan
+
+
+def _check_shown(statement: Statement, context: Context) -> None:
+    """Refuse SHOW of what neither the documents nor the engine knows."""
+    words = statement.text.split()
+    if len(words) < 2 or words[0].upper() != "SHOW":
+        return
+    what = words[1].strip(";").lower()
+    if what not in {*_ENGINE_SHOWS, *context.local_tables}:
+        shown = sorted([*_SHOWS, *_ENGINE_SHOWS])
+        raise PlanningError(
+            f"SHOW {words[1]} is not known.{nearest(what, shown)} "
+            f"SHOW takes {', '.join(s.upper() for s in shown)}, or a table of the engine."
+        )
+
+
+# What SHOW lists from the documents, and what the engine lists.
+_SHOWS = ("providers", "services", "resources", "methods", "insert", "version")
+_ENGINE_SHOWS = ("tables", "all", "databases", "schemas", "variables")
 
 
 def _setting_value(statement: Set, evaluate: Evaluate, parameters: Parameters) -> object:
@@ -206,7 +226,7 @@ def _shown(statement: Show, catalog: Catalog, context: Context) -> Listing:
             from dicomsql.version import __version__
 
             return about.Listing(("version",), ((__version__,),))
-    known = ["PROVIDERS", "SERVICES", "RESOURCES", "METHODS", "INSERT", "VERSION"]
+    known = [s.upper() for s in _SHOWS]
     raise PlanningError(
         f"SHOW {statement.kind.upper()} is not known.{nearest(statement.kind, known)}"
     )

@@ -159,5 +159,9 @@ class Table:
                 known += list(keywords())
         else:
             known = [c.name for c in self._members.values()]
-        known += [c.name for c in self._parameters.values()]
-        return PlanningError(f"{full} has no column {name}.{nearest(name, known)}", resource=full)
+        parameters = [c.name for c in self._parameters.values()]
+        text = f"{full} has no column {name}.{nearest(name, [*known, *parameters])}"
+        if self.dicom is None and column(name) is not None:
+            # An attribute's keyword where only the request's parameters can be given.
+            text = f"{full} has no column {name}; its parameters are {', '.join(parameters)}."
+        return PlanningError(text, resource=full)

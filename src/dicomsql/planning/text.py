@@ -7,7 +7,10 @@ edits that fall into it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from dicomsql.errors import LanguageError, ProgrammingError
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 # Parameters as PEP 249 takes them: positions for `?`, names for `:name` and `$name`.
 Parameters = Sequence[object] | Mapping[str, object] | None
 
+_LITERALS = frozenset({"STRING", "NUMBER", "HEREDOC_STRING", "RAW_STRING", "BYTE_STRING"})
 _OPENERS = {"(", "[", "{"}
 _CLOSERS = {")", "]", "}"}
 _COMPARE = frozenset({"=", "==", "<>", "!=", "<", ">", "<=", ">=", "IS", "ISNULL", "NOTNULL"})
@@ -261,7 +265,8 @@ class QueryText:
         from sqlglot.errors import ParseError
 
         try:
-            trees = sqlglot.parse(self.text, dialect="duckdb")
+            with _quiet():
+                trees = sqlglot.parse(self.text, dialect="duckdb")
         except ParseError as error:
             raise self._syntax_error(error) from None
         tree = trees[0] if trees else None
@@ -269,16 +274,24 @@ class QueryText:
             raise LanguageError("Nothing to run", text=self._source, position=self._start)
         return tree
 
+    def _is_literal(self, found: str) -> bool:
+        """Whether a piece of the text is a literal, whose value errors do not repeat."""
+        return any(t.text == found and t.token_type.name in _LITERALS for t in self.tokens)
+
     def _syntax_error(self, error: Exception) -> LanguageError:
         first = (getattr(error, "errors", None) or [{}])[0]
         line, column = first.get("line"), first.get("col")
         description = str(first.get("description") or error).rstrip(".")
         found = str(first.get("highlight") or "")
-        message = f"Syntax error at {found!r}" if found.strip() else "Syntax error"
+        message = "Syntax error"
+        if found.strip() and found[0] not in "'\"" and not self._is_literal(found):
+            message += f" at {found!r}"
         if description.startswith("Required keyword"):
             message += ": an operand is missing"
-        elif description and "Unexpected token" not in description:
+        elif description and "Unexpected token" not in description and "<" not in description:
             message += f": {description}"
+        if "`" in self.text:
+            message += " (names in backticks need --dialect bigquery)"
         position = None
         if line and column and not self.regenerated:
             starts = [0]
@@ -287,6 +300,33 @@ class QueryText:
             place = starts[min(line, len(starts)) - 1] + column - max(1, len(found))
             position = self._original(place)
         return LanguageError(message, text=self._source, position=position)
+
+
+class _Muted(logging.Filter):
+    """Keeps sqlglot's warnings back in the threads that ask for it: they quote statements."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.here = threading.local()
+
+    def filter(self, record: logging.LogRecord) -> bool:  # noqa: ARG002
+        return not getattr(self.here, "depth", 0)
+
+
+_MUTED = _Muted()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """While it lasts, this thread's warnings of sqlglot go nowhere."""
+    logger = logging.getLogger("sqlglot")
+    if _MUTED not in logger.filters:
+        logger.addFilter(_MUTED)
+    _MUTED.here.depth = getattr(_MUTED.here, "depth", 0) + 1
+    try:
+        yield
+    finally:
+        _MUTED.here.depth -= 1
 
 
 def count_question_marks(text: str) -> int:
@@ -381,7 +421,8 @@ def _transpiled(text: str, dialect: str) -> str:
     from sqlglot.errors import ParseError, TokenError
 
     try:
-        return sqlglot.transpile(text, read=dialect, write="duckdb")[0]
+        with _quiet():
+            return sqlglot.transpile(text, read=dialect, write="duckdb")[0]
     except ValueError as error:
         raise ProgrammingError(f"The dialect {dialect!r} is not known: {error}") from None
     except (ParseError, TokenError) as error:

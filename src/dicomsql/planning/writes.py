@@ -357,7 +357,7 @@ class WritePlanner:
     ) -> tuple[str | None, str]:
         """The body of an EXEC: JSON text, or the name of a file."""
         body: str | None = None
-        file = ""
+        file = given = ""
         for name, fragment in statement.payloads:
             value = self._value(fragment)
             lowered = name.lower()
@@ -369,7 +369,7 @@ class WritePlanner:
                     f"statement's result, which --outfile writes to a file."
                 )
             else:
-                body = parameter_text(value)
+                body, given = parameter_text(value), name
         if not method.body and (body is not None or file or members):
             raise PlanningError(f"{method.full_name} takes no body.")
         if file:
@@ -381,6 +381,11 @@ class WritePlanner:
         if body is None and not members:
             if method.body and method.body_required:
                 check_body(self.catalog, method, {})
+            if method.body_media and "json" not in method.body_media:
+                raise PlanningError(
+                    f"{method.full_name} needs a body of {method.body_media}: "
+                    f"@@file = 'path' sends a file."
+                )
             return None, ""
         try:
             found = json.loads(body) if body is not None else {}
@@ -388,7 +393,7 @@ class WritePlanner:
             place = (
                 f" at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else ""
             )
-            raise PlanningError(f"{method.full_name}: @@json holds no JSON{place}.") from None
+            raise PlanningError(f"{method.full_name}: @@{given} holds no JSON{place}.") from None
         if members:
             found = {**found, **members}
         check_body(self.catalog, method, found)
@@ -413,6 +418,7 @@ class WritePlanner:
         values: tuple[tuple[str, object], ...] = ()
         if returning is not None:
             text = self._parsed(returning, prefix="SELECT ")
+            _hide_parameters(text, method)
             rendered = text.render()
             sql, values = f"SELECT {rendered}\nFROM {RETURNED}", text.values_in(rendered)
         consent = method.consent
@@ -507,6 +513,17 @@ def _check_width(text: QueryText, columns: int, resource: str) -> None:
                 f"given {len(given)} value{'s' * (len(given) != 1)}",
                 given[0] if given else None,
             )
+
+
+def _hide_parameters(text: QueryText, method: Method) -> None:
+    """Keep the request's parameters out of RETURNING *."""
+    given = {c.name.lower() for c in method.columns}
+    hidden = [quoted(p) for p in method.path_parameters if p.lower() not in given]
+    if method.operation or not hidden:
+        return
+    for star in text.tree.args.get("expressions") or []:
+        if isinstance(star, exp.Star) and "end" in star.meta and not star.args.get("except_"):
+            text.insert(star.meta["end"] + 1, f" EXCLUDE ({', '.join(hidden)})")
 
 
 def _names_datasets(resource: Resource, constants: Mapping[str, Constant]) -> bool:
