@@ -12,6 +12,18 @@ from pathlib import Path
 from dicomsql import config
 from dicomsql.cli.arguments import make_parser
 
+OUTPUT = """## What is written how
+
+- Rows go to standard output, everything else to standard error.
+- Without `-o`, a file of `-f` is written in the format that its ending names, a terminal gets a
+  table, a pipe csv. A plan (EXPLAIN, `--dry-run`) and SHOW INSERT are plain text then.
+- A table on a terminal cuts no column below twelve characters; columns that do not fit are named
+  under it. `-o vertical` shows all.
+- In csv and tsv an empty text is `""` and NULL is nothing; in a result of one column NULL is `""`
+  too, since programs that read csv pass over empty lines.
+- json is one array with values of their own type, nested ones as JSON; jsonl streams.
+"""
+
 TARGET = Path(__file__).parent.parent / "docs" / "cli.md"
 
 
@@ -31,6 +43,7 @@ def text() -> str:
     parts = ["# The command line\n\nMade by `make docs` from the program's own help.\n"]
     for name, parser in parsers().items():
         parts.append(f"## `{name}`\n\n```text\n{parser.format_help().rstrip()}\n```\n")
+    parts.append(OUTPUT)
     parts.append(f"## The environment\n\n{config.__doc__ or ''}")
     return "\n".join(parts)
 

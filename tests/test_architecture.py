@@ -36,9 +36,9 @@ ALLOWED = {
     "__main__": {"cli"},
 }
 
-# The emulator is a program of its own: the command that starts it imports it, and the one
-# transport that talks to it in process.
-EMULATOR_USERS = {"cli/emulator.py", "transport/asgi.py"}
+# The emulator is a program of its own: the command that starts it (and tells its errors) imports
+# it, and the one transport that talks to it in process.
+EMULATOR_USERS = {"cli/emulator.py", "cli/run.py", "transport/asgi.py"}
 
 
 def modules() -> list[Path]:

@@ -165,6 +165,14 @@ def _checked(values: dict[str, Any]) -> Settings:
             values[name] = Path(values[name]).expanduser()
     if values.get("endpoint") is not None:
         endpoint = str(values["endpoint"]).rstrip("/")
+        # What stands before an `@` may be a password, which no message repeats.
+        if "@" in endpoint.partition("://")[2].partition("/")[0] or (
+            "@" in endpoint and not endpoint.startswith(("http://", "https://"))
+        ):
+            raise InterfaceError(
+                "The endpoint holds a user or a password before its host, which is not supported. "
+                "Write it as http://host:port or https://host, and give --credentials."
+            )
         if not endpoint.startswith(("http://", "https://")):
             raise InterfaceError(
                 f"The endpoint {endpoint!r} is no URL; write it as http://host:port or https://host."

@@ -13,6 +13,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -82,6 +83,7 @@ class Session:
         self._defaults = settings.parameter_defaults()
         self._set: dict[str, Any] = {}
         self._cancel = threading.Event()
+        self._busy = threading.RLock()
         self._catalog: Catalog | None = None
         self._engine: Engine | None = None
         self._transports: _Transports | None = None
@@ -128,15 +130,17 @@ class Session:
             dry_run: plan it, and give the plan as the result.
 
         Raises:
+            InterfaceError: another thread uses the session right now.
             Error: see `dicomsql.errors`.
         """
         self._check_open()
-        self._spool()
-        self._cancel.clear()
-        plan = self.plan(statement, parameters)
-        if dry_run:
-            plan = _dry(plan)
-        return self._run(plan)
+        with _only_thread(self._busy):
+            self._spool()
+            self._cancel.clear()
+            plan = self.plan(statement, parameters)
+            if dry_run:
+                plan = _dry(plan)
+            return self._run(plan)
 
     def cancel(self) -> None:
         """Stop the statement that runs, from another thread or a signal handler."""
@@ -241,6 +245,7 @@ class Session:
             cancel=self._cancel,
             abort=self._transports.abort,
             progress=self._progress,
+            documented=self.settings.endpoint is None,
         )
 
     # -- running ---------------------------------------------------------------------------------
@@ -267,7 +272,7 @@ class Session:
         result = read(self._new_run(), plan)
         if result.columns is None:
             return result
-        opened = _OpenResult(result)
+        opened = _OpenResult(result, self._busy)
         self._open_result = opened
         return Result(
             result.columns, opened.batches(), statistics=result.statistics, close=opened.close
@@ -324,7 +329,7 @@ class Session:
 
     def _sized(self, plan: WritePlan) -> list[str]:
         """What a write would touch, from the reads that size it."""
-        from dicomsql.execution.consent import describe, measure
+        from dicomsql.execution.consent import describe, how_to_allow, is_needed, measure
         from dicomsql.execution.write_calls import calls_of
 
         run = self._new_run()
@@ -333,7 +338,12 @@ class Session:
             lines = [f"  sized   {len(calls):,} call{'s' * (len(calls) != 1)}"]
             if plan.method.consent is not None and calls:
                 values = [c.values for c in calls]
-                lines.append(f"  touches {describe(plan, values, measure(run, plan, values))}")
+                size = measure(run, plan, values)
+                lines.append(f"  touches {describe(plan, values, size)}")
+                needed = is_needed(plan, values, size)
+                lines.append(
+                    f"  allow   {how_to_allow(size) if needed else 'This needs no consent.'}"
+                )
             return lines
         finally:
             run.close()
@@ -418,11 +428,29 @@ def _dry(plan: Plan) -> Plan:
     return ExplainPlan(plan, "dry", "text")
 
 
+@contextmanager
+def _only_thread(busy: threading.RLock) -> Iterator[None]:
+    """Refuse what another thread does at the same time: the engine has one result open at a time.
+
+    Raises:
+        InterfaceError: another thread is at it.
+    """
+    if not busy.acquire(blocking=False):
+        raise InterfaceError(
+            "A connection is used by one thread at a time; open one for each thread."
+        )
+    try:
+        yield
+    finally:
+        busy.release()
+
+
 class _OpenResult:
     """A result that may still be read when the next statement begins."""
 
-    def __init__(self, result: Result) -> None:
+    def __init__(self, result: Result, busy: threading.RLock) -> None:
         self._result = result
+        self._busy = busy
         self._source: Iterator[Any] = result.batches()
         self._kept: deque[Any] = deque()
         self._error: Exception | None = None
@@ -434,10 +462,12 @@ class _OpenResult:
                 yield self._kept.popleft()
             elif self._error is not None:
                 raise self._error
-            elif (batch := next(self._source, None)) is not None:
-                yield batch
             else:
-                return
+                with _only_thread(self._busy):
+                    batch = next(self._source, None)
+                if batch is None:
+                    return
+                yield batch
 
     def spool(self) -> None:
         """Keep the rest of the rows; an error among them is that of who reads them."""

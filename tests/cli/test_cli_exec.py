@@ -83,6 +83,14 @@ class FakeSession:
         warnings.warn("not ours", UserWarning, stacklevel=1)
         return Result(None, iter(()))
 
+    def explained(self) -> Result:
+        columns = (ResultColumn("plan", "JSON"),)
+        return Result(columns, iter(()), rows=(('{\n  "a": "b, \x9b"\n}',),))
+
+    def shown(self) -> Result:
+        columns = (ResultColumn("insert_statement", "VARCHAR"),)
+        return Result(columns, iter(()), rows=(("INSERT INTO x\n  (a, b)",),))
+
     def failed(self) -> Result:
         raise errors.PlanningError("There is no resource google.healthcare.studys.")
 
@@ -201,13 +209,18 @@ def test_sql_comes_from_a_file_or_standard_input(run: Run, tmp_path: Path) -> No
     assert run("-i", "-", stdin="SELECT 1 a")[:2] == (0, "a\n1\n")
     assert run(stdin="SELECT 2 a -- b;\n")[:2] == (0, "a\n2\n")
     file.write_text("-- nothing")
-    assert run("-i", str(file)) == (0, "", "")
+    code, out, err = run("-i", str(file))
+    assert (code, out) == (2, "")
+    assert "There is no SQL" in err
 
 
 @pytest.mark.parametrize(
     ("argv", "stdin", "said"),
     [
         ([], "", "There is no SQL"),
+        ([""], None, "There is no SQL"),
+        ([";"], None, "There is no SQL"),
+        (["-- comment"], None, "There is no SQL"),
         (["-i", "/no/such.sql"], None, "Cannot read /no/such.sql: No such file"),
         (["-i", "x", "SELECT 1"], None, "not both"),
         (["-i", "-"], b"\xff", "Standard input is not UTF-8 text (byte 1"),
@@ -222,7 +235,10 @@ def test_sql_comes_from_a_file_or_standard_input(run: Run, tmp_path: Path) -> No
         (["-o", "xml", "SELECT 1"], None, "invalid choice"),
         (["-f", "/no/such/folder/x.csv", "SELECT 1"], None, "Cannot write /no/such"),
         (["-f", "/", "SELECT 1"], None, "Cannot write /: Is a directory"),
-        (["--loca", "d", "SELECT 1"], None, "unrecognized arguments"),
+        (["--loca", "d", "SELECT 1"], None, "There is no option --loca. Did you mean --local?"),
+        (["--outptu=x", "SELECT 1"], None, "no option --outptu. Did you mean --output?"),
+        (["--zzz", "SELECT 1"], None, "There is no option --zzz.\n"),
+        (["SELECT", "1"], None, "put the SQL in quotes"),
     ],
 )
 def test_a_wrong_command_line_is_2(
@@ -232,6 +248,72 @@ def test_a_wrong_command_line_is_2(
     assert (code, out) == (2, "")
     assert said in err
     assert "error: " in err
+
+
+@pytest.mark.parametrize(
+    "argv", [["--outpt", "SELECT 'Doe'"], ["-o", "xml"], ["--store"], ["SELECT 'Doe'", "x", "-z"]]
+)
+def test_a_wrong_option_is_told_in_two_lines(run: Run, argv: list[str]) -> None:
+    code, _, err = run(*argv)
+    told, hint = err.splitlines()
+    assert code == 2
+    assert told.startswith("error: ")
+    assert hint == "`dicomsql exec --help` lists the options."
+    assert "Doe" not in err
+
+
+@pytest.mark.parametrize(
+    ("name", "first"),
+    [
+        ("a.csv", "a,b"),
+        ("a.TSV", "a\tb"),
+        ("a.json", '[{"a":1,"b":2}]'),
+        ("a.jsonl", '{"a":1,"b":2}'),
+        ("a.md", "| a | b |"),
+        ("a.txt", "a,b"),
+    ],
+)
+def test_the_ending_of_the_outfile_gives_the_format(
+    run: Run, tmp_path: Path, name: str, first: str
+) -> None:
+    file = tmp_path / name
+    assert run("-f", str(file), "SELECT 1 a, 2 b")[0] == 0
+    assert file.read_text().splitlines()[0] == first
+    assert run("-o", "tsv", "-f", str(file), "SELECT 1 a, 2 b")[0] == 0
+    assert file.read_text().splitlines()[0] == "a\tb"
+
+
+def test_plans_and_statements_are_plain_text_unless_a_format_is_asked_for(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run("DROP explained") == (0, '{\n  "a": "b, \x9b"\n}\n', "")
+    assert run("DROP shown") == (0, "INSERT INTO x\n  (a, b)\n", "")
+    asked = 'insert_statement\n"INSERT INTO x\n  (a, b)"\n'
+    assert run("-o", "csv", "DROP shown") == (0, asked, "")
+    terminal = Terminal(monkeypatch, "")
+    assert main(["exec", "DROP explained; DROP shown"]) == 0
+    assert terminal.rows() == '{\n  "a": "b, \\x9b"\n}\nINSERT INTO x\n  (a, b)\n'
+    assert terminal.err.getvalue() == ""
+
+
+def test_vertical_tells_its_rows_on_stderr(run: Run) -> None:
+    assert run("-o", "vertical", "SELECT 1 a WHERE false") == (0, "", "(0 rows)\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--proxy", "http://x"], "--proxy has no effect with --local"),
+        (["--proxy", "http://x", "--ca-bundle", "b"], "--proxy and --ca-bundle have no effect"),
+    ],
+)
+def test_options_for_the_network_mean_nothing_locally(
+    run: Run, options: list[str], said: str
+) -> None:
+    err = run(*options, "--local", "folder", "SELECT 1 a; SELECT 2 a")[2]
+    assert err.startswith(f"warning: {said}")
+    assert err.count("warning") == 1
+    assert run(*options, "SELECT 1 a")[2] == ""
 
 
 def test_no_sql_on_a_terminal(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -365,6 +447,24 @@ def test_a_terminal_gets_a_table_cut_to_its_width(monkeypatch: pytest.MonkeyPatc
     assert terminal.rows().splitlines()[-1] == "x" * 19 + "…"
     # The line of progress is made safe, and taken away before the rows.
     assert terminal.err.getvalue() == "\r\x1b[2Kpage 1\\x1b\r\x1b[2K(1 row)\n"
+
+
+@pytest.mark.parametrize(
+    ("sql", "said"),
+    [
+        ("SELECT 'x' StudyInstanceUID, 1 b", "1 more column: b"),
+        ("SELECT 'x' StudyInstanceUID, 'y' SeriesInstanceUID, 1 b", "2 more columns: "),
+    ],
+)
+def test_a_narrow_terminal_tells_which_columns_it_lacks(
+    monkeypatch: pytest.MonkeyPatch, sql: str, said: str
+) -> None:
+    terminal = Terminal(monkeypatch, "")
+    monkeypatch.setenv("COLUMNS", "15")
+    assert main(["exec", sql]) == 0
+    assert terminal.rows() == "StudyInstanceU…\n---------------\nx\n"
+    assert f"{said}" in terminal.err.getvalue()
+    assert terminal.err.getvalue().endswith("; -o vertical shows all\n(1 row)\n")
 
 
 @pytest.mark.parametrize(("answer", "said"), [("y\n", "True"), ("\n", "False"), ("", "False")])

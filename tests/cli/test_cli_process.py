@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import types
@@ -105,6 +106,22 @@ def test_ctrl_c_during_imports_is_130() -> None:
     assert (done.returncode, done.stderr) == (130, "interrupted\n")
 
 
+@pytest.mark.parametrize("module", ["dicomsql.cli", "dicomsql.cli.imports", "dicomsql.cli.run"])
+def test_ctrl_c_while_the_program_starts_leaves_no_traceback(module: str) -> None:
+    code = (
+        "import runpy, sys\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, *_):\n"
+        f"        if name == {module!r}: raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "sys.argv = ['dicomsql', 'exec', 'SELECT 1']\n"
+        "runpy.run_module('dicomsql', run_name='__main__', alter_sys=False)"
+    )
+    done = python(code)
+    assert done.returncode == 130
+    assert "Traceback" not in done.stderr
+
+
 Serve = Callable[..., None]
 
 
@@ -151,6 +168,33 @@ def test_emulator_without_its_extra_says_how_to_get_it(
     emulator(monkeypatch, serve)
     assert main(["emulator", "--root", "f"]) == 1
     assert 'pip install "dicomsql[emulator]"' in capsys.readouterr().err
+
+
+def test_an_emulator_that_cannot_start_says_why(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "thesis.txt").write_text("precious")
+    assert main(["emulator", "--root", str(tmp_path)]) == 1
+    assert capsys.readouterr().err.startswith(f"error: The folder {tmp_path} holds other things")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["emulator", "--root", str(tmp_path / "new"), "--port", str(port)]) == 1
+    assert capsys.readouterr().err.startswith(f"error: Cannot listen on 127.0.0.1:{port}: ")
+
+
+def test_a_wrong_option_of_the_program_and_of_the_emulator(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["--verison"]) == 2
+    assert capsys.readouterr().err == (
+        "error: There is no option --verison. Did you mean --version?\n"
+        "`dicomsql --help` lists the options.\n"
+    )
+    assert main(["emulator", "--root", "f", "--porrt", "1"]) == 2
+    assert capsys.readouterr().err == (
+        "error: There is no option --porrt. Did you mean --port?\n"
+        "`dicomsql emulator --help` lists the options.\n"
+    )
 
 
 def test_emulator_that_lacks_something_else_is_a_defect(

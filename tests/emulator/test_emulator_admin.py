@@ -74,9 +74,15 @@ class TestDatasets:
         assert failure(answer)[:2] == expected
         assert len(emulator.get(LOCATION + "/datasets").json()["datasets"]) == 1
 
-    def test_an_unknown_location_is_not_permitted(self, emulator: Any) -> None:
-        answer = emulator.post("/v1/projects/p/locations/moon/datasets?datasetId=e")
-        assert failure(answer)[:2] == (403, "PERMISSION_DENIED")
+    @pytest.mark.parametrize("place", ["p/locations/moon", "a%20b/locations/us-central1"])
+    def test_a_place_that_cannot_be_is_not_permitted(self, emulator: Any, place: str) -> None:
+        path = f"/v1/projects/{place}/datasets"
+        for answer in (
+            emulator.post(path + "?datasetId=e"),
+            emulator.get(path),
+            emulator.get(path + "/d"),
+        ):
+            assert failure(answer)[:2] == (403, "PERMISSION_DENIED")
 
     def test_get_patch_delete(self, emulator: Any) -> None:
         patched = emulator.patch(
@@ -151,9 +157,14 @@ class TestStores:
             (json.dumps({"labels": {f"a{n}": "" for n in range(65)}}), "64 labels"),
             ("{", "no valid JSON"),
             ('{"labels": NaN}', "no valid JSON"),
+            ("[" * 100_000, "no valid JSON"),
+            ("[" * 500 + "]" * 500, "at most 100 levels"),
+            ('{"labels": {"a": "\\ud800"}}', "no valid JSON"),
+            ('{"labels": {"\\udc00": "x"}}', "no valid JSON"),
+            (b'{"labels": {"a": "\xed\xa0\x80"}}', "no valid JSON"),
         ],
     )
-    def test_bodies_that_are_refused(self, emulator: Any, body: str, message: str) -> None:
+    def test_bodies_that_are_refused(self, emulator: Any, body: str | bytes, message: str) -> None:
         answer = emulator.post(DATASET + "/dicomStores?dicomStoreId=t", content=body)
         assert failure(answer)[0] == 400
         assert message in failure(answer)[2]
@@ -233,11 +244,42 @@ class TestStores:
             "labels.a<b",
             "AND",
             " ",
+            "(" * 5000 + "labels.a=b" + ")" * 5000,
+            "(" * 5000,
+            "NOT " * 5000 + "labels.a=b",
         ],
     )
     def test_filters_that_are_refused(self, emulator: Any, text: str) -> None:
         answer = emulator.get(DATASET + "/dicomStores", params={"filter": text})
+        assert failure(answer)[0] == 400
         assert "Invalid filter" in failure(answer)[2]
+
+    def test_a_filter_as_deep_as_is_allowed(self, emulator: Any) -> None:
+        text = "(" * 49 + "NOT labels.a=b" + ")" * 49
+        answer = emulator.get(DATASET + "/dicomStores", params={"filter": text})
+        assert "50 levels" in failure(answer)[2]
+        rows = emulator.get(DATASET + "/dicomStores", params={"filter": text[1:-1]}).json()
+        assert len(rows["dicomStores"]) == 1
+
+    def test_a_deep_selection_of_fields(self, emulator: Any) -> None:
+        fields = "a(" * 5000 + "b" + ")" * 5000
+        assert failure(emulator.get(DATASET, params={"fields": fields}))[0] == 400
+
+    @pytest.mark.parametrize(
+        ("verb", "path"),
+        [
+            ("POST", "?dicomStoreId=a%20b"),
+            ("POST", ""),
+            ("PATCH", "/s?updateMask=name"),
+            ("PATCH", "/s"),
+        ],
+    )
+    def test_no_error_says_the_same_twice(self, emulator: Any, verb: str, path: str) -> None:
+        answer = emulator.request(verb, DATASET + "/dicomStores" + path, json={})
+        (detail,) = answer.json()["error"]["details"]
+        (violation,) = detail["fieldViolations"]
+        assert list(violation) == ["field"]
+        assert violation["field"] in failure(answer)[2]
 
     def test_delete(self, emulator: Any, make_dicom: Any) -> None:
         emulator.stow([make_dicom()])

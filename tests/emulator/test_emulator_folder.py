@@ -172,6 +172,21 @@ class TestRefused:
         db.close()
         assert "damaged" in self.refused(tmp_path)
 
+    @pytest.mark.parametrize("empty", ["file", "database"])
+    def test_an_index_that_was_emptied(
+        self, tmp_path: Path, open_emulator: Any, make_dicom: Any, empty: str
+    ) -> None:
+        with open_emulator(tmp_path) as client:
+            client.prepare()
+            client.stow([make_dicom()])
+        (tmp_path / INDEX).write_bytes(b"")
+        if empty == "database":
+            db = sqlite3.connect(tmp_path / INDEX)
+            db.execute("VACUUM")
+            db.execute("PRAGMA user_version = 1")
+            db.close()
+        assert "damaged" in self.refused(tmp_path)
+
     def test_missing_instances(self, tmp_path: Path, open_emulator: Any, make_dicom: Any) -> None:
         with open_emulator(tmp_path / "root") as client:
             client.prepare()

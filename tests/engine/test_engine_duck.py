@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import threading
 import time
 from collections.abc import Iterator
@@ -233,4 +234,36 @@ def test_a_database_that_cannot_be_opened(tmp_path: Path) -> None:
     (tmp_path / "x.db").write_text("this is no database" * 1000)
     with pytest.raises(OperationalError):
         Engine(str(tmp_path / "x.db"))
+    assert not [t for t in threading.enumerate() if t.name.startswith("dicomsql-engine")]
+
+
+def test_what_spills_is_private_and_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    engine = Engine()
+    folder = Path(str(engine.value("SELECT current_setting('temp_directory')")))
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    engine.set("memory_limit", "40MB")
+    engine.set("threads", 1)
+    engine.rows(
+        "CREATE TABLE t AS SELECT range AS n, hash(range)::VARCHAR AS s FROM range(2000000)"
+    )
+    assert list(folder.iterdir())
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(PlanningError):
+        engine.set("temp_directory", None)
+    engine.close()
+    assert not folder.exists()
+
+
+def test_ctrl_c_while_connecting_is_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    def interrupted(*_arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    # Raised in the engine's thread it reaches the caller just as a signal in the wait does.
+    monkeypatch.setattr("dicomsql.engine.duck._connected", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Engine()
+    assert list(tmp_path.iterdir()) == []
     assert not [t for t in threading.enumerate() if t.name.startswith("dicomsql-engine")]

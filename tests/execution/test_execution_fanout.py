@@ -220,3 +220,23 @@ def test_a_bind_join_makes_one_call_for_each_value(make_bench: Make) -> None:
     )
     assert found == [(f"sd{i}",) for i in range(5)]
     assert len(bench.wire.requests) == 6
+
+
+@pytest.mark.parametrize("status", [403, 404])
+@pytest.mark.parametrize("on_error", ["fail", "skip"])
+def test_a_member_that_goes_away_between_its_pages_fails_the_statement(
+    make_bench: Make, status: int, on_error: str
+) -> None:
+    def answer(request: Any) -> Any:
+        if query_of(request, "pageToken"):
+            return refused(status)(request)
+        return stores("a", token="t1")
+
+    bench = make_bench(answer)
+    with pytest.raises(ApiError) as caught:
+        bench.rows(
+            f"SET on_error = '{on_error}'; "
+            f"SELECT name FROM {STORES} WHERE projectsId = 'p' AND locationsId = 'l' "
+            "AND datasetsId IN ('d', 'e')"
+        )
+    assert caught.value.failure.status == status

@@ -111,6 +111,12 @@ def test_the_budget_holds_before_and_on_the_way(make_bench: Make) -> None:
         (b'{"dicomStores": [{"na', "", IncompleteError, "ends in the middle, after 21 bytes"),
         (b'{"dicomStores": [{"name": 5}]}', "", OperationalError, "not what the provider document"),
         (b'{"dicomStores": "Jane Doe"}', "", OperationalError, "not what the provider document"),
+        (b'{"error": {"message": "Jane"}}', "", OperationalError, "the answer holds an error"),
+        (b'{"dicomStores": [], "error": 1}', "", OperationalError, "the answer holds an error"),
+        (b'{"stores": ["Jane Doe"]}', "", OperationalError, "none of the members"),
+        (b" ", "", OperationalError, "answered 200 without a body"),
+        (b'{"dicomStores": [{"name": "\xff"}]}', "", OperationalError, "no UTF-8"),
+        (b'{"x": ' + b"[" * 100_000, "", OperationalError, "nested too deeply"),
     ],
 )
 def test_an_answer_that_does_not_fit_is_told_without_its_content(
@@ -120,6 +126,57 @@ def test_an_answer_that_does_not_fit_is_told_without_its_content(
     with pytest.raises(kind, match=said) as caught:
         bench.rows(LIST)
     assert "Jane" not in str(caught.value)
+
+
+class Empty(Answer):
+    """A success that says nothing, though its status is not `no content`."""
+
+    def __init__(self) -> None:
+        super().__init__(b"")
+        self.status = 200
+
+
+@pytest.mark.parametrize("sql", [LIST, SEARCH])
+def test_a_success_without_a_body_is_not_no_rows(make_bench: Make, sql: str) -> None:
+    bench = make_bench(lambda _request: Empty())
+    with pytest.raises(OperationalError, match=r"answered 200 without a body"):
+        bench.rows(sql)
+
+
+@pytest.mark.parametrize("body", [b"", b"[]"])
+def test_a_search_without_results_is_no_rows(make_bench: Make, body: bytes) -> None:
+    assert make_bench(lambda _request: Answer(body)).rows(SEARCH) == []
+
+
+@pytest.mark.parametrize("empty", [Answer(), Empty(), Answer(b"\n")])
+def test_a_page_that_was_announced_and_is_empty_is_an_error(
+    make_bench: Make, empty: Answer
+) -> None:
+    bench = make_bench(
+        lambda request: empty if query_of(request, "pageToken") else stores("a", token="t1")
+    )
+    with pytest.raises(IncompleteError, match=r"missing after page 1"):
+        bench.rows(LIST)
+
+
+def test_rows_that_come_again_under_another_token_are_an_error(make_bench: Make) -> None:
+    pages = [stores("a", token="t1"), stores("b", token="t2"), stores("a", token="t3")]
+    bench = make_bench(paged(*pages, stores("c")))
+    with pytest.raises(IncompleteError, match=r"page 3 holds the rows of an earlier page"):
+        bench.rows(LIST)
+    assert len(bench.wire.requests) == 3
+
+
+def test_empty_pages_may_come_again(make_bench: Make) -> None:
+    pages = [stores(token="t1"), {"nextPageToken": "t2"}, stores(token="t3")]
+    assert make_bench(paged(*pages, stores("a"))).rows(LIST) == [("a",)]
+
+
+@pytest.mark.parametrize("labels", [b'{"a": "\xff"}', b"[" * 5_000 + b"]" * 5_000])
+def test_a_nested_value_that_cannot_be_read_is_told(make_bench: Make, labels: bytes) -> None:
+    bench = make_bench(lambda _request: Answer(b'{"dicomStores": [{"labels": %s}]}' % labels))
+    with pytest.raises(OperationalError, match=r"dicom_stores\.list"):
+        bench.rows(LIST.replace("dicomStoresId", "labels, labels.a", 1))
 
 
 def searched(total: int, most: int = 5000, **more: str) -> Callable[[Any], Any]:
@@ -148,6 +205,27 @@ def test_a_server_that_gives_less_than_was_asked_for_is_walked_too(
 ) -> None:
     bench = make_bench(searched(2500, most))
     assert len(bench.rows(SEARCH)) == 2500
+
+
+ELSEWHERE = "http://archive.test"
+
+
+@pytest.mark.parametrize(
+    ("total", "most", "calls"),
+    [(49, 150, 1), (150, 150, 2), (390, 150, 3), (450, 150, 4), (330, 150, 3)],
+)
+def test_a_short_page_of_a_server_without_a_document_may_be_its_cap(
+    make_bench: Make, total: int, most: int, calls: int
+) -> None:
+    bench = make_bench(searched(total, most), endpoint=ELSEWHERE)
+    assert len(bench.rows(SEARCH)) == total
+    assert len(bench.wire.requests) == calls
+
+
+def test_a_short_page_under_a_limit_is_followed_up_too(make_bench: Make) -> None:
+    bench = make_bench(searched(150), endpoint=ELSEWHERE)
+    assert len(bench.rows(f"{SEARCH} LIMIT 777")) == 150
+    assert len(bench.wire.requests) == 2
 
 
 def test_a_server_that_says_there_is_more_is_asked_for_it(make_bench: Make) -> None:

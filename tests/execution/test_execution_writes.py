@@ -21,6 +21,7 @@ from dicomsql.errors import (
     ConsentError,
     OperationalError,
     OperationFailedError,
+    PermissionDeniedError,
     PlanningError,
     ProgrammingError,
 )
@@ -208,7 +209,10 @@ def test_yes_and_a_person_allow(make_bench: Make) -> None:
             with pytest.raises(ConsentError, match=r"was not allowed"):
                 bench.open(DELETE_STORE)
         assert deletes(bench) == int(answer)
-    assert "delete 1 DICOM store, which holds" in asked[0]
+    assert (
+        "delete 1 DICOM store (projects/p/locations/l/datasets/d/dicomStores/s), which holds"
+        in asked[0]
+    )
 
 
 def test_setting_a_policy_needs_consent(make_bench: Make) -> None:
@@ -440,9 +444,11 @@ def test_what_a_query_gives_must_fit_the_columns(make_bench: Make) -> None:
 
 def test_a_dataset_is_measured_by_all_its_stores(make_bench: Make) -> None:
     def answer(request: Any) -> Any:
+        store = dict(request.path_values).get("dicomStoresId")
+        if store == "gone":
+            return refused(404)(request)
         if "etrics" in request.path:
-            store = dict(request.path_values)["dicomStoresId"]
-            return refused(404)(request) if store == "gone" else {"instanceCount": "21"}
+            return {"instanceCount": "21"}
         return stores("a", "b", "gone") if "dicomStores" in request.path else {}
 
     bench = make_bench(answer)
@@ -453,11 +459,148 @@ def test_a_dataset_is_measured_by_all_its_stores(make_bench: Make) -> None:
     assert deletes(bench) == 0
 
 
-def test_an_empty_dataset_needs_consent_too(make_bench: Make) -> None:
-    bench = make_bench(lambda request: refused(404)(request) if request.method == "GET" else {})
-    where = "projectsId = 'p' AND locationsId = 'l' AND datasetsId = 'd'"
-    with pytest.raises(ConsentError) as caught:
-        bench.open(f"DELETE FROM google.healthcare.datasets WHERE {where}")
-    assert caught.value.number == 0
-    bench.open(f"SET allow_writes = 0; DELETE FROM google.healthcare.datasets WHERE {where}")
+@pytest.mark.parametrize(("listed", "number"), [(stores(), 0), (None, None)])
+def test_a_dataset_without_known_stores_needs_consent_too(
+    make_bench: Make, listed: Any, number: int | None
+) -> None:
+    def answer(request: Any) -> Any:
+        if request.method != "GET":
+            return {}
+        return refused(404)(request) if listed is None else listed
+
+    bench = make_bench(answer)
+    sql = f"DELETE FROM google.healthcare.datasets WHERE {PLACE}"
+    for before in ("", "SET allow_writes = 0; "):
+        with pytest.raises(ConsentError, match=r"Allow it with --yes\.") as caught:
+            bench.open(before + sql)
+        assert caught.value.number == number
+        assert "allow_writes" not in str(caught.value)
+    assert deletes(bench) == 0
+    bench = make_bench(answer, yes=True)
+    bench.open(sql)
     assert deletes(bench) == 1
+
+
+def without_metrics(found: int | None, status: int = 404) -> Callable[[Any], Any]:
+    """A server that keeps no metrics; a search finds so many instances, or no such thing."""
+
+    def answer(request: Any) -> Any:
+        if request.method != "GET":
+            return {}
+        if "etrics" in request.path:
+            return refused(status)(request)
+        return refused(404)(request) if found is None else studies(0, found) or Answer()
+
+    return answer
+
+
+@pytest.mark.parametrize("status", [404, 405, 501])
+@pytest.mark.parametrize("found", [0, 2])
+def test_a_size_that_is_not_known_is_no_small_one(
+    make_bench: Make, found: int, status: int
+) -> None:
+    asked: list[str] = []
+    answer = without_metrics(found, status)
+    bench = make_bench(answer)
+    for before in ("", "SET allow_writes = 2; "):
+        with pytest.raises(ConsentError, match=r"size could not be learned") as caught:
+            bench.open(before + DELETE_STORE)
+        assert caught.value.number is None
+        assert "SET allow_writes" not in str(caught.value)
+    shown = "\n".join(line for (line,) in bench.rows(f"EXPLAIN {DELETE_STORE}"))
+    assert "size could not be learned" in shown
+    assert "Allow it with --yes." in shown
+    assert deletes(bench) == 0
+
+    def ask(said: str) -> bool:
+        asked.append(said)
+        return True
+
+    bench = make_bench(answer, consent=ask)
+    bench.open(DELETE_STORE)
+    assert deletes(bench) == 1
+    assert "could not be learned" in asked[0]
+
+
+@pytest.mark.parametrize("found", [None, 1])
+def test_where_metrics_are_missing_the_thing_itself_tells(
+    make_bench: Make, found: int | None
+) -> None:
+    bench = make_bench(without_metrics(found))
+    shown = "\n".join(line for (line,) in bench.rows(f"EXPLAIN {DELETE_STORE}"))
+    assert "This needs no consent." in shown
+    bench.open(DELETE_STORE)
+    assert deletes(bench) == 1
+
+
+def test_metrics_that_may_not_be_read_stop_the_write(make_bench: Make) -> None:
+    bench = make_bench(without_metrics(1, 403))
+    with pytest.raises(PermissionDeniedError):
+        bench.open(DELETE_STORE)
+    assert deletes(bench) == 0
+
+
+def test_the_question_names_the_place_and_no_study(make_bench: Make) -> None:
+    bench = make_bench(holding(5))
+    with pytest.raises(ConsentError) as caught:
+        bench.open(f"{STUDY} = '1.2.3.4.5.6.7'")
+    assert "1 study of projects/p/locations/l/datasets/d/dicomStores/s, " in str(caught.value)
+    assert "1.2.3.4.5.6.7" not in str(caught.value)
+    with pytest.raises(ConsentError, match=r"delete 2 studies in 2 places"):
+        bench.open(f"{STUDY} = '1.2.3'".replace("= 's'", "IN ('s', 't')"))
+    assert deletes(bench) == 0
+
+
+# -- names and places ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("columns", "values", "said"),
+    [
+        ("name", "'projects/p/locations/l/datasets/other/dicomStores/s'", "datasetsId"),
+        (
+            "dicomStoreId, name",
+            "'t', 'projects/p/locations/l/datasets/d/dicomStores/s'",
+            "dicomStoreId",
+        ),
+    ],
+)
+def test_a_name_that_contradicts_the_place_is_an_error(
+    make_bench: Make, columns: str, values: str, said: str
+) -> None:
+    bench = make_bench(named)
+    insert = f"INSERT INTO {STORES} (projectsId, locationsId, datasetsId, {columns}) "
+    with pytest.raises(PlanningError, match=rf"row 1 the name contradicts {said}, "):
+        bench.open(f"{insert} SELECT 'p', 'l', 'd', {values}")
+    assert bench.wire.requests == []
+
+
+def test_a_full_name_that_agrees_gives_the_id(make_bench: Make) -> None:
+    bench = make_bench(named)
+    bench.open(
+        f"INSERT INTO {STORES} (projectsId, locationsId, datasetsId, name) "
+        "SELECT 'p', 'l', 'd', 'projects/p/locations/l/datasets/d/dicomStores/s'"
+    )
+    assert [query_of(r, "dicomStoreId") for r in bench.wire.requests] == ["s"]
+
+
+def test_the_audit_log_takes_others_rights_away(make_bench: Make, tmp_path: Path) -> None:
+    log = tmp_path / "audit.jsonl"
+    log.touch()
+    log.chmod(0o644)
+    make_bench(named, audit_log=log).open(f"{INSERT} VALUES {row('a')}")
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
+    assert len(log.read_text().splitlines()) == 1
+
+
+def test_an_audit_log_of_somebody_else_is_refused(
+    make_bench: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "audit.jsonl"
+    log.touch()
+    owner = os.geteuid()
+    monkeypatch.setattr("os.geteuid", lambda: owner + 1)
+    bench = make_bench(named, audit_log=log)
+    with pytest.raises(OperationalError, match=r"belongs to another user"):
+        bench.open(f"{INSERT} VALUES {row('a')}")
+    assert bench.wire.requests == []

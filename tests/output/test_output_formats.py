@@ -50,8 +50,8 @@ EXPECTED = {
         'it\'s "x", y        | -20 |\n'
         "two\\nlines|\\x1b[2J |   3 | <b>\n"
     ),
-    "csv": 'text,n,u\na,1,\n"it\'s ""x"", y",-20,\n"two\nlines|\x1b[2J",3,<b>\n',
-    "tsv": 'text\tn\tu\na\t1\t\n"it\'s ""x"", y"\t-20\t\n"two\nlines|\x1b[2J"\t3\t<b>\n',
+    "csv": 'text,n,u\na,1,\n"it\'s ""x"", y",-20,""\n"two\nlines|\x1b[2J",3,<b>\n',
+    "tsv": 'text\tn\tu\na\t1\t\n"it\'s ""x"", y"\t-20\t""\n"two\nlines|\x1b[2J"\t3\t<b>\n',
     "json": (
         '[{"text":"a","n":1,"u":null},\n'
         '{"text":"it\'s \\"x\\", y","n":-20,"u":""},\n'
@@ -268,7 +268,30 @@ def test_json_joins_batches_and_tells_names_apart() -> None:
     assert text.count("\n") == 2
 
 
+@pytest.mark.parametrize("rows", [1, 99, 300, 20_000])
+@pytest.mark.parametrize("form", ["csv", "tsv"])
+def test_csv_tells_null_from_an_empty_text(form: str, rows: int) -> None:
+    query = f"""SELECT CASE range % 3 WHEN 0 THEN 'x' WHEN 1 THEN NULL ELSE '' END a, range b
+        FROM range({rows})"""
+    fields = {0: "x", 1: "", 2: '""'}
+    between = "," if form == "csv" else "\t"
+    lines = [f"{fields[n % 3]}{between}{n}" for n in range(rows)]
+    assert written(query, form, headers=False).splitlines() == lines
+
+
+def test_csv_finds_an_empty_text_in_a_slice() -> None:
+    column = pa.array([""] + ["x"] * 200 + [""] + ["x"] * 100 + [None])
+    batch = pa.record_batch({"a": column, "b": column})
+    columns = (ResultColumn("a", "VARCHAR"), ResultColumn("b", "VARCHAR"))
+    expected = {(1, 200): 0, (1, 201): 1, (202, 101): 0, (0, 303): 2}
+    for (start, length), count in expected.items():
+        stream = io.BytesIO()
+        output.write(Result(columns, iter([batch.slice(start, length)])), "csv", stream)
+        assert stream.getvalue().count(b'"",""\n') == count
+
+
 def test_csv_of_one_empty_field_is_no_empty_line() -> None:
+    assert written("SELECT '' a", "csv") == 'a\n""\n'
     assert written("SELECT NULL::VARCHAR a", "csv") == 'a\n""\n'
 
 
@@ -295,13 +318,58 @@ def test_a_table_counts_wide_letters_and_marks() -> None:
 
 
 def test_a_table_is_cut_to_the_terminal() -> None:
-    text = written("SELECT 12 n, repeat('x', 50) a, repeat('山', 20) b", "table", width=30)
+    text = written("SELECT 12 n, repeat('x', 50) a, repeat('山', 20) b", "table", width=32)
     head, rule, row = text.splitlines()
-    assert len(rule) <= 30
-    assert row.startswith("12 | xxxxxxxxxx… | 山山山山山…")
+    assert len(rule) <= 32
+    assert row.startswith("12 | xxxxxxxxxxx… | 山山山山山…")
     assert head.startswith(" n | a")
-    narrow = written("SELECT repeat('x', 9) a, repeat('y', 9) b", "table", width=3)
-    assert narrow.splitlines()[2] == "xxx… | yyy…"
+
+
+@pytest.mark.parametrize(
+    ("width", "names", "left_out"),
+    [
+        (100, ["StudyInstanceUID", "SeriesInstanceUID", " n", "StudyDate"], []),
+        (40, ["StudyInstanceUID", "SeriesInstanceU…", " n"], ["StudyDate"]),
+        (32, ["StudyInstan…", "SeriesInsta…", " n"], ["StudyDate"]),
+        (31, ["StudyInstance…", "SeriesInstanc…"], ["n", "StudyDate"]),
+        (20, ["StudyInstanceUID"], ["SeriesInstanceUID", "n", "StudyDate"]),
+        (3, ["StudyInstan…"], ["SeriesInstanceUID", "n", "StudyDate"]),
+    ],
+)
+def test_columns_without_room_are_left_out_and_told(
+    width: int, names: list[str], left_out: list[str]
+) -> None:
+    query = "SELECT '1' StudyInstanceUID, '2' SeriesInstanceUID, 10 n, '20260101' StudyDate"
+    told: list[str] = []
+    for copies in (1, 12_000):  # more rows than are measured
+        told.clear()
+        lines = written(query, "table", copies, width=width, left_out=told.extend).splitlines()
+        assert [name.rstrip() for name in lines[0].split(" | ")] == names
+        assert len(lines[1]) <= max(width, 12)
+        assert lines[-1].count("|") == len(names) - 1
+        assert told == left_out
+
+
+PLAN = Result(
+    (ResultColumn("plan", "JSON"),), iter(()), rows=(('{\n "a": ["b, c", "\x1b"]\n}',), ("end",))
+)
+
+
+def test_a_text_is_written_as_it_is() -> None:
+    assert output.is_text(PLAN)
+    for escape, code in ((False, "\x1b"), (True, "\\x1b")):
+        stream = io.BytesIO()
+        output.write_text(PLAN, stream, escape=escape)
+        assert stream.getvalue().decode() == f'{{\n "a": ["b, c", "{code}"]\n}}\nend\n'
+
+
+def test_only_what_is_no_query_is_a_text() -> None:
+    assert not output.is_text(result_of("SELECT 'x' AS plan"))
+    assert not output.is_text(Result(None, iter(())))
+    two = (ResultColumn("plan", "VARCHAR"), ResultColumn("b", "VARCHAR"))
+    assert not output.is_text(Result(two, iter(()), rows=(("a", "b"),)))
+    name = (ResultColumn("name", "VARCHAR"),)
+    assert not output.is_text(Result(name, iter(()), rows=(("a",),)))
 
 
 def test_a_table_streams_after_what_it_measured() -> None:
@@ -330,4 +398,5 @@ def test_csv_of_many_rows_reads_back(odd: str) -> None:
         output.write(Result(columns, iter([batch])), form, stream)
         text = io.StringIO(stream.getvalue().decode(), newline="")
         assert list(csv.reader(text, delimiter=delimiter)) == [["a", "b", "n"], *rows]
-        assert (b'"' in stream.getvalue()) == any(c in odd for c in f'"\r\n{delimiter}')
+        quoted = not odd or any(c in odd for c in f'"\r\n{delimiter}')
+        assert (b'"' in stream.getvalue()) == quoted

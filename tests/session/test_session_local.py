@@ -5,14 +5,20 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dicomsql import config
-from dicomsql.errors import InterfaceError, LanguageError, NotFoundError, PlanningError
+from dicomsql.errors import (
+    ConsentError,
+    InterfaceError,
+    LanguageError,
+    NotFoundError,
+    PlanningError,
+)
 from dicomsql.result import Result
 from dicomsql.session import Session
 
@@ -205,3 +211,49 @@ def test_what_needs_no_engine_does_not_wait_for_it(sql: str, form: str, absent: 
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stderr.strip().endswith("[]")
+
+
+def test_another_thread_at_the_same_time_is_refused(root: Path) -> None:
+    asked: list[BaseException] = []
+    local = Local(root, dataset="d")
+
+    def use(work: Callable[[], object]) -> None:
+        try:
+            work()
+        except InterfaceError as error:
+            asked.append(error)
+
+    def meanwhile(_said: str) -> bool:
+        for work in (lambda: local.rows("SELECT 1"), lambda: list(unread.batches())):
+            thread = threading.Thread(target=use, args=(work,))
+            thread.start()
+            thread.join()
+        return False
+
+    local.session = Session(local.session.settings, consent=meanwhile)
+    unread = local.open("SELECT range FROM range(100000)")
+    with pytest.raises(ConsentError):
+        local.open(
+            "DELETE FROM google.healthcare.datasets WHERE projectsId = 'p' "
+            "AND locationsId = 'us-central1' AND datasetsId = 'd'"
+        )
+    assert {str(e) for e in asked} == {
+        "A connection is used by one thread at a time; open one for each thread."
+    }
+    # One after the other is no trouble.
+    thread = threading.Thread(target=lambda: local.rows("SELECT 1"))
+    thread.start()
+    thread.join()
+    assert local.rows("SELECT 2") == [(2,)]
+    local.session.close()
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["http://user:hunter2@host", "https://hunter2@host:80/p", "user:hunter2@host", "hunter2@host"],
+)
+def test_an_endpoint_with_a_password_is_refused_without_it(endpoint: str) -> None:
+    with pytest.raises(InterfaceError, match="user or a password before its host") as caught:
+        config.settings({}, endpoint=endpoint)
+    assert "hunter2" not in str(caught.value)
+    assert config.settings({}, endpoint="http://host/a@b").endpoint == "http://host/a@b"

@@ -71,6 +71,12 @@ def test_an_endpoint_that_is_none(endpoint: str) -> None:
         base_url_for(Settings(endpoint=endpoint), ())
 
 
+def test_an_endpoint_that_is_none_is_not_repeated_where_it_may_hold_a_password() -> None:
+    with pytest.raises(InterfaceError, match="is no base URL") as caught:
+        base_url_for(Settings(endpoint="http://user:hunter/2@host"), ())
+    assert "hunter" not in str(caught.value)
+
+
 def test_no_server_at_all() -> None:
     with pytest.raises(InterfaceError, match="--endpoint"):
         base_url_for(Settings(), ())

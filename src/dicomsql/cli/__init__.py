@@ -37,12 +37,14 @@ def entry() -> NoReturn:
     Everything that has to be closed is closed by then, and written out; taking the imported
     libraries apart as well would take longer than most statements.
     """
-    if sys.argv[1:2] == ["exec"]:
-        from dicomsql.cli.imports import prepare
+    code = INTERRUPTED
+    with suppress(KeyboardInterrupt):
+        if sys.argv[1:2] == ["exec"]:
+            from dicomsql.cli.imports import prepare
 
-        prepare()
-    code = main()
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
-            stream.flush()
+            prepare()
+        code = main()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
     os._exit(code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from typing import NoReturn
 
@@ -47,9 +48,53 @@ class _Version(argparse.Action):
         parser.exit(0)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Tells what is wrong in two lines; the usage of all options would bury it."""
+
+    def error(self, message: str) -> NoReturn:
+        # argparse ends some of its messages with a full stop and others not.
+        end = "" if message.endswith((".", "?")) else "."
+        self.exit(2, f"error: {message}{end}\n`{self.prog} --help` lists the options.\n")
+
+
+def parse_arguments(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace:
+    """The command line's options; one that is wrong is told and ends the process by SystemExit."""
+    arguments, unknown = parser.parse_known_args(argv)
+    if unknown:
+        # argparse lets the parser of the whole line tell this, which has none of the options.
+        command = commands_of(parser).get(arguments.command, parser)
+        command.error(_unknown(unknown, command))
+    return arguments
+
+
+def commands_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """The parsers of the commands, by name."""
+    return next(
+        dict(action.choices)
+        for action in parser._actions
+        if isinstance(action, argparse._SubParsersAction)
+    )
+
+
+def _unknown(unknown: list[str], parser: argparse.ArgumentParser) -> str:
+    """What to say of arguments that nothing takes; their values stay out of it."""
+    # A statement that begins with a comment begins with two dashes too.
+    options = [text.partition("=")[0] for text in unknown if re.match(r"--?[A-Za-z]", text)]
+    if not options:
+        return (
+            "There is an argument too many; "
+            "put the SQL in quotes, as one argument, and a value right after its option"
+        )
+    from dicomsql.errors import nearest
+
+    name = options[0].split()[0]
+    known = [option for option in parser._option_string_actions if option.startswith("--")]
+    return f"There is no option {name}.{nearest(name, known)}"
+
+
 def make_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line; `command` says which command was given."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="dicomsql",
         description="SQL over Google Cloud Healthcare DICOM stores and DICOMweb servers.",
         epilog="`dicomsql COMMAND --help` says more about a command.",

@@ -21,6 +21,23 @@ if TYPE_CHECKING:
 # Options of the command line that are settings of the session, by the same name.
 _SETTINGS = tuple(config.Settings.__dataclass_fields__)
 
+_NO_SQL = (
+    'There is no SQL. Give it as an argument, as in dicomsql exec "SHOW PROVIDERS", '
+    "with --infile FILE, or on standard input."
+)
+
+# What the ending of the output's file says about its format.
+_ENDINGS = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".json": "json",
+    ".jsonl": "jsonl",
+    ".md": "markdown",
+}
+
+# Options that only calls over the network heed.
+_NETWORK_OPTIONS = {"--proxy": "proxy", "--ca-bundle": "ca_bundle"}
+
 _VARIABLE = re.compile(r"([^\W\d][\w.-]*)=(.*)", re.DOTALL)
 
 
@@ -35,6 +52,7 @@ def execute(arguments: argparse.Namespace) -> int:
     variables = _variables(arguments)
     settings = _settings(arguments)
     console = Console()
+    _tell_what_has_no_effect(arguments, console)
     from dicomsql.cli.imports import import_arrow
     from dicomsql.language.statements import Describe, Set, Show, Use
     from dicomsql.session import Session
@@ -50,7 +68,10 @@ def execute(arguments: argparse.Namespace) -> int:
         ) as session,
     ):
         try:
-            for statement in session.parse(text, variables):
+            statements = session.parse(text, variables)
+            if not statements:
+                raise UsageError(_NO_SQL)
+            for statement in statements:
                 if not isinstance(statement, Describe | Set | Show | Use):
                     import_arrow()
                 result = session.execute(statement, dry_run=arguments.dry_run)
@@ -66,22 +87,57 @@ def _write(
     from dicomsql import output
 
     to_terminal = arguments.outfile in {None, "-"} and sys.stdout.isatty()
-    form = arguments.output or ("table" if to_terminal else "csv")
+    form = arguments.output
+    if form is None and output.is_text(result):
+        output.write_text(result, stream, escape=to_terminal)
+    else:
+        _write_rows(
+            result,
+            form or ("table" if to_terminal else _format_of(arguments.outfile)),
+            arguments,
+            stream,
+            console,
+            width=terminal_width() if to_terminal else None,
+        )
+    if result.message:
+        console.say(result.message)
+    for note in result.statistics.notes:
+        console.say(f"note: {note}")
+
+
+def _write_rows(
+    result: Result,
+    form: str,
+    arguments: argparse.Namespace,
+    stream: RowStream,
+    console: Console,
+    *,
+    width: int | None,
+) -> None:
+    from dicomsql import output
+
+    left_out: list[str] = []
     count = output.write(
         result,
         form,
         stream,
         headers=not arguments.hideheaders,
         delimiter=arguments.delimiter,
-        width=terminal_width() if to_terminal else None,
+        width=width,
+        left_out=left_out.extend,
     )
     stream.flush()
-    if count is not None and form == "table":
+    if left_out:
+        columns = "column" if len(left_out) == 1 else "columns"
+        names = ", ".join(left_out)
+        console.say(f"{len(left_out)} more {columns}: {names}; -o vertical shows all")
+    if count is not None and form in {"table", "vertical"}:
         console.say(f"({count:,} row{'' if count == 1 else 's'})")
-    if result.message:
-        console.say(result.message)
-    for note in result.statistics.notes:
-        console.say(f"note: {note}")
+
+
+def _format_of(outfile: str | None) -> str:
+    """The format for what is no terminal and for which no format was asked."""
+    return _ENDINGS.get(Path(outfile or "").suffix.lower(), "csv")
 
 
 def _sql(arguments: argparse.Namespace) -> str:
@@ -100,10 +156,7 @@ def _sql(arguments: argparse.Namespace) -> str:
         return _decoded(sys.stdin.buffer.read(), "Standard input")
     text = "" if sys.stdin.isatty() else _decoded(sys.stdin.buffer.read(), "Standard input")
     if not text.strip():
-        raise UsageError(
-            'There is no SQL. Give it as an argument, as in dicomsql exec "SHOW PROVIDERS", '
-            "with --infile FILE, or on standard input."
-        )
+        raise UsageError(_NO_SQL)
     return text
 
 
@@ -176,6 +229,16 @@ def _yaml(text: str, file: str) -> object:
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         # The parser's own text quotes the file, which may hold what should not be shown.
         raise UsageError(f"{file} is not YAML{where}.") from None
+
+
+def _tell_what_has_no_effect(arguments: argparse.Namespace, console: Console) -> None:
+    given = [name for name, key in _NETWORK_OPTIONS.items() if getattr(arguments, key) is not None]
+    if given and arguments.local is not None:
+        have = "has" if len(given) == 1 else "have"
+        console.say(
+            f"warning: {' and '.join(given)} {have} no effect with --local, "
+            "which makes no calls over the network"
+        )
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:

@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from dicomsql.cli.arguments import make_parser
+from dicomsql.cli.arguments import make_parser, parse_arguments
 
 FAILED = 1
 WRONG_COMMAND_LINE = 2
@@ -25,7 +25,7 @@ def run(argv: list[str]) -> int:
     """Run a command line and give the exit code."""
     parser = make_parser()
     try:
-        arguments = parser.parse_args(argv)
+        arguments = parse_arguments(parser, argv)
     except SystemExit as ended:
         # argparse ends the process after --help and on errors, which it has told by then.
         return ended.code if isinstance(ended.code, int) else WRONG_COMMAND_LINE
@@ -54,9 +54,10 @@ def run(argv: list[str]) -> int:
 def _failed(error: Exception) -> int:
     import traceback
 
+    from dicomsql.emulator.errors import EmulatorError
     from dicomsql.errors import Error
 
-    if isinstance(error, (Error, OSError)):
+    if isinstance(error, (Error, EmulatorError, OSError)):
         _tell(str(error))
         return FAILED
     if os.environ.get("DICOMSQL_TRACEBACK"):

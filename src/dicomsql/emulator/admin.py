@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from typing import Any
 
@@ -46,11 +47,7 @@ def create_dataset(call: Call) -> dict[str, Any]:
     name = schemas.check_id("datasetId", call.parameter("datasetId"))
     body = schemas.check(call.json_body(), schemas.DATASET, "dataset")
     _check_time_zone(body)
-    if call.names["location"] not in LOCATIONS:
-        raise StatusError(
-            "PERMISSION_DENIED",
-            f"Permission denied on resource {call.location_name} (or it may not exist).",
-        )
+    _check_location(call)
     call = _within(call, "dataset", name)
     with call.folder.write() as db:
         try:
@@ -81,6 +78,7 @@ def get_dataset(call: Call) -> dict[str, Any]:
 
 def list_datasets(call: Call) -> dict[str, Any]:
     """datasets.list, by name"""
+    _check_location(call)
     size, last = paging.page_size(call), paging.last_key(call)
     with call.folder.read() as db:
         rows = db.execute(
@@ -100,7 +98,9 @@ def patch_dataset(call: Call) -> dict[str, Any]:
         mask = call.parameter("updateMask")
         body = schemas.apply_mask(current, patch, mask, schemas.DATASET)
         if body.get("encryptionSpec") != current.get("encryptionSpec"):
-            raise invalid_field("update_mask", "The encryptionSpec of a dataset cannot be changed.")
+            raise invalid_field(
+                "update_mask", "Invalid update_mask: the encryptionSpec cannot be changed."
+            )
         _check_time_zone(body)
         db.execute("UPDATE datasets SET body = ? WHERE id = ?", (json.dumps(body), row))
     return _resource(call.dataset_name, body)
@@ -300,12 +300,22 @@ def _store_body(call: Call) -> dict[str, Any]:
     return body
 
 
+def _check_location(call: Call) -> None:
+    """Refuse what can hold no dataset, as Google does before it looks for any."""
+    project = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", call.names["project"])
+    if project is None or call.names["location"] not in LOCATIONS:
+        raise StatusError(
+            "PERMISSION_DENIED",
+            f"Permission denied on resource {call.location_name} (or it may not exist).",
+        )
+
+
 def _check_time_zone(body: dict[str, Any]) -> None:
     import zoneinfo
 
     name = body.get("timeZone", "")
     if name and name not in zoneinfo.available_timezones():
-        raise invalid_field("time_zone", "Invalid timeZone: an IANA name or an empty text needed.")
+        raise invalid_field("time_zone", "Invalid time_zone: give an IANA name or an empty text.")
 
 
 def _within(call: Call, kind: str, name: str) -> Call:

@@ -29,7 +29,7 @@ from dicomsql.emulator.call import Call, check_parameters
 from dicomsql.emulator.errors import EmulatorError
 from dicomsql.emulator.folder import Folder
 from dicomsql.emulator.methods import METHODS, Method
-from dicomsql.emulator.status import StatusError
+from dicomsql.emulator.status import StatusError, invalid
 
 Log = Callable[[str], None]
 
@@ -153,6 +153,8 @@ def _run(method: Method, call: Call) -> Response:
         return _json(partial_response.select(answer, fields) if fields else answer, 200)
     except StatusError as error:
         return _failure(error)
+    except RecursionError:
+        return _failure(invalid("The request is nested too deeply."))
     except EmulatorError as error:
         return _failure(StatusError("UNAVAILABLE", str(error)))
     except sqlite3.OperationalError as error:

@@ -18,6 +18,7 @@ _COMMON = (
 )
 COMMON_PARAMETERS = frozenset(_COMMON.split())
 _BODY_LIMIT = 10 * 1024 * 1024
+_DEPTH_LIMIT = 100  # what the JSON of protocol buffers takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +68,14 @@ class Call:
         if not content.strip():
             return {}
         try:
-            return json.loads(content, parse_constant=_refuse_constant)
-        except ValueError:
-            raise invalid("Invalid JSON payload received. The body is no valid JSON.") from None
+            body = json.loads(content, parse_constant=_refuse_constant)
+            _check_json(body)
+        except (ValueError, RecursionError):
+            raise invalid(
+                "Invalid JSON payload received. The body is no valid JSON"
+                f" of at most {_DEPTH_LIMIT} levels."
+            ) from None
+        return body
 
     @property
     def location_name(self) -> str:
@@ -135,6 +141,21 @@ def check_parameters(call: Call, allowed: frozenset[str]) -> None:
                 f'Invalid JSON payload received. Unknown name "{shown}": Cannot bind query'
                 " parameter. Field could not be found in request message.",
             )
+
+
+def _check_json(body: Any) -> None:
+    """Refuse, with ValueError, what Python reads and no message of the API can hold."""
+    left = [(body, 1)]
+    while left:
+        value, depth = left.pop()
+        if depth > _DEPTH_LIMIT:
+            raise ValueError
+        if isinstance(value, str):
+            value.encode()  # half of a surrogate pair is no text
+        elif isinstance(value, dict):
+            left += [(part, depth + 1) for item in value.items() for part in item]
+        elif isinstance(value, list):
+            left += [(part, depth + 1) for part in value]
 
 
 def _refuse_constant(name: str) -> Any:

@@ -224,6 +224,10 @@ def _prepare(root: Path) -> None:
                     f" {INDEX}. Give an empty folder, or restore the index from a backup."
                 )
             os.close(os.open(index, os.O_CREAT | os.O_RDWR, 0o600))
+        # Asked before SQLite opens it, which takes an empty file for a new database; and first for
+        # the files, since another process may fill a new folder meanwhile, index before files.
+        if _has_files(root) and index.stat().st_size == 0:
+            raise _damaged(root)
         if not os.access(root, os.W_OK) or not os.access(index, os.W_OK):
             raise EmulatorError(f"The folder {root} is not writable for this user.")
         _prepare_index(root, index)
@@ -237,7 +241,7 @@ def _prepare(root: Path) -> None:
 def _prepare_index(root: Path, index: Path) -> None:
     try:
         with contextlib.closing(_connect(index)) as db:
-            _switch_to_wal(db, index)
+            _switch_to_wal(db, root, index)
             db.execute("BEGIN IMMEDIATE")
             tables = {n for (n,) in db.execute("SELECT name FROM sqlite_master WHERE type='table'")}
             if not tables:
@@ -257,17 +261,32 @@ def _prepare_index(root: Path, index: Path) -> None:
         (root / INSTANCES).is_dir() or not _has_instances(index)
     )
     if not complete:
-        raise EmulatorError(
-            f"The folder {root} is damaged: its index or its folder of instances is not complete."
-            " It was left as it is; restore it from a backup, or give another folder."
-        )
+        raise _damaged(root)
 
 
-def _switch_to_wal(db: sqlite3.Connection, index: Path) -> None:
+def _damaged(root: Path) -> EmulatorError:
+    return EmulatorError(
+        f"The folder {root} is damaged: its index or its folder of instances is not complete."
+        " It was left as it is; restore it from a backup, or give another folder."
+    )
+
+
+def _has_files(root: Path) -> bool:
+    """Whether files of instances are there; an index without tables is then no new one."""
+    return any((root / INSTANCES).glob("*/*.dcm"))
+
+
+def _switch_to_wal(db: sqlite3.Connection, root: Path, index: Path) -> None:
     """Check whose file it is before the first write to it, then turn on write-ahead logging."""
+    files = _has_files(root)
+    # In one transaction, since another process may fill a new index between two of the questions.
+    db.execute("BEGIN")
+    empty = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
     application = db.execute("PRAGMA application_id").fetchone()[0]
     version = db.execute("PRAGMA user_version").fetchone()[0]
-    empty = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
+    db.execute("ROLLBACK")
+    if empty and files:
+        raise _damaged(root)
     if application != _APPLICATION_ID and not (empty and application == 0):
         raise EmulatorError(f"The file {index} belongs to another program. Give another folder.")
     if version > _VERSION:

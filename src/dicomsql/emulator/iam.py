@@ -59,7 +59,7 @@ def test_permissions(call: Call) -> dict[str, Any]:
     body = schemas.check(call.json_body(), schemas.TEST_IAM_PERMISSIONS, "request")
     permissions = body.get("permissions", [])
     if any("*" in permission for permission in permissions):
-        raise invalid_field("permissions", "Permissions with wildcards are not allowed.")
+        raise invalid_field("permissions", "Invalid permissions: wildcards are not allowed.")
     with call.folder.read() as db:
         _resource(db, call)
     return {"permissions": permissions} if permissions else {}

@@ -9,6 +9,8 @@ from dicomsql.emulator.status import invalid
 
 Predicate = Callable[[Mapping[str, str]], bool]
 
+_DEPTH_LIMIT = 50  # so that neither reading nor applying a filter exhausts Python's stack
+
 _TOKEN = re.compile(r'\s*(?:(?P<quoted>"(?:[^"\\]|\\.)*")|(?P<mark>[()=:])|(?P<word>[^\s()=:"]+))')
 
 
@@ -28,6 +30,7 @@ def parse(text: str) -> Predicate:
 class _Parser:
     def __init__(self, text: str) -> None:
         self.left: list[tuple[str, str]] = []
+        self._depth = 0
         position, text = 0, text.rstrip()
         while position < len(text):
             match = _TOKEN.match(text, position)
@@ -53,6 +56,14 @@ class _Parser:
         return lambda labels: all(part(labels) for part in parts)
 
     def _factor(self) -> Predicate:
+        if self._depth == _DEPTH_LIMIT:
+            raise invalid(f"Invalid filter: it is nested more than {_DEPTH_LIMIT} levels deep.")
+        self._depth += 1
+        predicate = self._at_this_depth()
+        self._depth -= 1
+        return predicate
+
+    def _at_this_depth(self) -> Predicate:
         if self._take("word", "NOT"):
             inner = self._factor()
             return lambda labels: not inner(labels)

@@ -164,7 +164,9 @@ def apply_mask(
     """
     paths = [part.strip() for part in (mask or "").split(",") if part.strip()]
     if not paths:
-        raise invalid_field("update_mask", "The parameter updateMask is required; it was empty.")
+        raise invalid_field(
+            "update_mask", "Invalid update_mask: give it as the parameter updateMask."
+        )
     if paths == ["*"]:
         return dict(patch)
     changed = dict(current)
@@ -173,7 +175,7 @@ def apply_mask(
         name = camel_case(head)
         field = schema.fields.get(name)
         if field is None or name in schema.output:
-            raise invalid_field("update_mask", f'Invalid update mask: "{path}" cannot be updated.')
+            raise invalid_field("update_mask", f'Invalid update_mask: "{path}" cannot be updated.')
         if rest:
             below = _apply_below(changed.get(name, {}), patch.get(name, {}), rest, field, path)
             _put(changed, name, below)
@@ -201,8 +203,8 @@ def check_labels(labels: dict[str, str]) -> None:
             if not (fits and letters and starts):
                 raise invalid_field(
                     "labels",
-                    f"Invalid label {what}: at most 63 characters (128 bytes), lower-case letters,"
-                    " digits, _ and -; a key begins with a letter.",
+                    f"Invalid label {what} in labels: at most 63 characters (128 bytes),"
+                    " lower-case letters, digits, _ and -; a key begins with a letter.",
                 )
 
 
@@ -243,7 +245,7 @@ def _apply_below(
     if isinstance(field, Message):
         return apply_mask(current, patch, rest, field)
     if not isinstance(field, Map):
-        raise invalid_field("update_mask", f'Invalid update mask: "{path}" cannot be updated.')
+        raise invalid_field("update_mask", f'Invalid update_mask: "{path}" cannot be updated.')
     changed = dict(current)
     if rest in patch:
         changed[rest] = patch[rest]

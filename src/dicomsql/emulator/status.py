@@ -64,8 +64,11 @@ def invalid(message: str) -> StatusError:
 
 
 def invalid_field(field: str, message: str) -> StatusError:
-    """400 with the violated field in the details, as Google's JSON front end answers."""
-    violation = {"field": field, "description": message} if field else {"description": message}
+    """400 with the violated field in the details, as Google's JSON front end answers.
+
+    The message names the field too; clients that show both would otherwise say all of it twice.
+    """
+    violation = {"field": field} if field else {"description": message}
     details = [{"@type": BAD_REQUEST, "fieldViolations": [violation]}]
     return StatusError("INVALID_ARGUMENT", message, details=details)
 

@@ -11,7 +11,10 @@ Python, where Ctrl-C reaches it at once; inside of DuckDB it would wait for the 
 from __future__ import annotations
 
 import re
+import shutil
+import tempfile
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -49,7 +52,7 @@ _MACROS = (
 # our reading of answers and errors rests: no statement changes those.
 _GUARDED = re.compile(
     r"extension|external|unsigned|python|pandas|arrow|secret|password|user|proxy|http|duckdb_api"
-    r"|unredacted|^log|_log|profil|progress|^allowed|lock_|disabled_filesystems|access_mode|as_json"
+    r"|temp_directory|unredacted|^log|_log|profil|progress|^allowed|lock_|disabled_filesystems|access_mode|as_json"
 )
 
 _RETURNING = re.compile(r"\bRETURNING\b", re.IGNORECASE)
@@ -121,11 +124,23 @@ class Engine:
             1, thread_name_prefix="dicomsql-engine"
         )
         self._lock = threading.Lock()
+        # What does not fit into memory goes to a folder that only its owner can read; by itself
+        # DuckDB would take one in the current directory, open to all.
+        spilled = tempfile.mkdtemp(prefix="dicomsql-")
+        # An engine that nobody closes takes it away too, at the latest when the process ends.
+        self._remove_spilled = weakref.finalize(self, shutil.rmtree, spilled, ignore_errors=True)
+        self._opened: duckdb.DuckDBPyConnection | None = None
         try:
-            self._connection = self._call(lambda: _connected(database))
+            self._opened = self._call(lambda: _connected(database, spilled))
         except BaseException:
             self._thread.shutdown()
+            self._remove_spilled()
             raise
+
+    @property
+    def _connection(self) -> duckdb.DuckDBPyConnection:
+        assert self._opened is not None
+        return self._opened
 
     def local_tables(self) -> frozenset[str]:
         """Lower-case names of the tables and views that statements have made."""
@@ -201,8 +216,10 @@ class Engine:
 
     def interrupt(self) -> None:
         """Stop what runs, from another thread."""
-        with suppress(duckdb.Error):
-            self._connection.interrupt()
+        # Ctrl-C may come while the connection is still being made.
+        if self._opened is not None:
+            with suppress(duckdb.Error):
+                self._opened.interrupt()
 
     def close(self) -> None:
         """Stop what runs and free the database; may be called again."""
@@ -213,6 +230,7 @@ class Engine:
         self.interrupt()
         thread.submit(self._connection.close)
         thread.shutdown()
+        self._remove_spilled()
 
     def _relation(self, sql: str, values: Values) -> duckdb.DuckDBPyRelation | None:
         return self._connection.sql(sql, params=dict(values) or None)
@@ -243,8 +261,8 @@ class Engine:
             raise
 
 
-def _connected(database: str) -> duckdb.DuckDBPyConnection:
-    connection = duckdb.connect(database)
+def _connected(database: str, spilled: str) -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect(database, config={"temp_directory": spilled})
     for statement in (*_SETTINGS, *_MACROS):
         connection.execute(statement)
     return connection

@@ -10,6 +10,7 @@ import datetime
 import getpass
 import json
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +26,7 @@ class AuditLog:
     """Appends a line for each call of a write.
 
     Parameters:
-        path: the file, made with mode 0600 where it is not there.
+        path: the file; made with mode 0600, or set to it where it is there.
 
     Raises:
         OperationalError: the file cannot be opened; a write without its log is not made.
@@ -65,6 +66,7 @@ class AuditLog:
         try:
             handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
             try:
+                self._make_private(handle)
                 os.write(handle, line)
             finally:
                 os.close(handle)
@@ -72,6 +74,22 @@ class AuditLog:
             raise OperationalError(
                 f"The audit log {self._path} cannot be written: {error.strerror}."
             ) from None
+
+    def _make_private(self, handle: int) -> None:
+        """Take the others' rights to a file that was there before; it is read like a new one.
+
+        Raises:
+            OperationalError: it belongs to somebody else, who could read and change the log.
+        """
+        found = os.fstat(handle)
+        if not hasattr(os, "geteuid") or not stat.S_ISREG(found.st_mode):
+            return
+        if found.st_uid != os.geteuid():
+            raise OperationalError(
+                f"The audit log {self._path} belongs to another user. Name a file of your own."
+            )
+        if found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            os.fchmod(handle, stat.S_IRUSR | stat.S_IWUSR)
 
 
 def _result(error: BaseException | None) -> str:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from dicomsql.catalog.model import Method
     from dicomsql.execution.run import Run
 
+# The status of an answer that has no body because there is nothing to say.
+NO_CONTENT = 204
+
 # A call's parameters by their names; several values are one query parameter each.
 CallValues = dict[str, str | tuple[str, ...]]
 
@@ -87,6 +90,22 @@ def single(run: Run, request: Request) -> Page:
     return page
 
 
+def check_not_empty(page: Page, what: str) -> None:
+    """Make sure that an answer which was due as JSON is there, if only to say that there is none.
+
+    Args:
+        what: the full name of the method that answered.
+
+    Raises:
+        OperationalError: a success without a body, other than 204, which says `nothing`.
+    """
+    if page.status != NO_CONTENT and (not page.body or page.body.isspace()):
+        raise OperationalError(
+            f"{what}: the server answered {page.status} without a body where JSON was due, so it "
+            f"cannot be told what there is. Is the endpoint that of the service?"
+        )
+
+
 def json_object(page: Page, what: str) -> dict[str, Any]:
     """The JSON object that an answer is; empty where it has no body.
 
@@ -100,7 +119,7 @@ def json_object(page: Page, what: str) -> dict[str, Any]:
         return {}
     try:
         found = json.loads(page.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise OperationalError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
@@ -12,7 +13,7 @@ import msgspec
 
 from dicomsql.catalog.model import OffsetPaging, TokenPaging
 from dicomsql.errors import IncompleteError
-from dicomsql.execution.calls import Page, single
+from dicomsql.execution.calls import Page, check_not_empty, single
 from dicomsql.transport.base import Request
 
 if TYPE_CHECKING:
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 _ROUND = 100
 # The warning of PS3.18, 8.3.4.4, that there are more results than were given.
 _MORE_RESULTS = "299"
+# No server is known to give fewer results than this at once where it has more.
+_LEAST_CAP = 50
+
+# A list of rows that is not empty, or an object that may hold one.
+_HAS_ROWS = re.compile(rb"[\[{]\s*[^\s\]}]")
 
 
 def pages(run: Run, method: Method, request: Request, limit: int | None) -> Iterator[Page]:
@@ -41,7 +47,14 @@ def pages(run: Run, method: Method, request: Request, limit: int | None) -> Iter
     elif isinstance(paging, OffsetPaging) and not {paging.limit, paging.offset} & given:
         yield from _by_offset(run, method, paging, request, limit)
     else:
-        yield single(run, request)
+        yield _fetched(run, method, request)
+
+
+def _fetched(run: Run, method: Method, request: Request) -> Page:
+    page = single(run, request)
+    if "json" in method.accept:
+        check_not_empty(page, method.full_name)
+    return page
 
 
 def _by_token(
@@ -52,13 +65,28 @@ def _by_token(
         size = paging.max_size if limit is None else max(1, min(limit, paging.max_size))
         request = _with_query(request, (paging.size, str(size)))
     tokens: set[str] = set()
+    seen: set[bytes] = set()
     token = ""
     number = 0
     while True:
         asked = _with_query(request, (paging.request_token, token)) if token else request
-        page = single(run, asked)
+        page = single(run, asked) if token else _fetched(run, method, request)
+        if token and not page.body.strip():
+            raise IncompleteError(
+                f"{method.full_name}: the server announced a further page and then gave an empty "
+                f"answer. Rows are missing after page {number}."
+            )
         number += 1
-        token = _token(method, paging, page)
+        token, rows = _token(method, paging, page)
+        if rows and token not in tokens:
+            digest = hashlib.blake2b(rows, digest_size=16).digest()
+            if digest in seen:
+                raise IncompleteError(
+                    f"{method.full_name}: page {number} holds the rows of an earlier page under "
+                    f"another token; the server seems to ignore `{paging.request_token}`, so the "
+                    f"list cannot be read to its end."
+                )
+            seen.add(digest)
         yield page
         if not token:
             return
@@ -72,25 +100,35 @@ def _by_token(
             return
 
 
-def _token(method: Method, paging: TokenPaging, page: Page) -> str:
-    """The token of the page after this one; empty for the last."""
+def _token(method: Method, paging: TokenPaging, page: Page) -> tuple[str, bytes]:
+    """The token of the page after this one, empty for the last, and the text of its rows.
+
+    The text is empty where there are no rows, or where rows have no names: those may be the same
+    on two pages.
+    """
     if not page.body:
-        return ""
+        return "", b""
+    key = method.object_key.removeprefix("$").strip(".").partition(".")[0]
     try:
-        found: str | None = _token_decoder(paging.response_token).decode(page.body).token
+        found = _token_decoder(paging.response_token, key).decode(page.body)
     except msgspec.ValidationError:
         raise IncompleteError(
             f"{method.full_name}: the answer's {paging.response_token} is no text, so that the "
             f"next page cannot be asked for."
         ) from None
-    except msgspec.DecodeError:
-        return ""  # the decoding of the rows says what is wrong with the answer
-    return found or ""
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return "", b""  # the decoding of the rows says what is wrong with the answer
+    rows = bytes(found.rows)
+    return found.token or "", rows if method.row_name and _HAS_ROWS.search(rows) else b""
 
 
 @cache
-def _token_decoder(member: str) -> msgspec.json.Decoder[Any]:
-    shape = msgspec.defstruct("Token", [("token", str | None, None)], rename={"token": member})
+def _token_decoder(member: str, key: str) -> msgspec.json.Decoder[Any]:
+    shape = msgspec.defstruct(
+        "Token",
+        [("token", str | None, None), ("rows", msgspec.Raw, msgspec.Raw())],
+        rename={"token": member, "rows": key or "\0"},
+    )
     return msgspec.json.Decoder(shape)
 
 
@@ -100,7 +138,7 @@ def _by_offset(
     from dicomsql.dicom.decode import count
 
     size = paging.max_limit if limit is None else max(1, min(limit, paging.max_limit))
-    offset = number = 0
+    offset = number = largest = 0
     last = b""
     while True:
         if offset > paging.max_offset:
@@ -112,7 +150,7 @@ def _by_offset(
         asked = _with_query(request, (paging.limit, str(size)))
         if offset:
             asked = _with_query(asked, (paging.offset, str(offset)))
-        page = single(run, asked)
+        page = _fetched(run, method, asked)
         number += 1
         rows = count(page.body)
         if rows == 0:
@@ -129,10 +167,22 @@ def _by_offset(
         offset += rows
         if limit is not None and offset >= limit:
             return
-        if rows < size and rows % _ROUND and _MORE_RESULTS not in page.warning:
+        largest = max(largest, rows)
+        goes_on = rows >= size or rows % _ROUND == 0 or _MORE_RESULTS in page.warning
+        in_doubt = not run.documented and _may_be_a_cap(rows, largest)
+        if not goes_on and not in_doubt:
             return
         if _bounded(run, method, number):
             return
+
+
+def _may_be_a_cap(rows: int, largest: int) -> bool:
+    """Whether a page may be short since the server gives no more at once, and not as the last.
+
+    That is open for servers whose limits no document tells. One further request settles it, and
+    it is spared where the page is smaller than any cap, or than the cap that was seen before.
+    """
+    return rows >= max(_LEAST_CAP, largest)
 
 
 def _with_query(request: Request, *pairs: tuple[str, str]) -> Request:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -32,8 +32,12 @@ class ReadRun:
         self._runners: list[ScanRunner] = []
         self._rows: Rows | None = None
 
-    def open(self) -> Rows | None:
-        """Start the scans and the query; its rows, or None for a statement without any."""
+    def open(self, check: Callable[[], None] | None = None) -> Rows | None:
+        """Start the scans and the query; its rows, or None for a statement without any.
+
+        Args:
+            check: runs once the scans are tables and before the query, while no result is open.
+        """
         engine = self._run.engine
         try:
             for scan in self._plan.scans:
@@ -46,6 +50,8 @@ class ReadRun:
                     data = materialise(self._run, scan)
                 engine.register(scan.name, data)
                 self._registered.append(scan.name)
+            if check is not None:
+                check()
             self._rows = engine.stream(self._plan.sql, self._plan.values)
         except BaseException as error:  # noqa: BLE001 - it is raised again
             original = self._original(error)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 import pyarrow as pa
 
+from dicomsql.catalog.model import TokenPaging
 from dicomsql.dicom.columns import AttributeColumn, column
 from dicomsql.dicom.decode import Decoder as DicomDecoder
 from dicomsql.errors import IncompleteError, InternalError, OperationalError
@@ -50,6 +51,9 @@ _JSON_TYPES: dict[str, Any] = {
 
 # What of a second's fraction is finer than a microsecond.
 _FINER = re.compile(r"(\.\d{6})\d+")
+
+# What the reading of a nested value raises where it is no JSON that can be read.
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 Given = Mapping[str, str]
 
@@ -146,7 +150,10 @@ class JsonDecoder:
         made: Any = list[row]
         for member in reversed(self._envelope):
             made = msgspec.defstruct(
-                "Envelope", [("inner", made | None, None)], rename={"inner": member}, gc=False
+                "Envelope",
+                [("inner", made | None, None), ("error", msgspec.Raw, msgspec.Raw())],
+                rename={"inner": member},
+                gc=False,
             )
         return made
 
@@ -170,6 +177,11 @@ class JsonDecoder:
                 f"{self._method.full_name}: the answer is not what the provider document says: "
                 f"{_readable(str(error), self._slots)}."
             ) from None
+        except (UnicodeDecodeError, RecursionError) as error:
+            what = "nested too deeply" if isinstance(error, RecursionError) else "no UTF-8"
+            raise OperationalError(
+                f"{self._method.full_name}: the answer cannot be read: it is {what}."
+            ) from None
         except msgspec.DecodeError as error:
             if "truncated" in str(error):
                 raise IncompleteError(
@@ -181,6 +193,8 @@ class JsonDecoder:
                 f"{self._method.full_name}: the answer is no JSON ({kind}, "
                 f"{len(page.body):,} bytes). Is the endpoint that of the service?"
             ) from None
+        if self._envelope:
+            self._check_envelope(page, found)
         for _ in self._envelope:
             if found is None:
                 return []
@@ -189,12 +203,39 @@ class JsonDecoder:
             return []
         return found if isinstance(found, list) else [found]
 
+    def _check_envelope(self, page: Page, found: Any) -> None:
+        """Make sure that a list without rows is one, and no success that is none."""
+        if bytes(found.error) not in {b"", b"null"}:
+            raise OperationalError(
+                f"{self._method.full_name}: the answer's status is a success ({page.status}), but "
+                f"the answer holds an error. It was not taken for a list."
+            )
+        if found.inner is not None:
+            return
+        members = set(msgspec.json.decode(page.body, type=dict[str, msgspec.Raw]))
+        known = {(c.path or (c.name,))[0] for c in self._method.page_columns}
+        known.add(self._envelope[0])
+        if isinstance(self._method.paging, TokenPaging):
+            known.add(self._method.paging.response_token)
+        if members and not members & known:
+            raise OperationalError(
+                f"{self._method.full_name}: the answer has none of the members that the provider "
+                f"document names ({', '.join(sorted(known))}). Is the endpoint that of the "
+                f"service?"
+            )
+
     def _member(self, rows: list[Any], c: ScanColumn) -> pa.Array:
         path = self._paths[c.source]
         slot = self._slots[path[0]]
         values = [getattr(row, slot) for row in rows]
         if len(path) > 1:
-            values = [_walk(v, path[1:]) for v in values]
+            try:
+                values = [_walk(v, path[1:]) for v in values]
+            except _UNREADABLE:
+                raise OperationalError(
+                    f"{self._method.full_name}: the answer's {path[0]} cannot be read: it is "
+                    f"nested too deeply or no UTF-8."
+                ) from None
         return _array(values, c.type, self._method.full_name, c.name)
 
     def _parameter(self, rows: list[Any], c: ScanColumn, given: Given) -> pa.Array:
@@ -332,7 +373,7 @@ def _array(values: list[Any], sql_type: str, where: str, name: str) -> pa.Array:
             texts = [v and _FINER.sub(r"\1", v) for v in values]
             return pa.array(texts, pa.string()).cast(ARROW_TYPES[sql_type])
         return pa.array(values, arrow_type(sql_type))
-    except (ValueError, TypeError, OverflowError, pa.ArrowException):
+    except (*_UNREADABLE, ValueError, TypeError, OverflowError, pa.ArrowException):
         raise OperationalError(
             f"{where}: the answer's {name} is no {sql_type}, as the provider document says it is."
         ) from None

@@ -47,6 +47,8 @@ class Run:
         cancel: set to stop it.
         abort: sets `cancel` and wakes the threads that wait for a server.
         progress: takes a sentence for people while something takes long.
+        documented: the server is the one that the provider document describes, so that its limits
+            are the document's; another endpoint may have lower ones of its own.
     """
 
     transport: Transport
@@ -57,6 +59,7 @@ class Run:
     cancel: threading.Event = field(default_factory=threading.Event)
     abort: Callable[[], None] | None = None
     progress: Callable[[str], None] | None = None
+    documented: bool = True
     started: float = field(default_factory=time.monotonic)
     _calls: int = 0
     _in_flight: int = 0

@@ -183,7 +183,9 @@ class ScanRunner:
             feed = feeds.popleft()
             if feed.call.values != place:
                 place, seen = feed.call.values, set()
+            delivered = False
             while not isinstance(item := self._next(feed), _End):
+                delivered = True
                 found = self._decoder.decode(item, feed.call.values)
                 batch = found.batch
                 if found.keys is not None:
@@ -197,6 +199,9 @@ class ScanRunner:
                     return
                 feed.room.release()
             if item.error is not None:
+                # Rows that came before the error would be taken for all there are.
+                if delivered:
+                    raise item.error
                 self._handle(item.error, feed.call)
         self._tell_doubles()
 

@@ -70,7 +70,7 @@ def calls_of(run: Run, plan: WritePlan, catalog: Catalog) -> list[WriteCall]:
     for combination in itertools.product(*fixed):
         for number, row in enumerate(rows, 1):
             values: CallValues = {**single, **dict(combination)}
-            members = _members(plan, row, values, catalog)
+            members = _members(plan, row, values, catalog, number)
             if plan.mask and plan.method.mask:
                 values[plan.method.mask] = ",".join(plan.mask)
             _check_complete(plan, number, values)
@@ -103,7 +103,8 @@ def _source_rows(run: Run, plan: WritePlan) -> list[tuple[Any, ...]]:
     if plan.source is None:
         return [()]
     active = ReadRun(run, plan.source)
-    rows = active.open()
+    # The engine has one result open at a time, so the guards come before the query.
+    rows = active.open(lambda: _guard(run, plan))
     if rows is None:
         raise InternalError("The source of a write gives no rows.")
     try:
@@ -113,7 +114,6 @@ def _source_rows(run: Run, plan: WritePlan) -> list[tuple[Any, ...]]:
                 f"filled: {', '.join('.'.join(f.path) for f in plan.fields)}.",
                 resource=plan.resource,
             )
-        _guard(run, plan)
         is_json = [c.type == "JSON" for c in rows.columns]
         found: list[tuple[Any, ...]] = []
         for batch in active.batches():
@@ -149,7 +149,7 @@ def _json_values(values: list[Any]) -> list[Any]:
 
 
 def _members(
-    plan: WritePlan, row: tuple[Any, ...], values: CallValues, catalog: Catalog
+    plan: WritePlan, row: tuple[Any, ...], values: CallValues, catalog: Catalog, number: int
 ) -> dict[str, Any]:
     """The body's members in a row's call; parameters in the row go into `values`."""
     method = plan.method
@@ -165,6 +165,8 @@ def _members(
     if method.id_from_name is not None:
         parameter, source = method.id_from_name
         name = members.get(source)
+        if isinstance(name, str) and name:
+            _check_name(plan, name, values, number)
         if not values.get(parameter) and isinstance(name, str) and name:
             # The id says the name; what is no full resource name would be refused as one.
             values[parameter] = name.rsplit("/", 1)[-1]
@@ -175,6 +177,39 @@ def _members(
     elif method.body and not plan.file and plan.body is None and (members or plan.verb != "exec"):
         check_body(catalog, method, members)
     return members
+
+
+def _check_name(plan: WritePlan, name: str, values: CallValues, number: int) -> None:
+    """Make sure that a full resource name says the same as the row's parameters.
+
+    Raises:
+        PlanningError: it names another place or another id, so that one of them is not meant.
+    """
+    assert plan.method.id_from_name is not None
+    parameter, source = plan.method.id_from_name
+    found = name.split("/")
+    expected = plan.method.path.strip("/").split("/")
+    if found[0] in expected:
+        # The path's version stands before what the name begins with.
+        expected = expected[expected.index(found[0]) :]
+    expected.append(f"{{{parameter}}}")
+    if len(found) != len(expected):
+        return  # what is no full name is for the server to judge
+    contradicted = []
+    for segment, part in zip(expected, found, strict=True):
+        inner = segment.removeprefix("{").removesuffix("}")
+        if segment == inner:
+            if segment != part:
+                return
+        elif values.get(inner) and values[inner] != part:
+            contradicted.append(inner)
+    if contradicted:
+        raise PlanningError(
+            f"{plan.method.full_name}: in row {number} the {source} contradicts "
+            f"{', '.join(contradicted)}, which the statement or the session gives otherwise. Give "
+            f"the last part of the {source} alone, or the same place in both.",
+            resource=plan.resource,
+        )
 
 
 def _given_body(plan: WritePlan) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def write(run: Run, plan: WritePlan, context: WriteContext) -> Result:
     """Run a write plan.
 
     Raises:
-        ConsentError: what it destroys or costs has not been allowed; nothing was sent.
+        ConsentError: what it destroys or costs has not been allowed; nothing was changed.
         PlanningError: a body does not fit its schema; nothing was sent.
         ApiError: its only call failed.
         OperationalError: some of its calls failed; what was done stays done.

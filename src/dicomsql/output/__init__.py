@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
@@ -12,7 +13,7 @@ from dicomsql.output.pieces import pieces_of
 if TYPE_CHECKING:
     from dicomsql.result import Result
 
-__all__ = ["FORMATS", "ByteStream", "Options", "write"]
+__all__ = ["FORMATS", "ByteStream", "Options", "is_text", "write", "write_text"]
 
 # Each format's module and function; imported when it is used.
 _WRITERS = {
@@ -27,6 +28,34 @@ _WRITERS = {
 
 FORMATS = tuple(_WRITERS)
 
+# Columns of EXPLAIN, of dry runs and of SHOW INSERT METHODS: their rows are lines of a text.
+_TEXTS = frozenset({"plan", "insert_statement"})
+
+
+def is_text(result: Result) -> bool:
+    """Whether the rows are lines of a text, for people to read and for programs to take whole."""
+    # A query can name a column so too; its rows come through Arrow.
+    columns = result.columns or ()
+    return result.rows is not None and len(columns) == 1 and columns[0].name in _TEXTS
+
+
+def write_text(result: Result, stream: ByteStream, *, escape: bool) -> None:
+    """Write a result that `is_text` as the text that it is.
+
+    Parameters:
+        escape: write control characters as escapes, as a terminal must have it.
+    """
+    from dicomsql.output.cells import safe
+
+    try:
+        for (value,) in result.rows or ():
+            lines = str(value).split("\n")
+            text = "\n".join(map(safe, lines) if escape else lines)
+            stream.write(f"{text}\n".encode())
+        stream.flush()
+    finally:
+        result.close()
+
 
 def write(
     result: Result,
@@ -36,6 +65,7 @@ def write(
     headers: bool = True,
     delimiter: str = ",",
     width: int | None = None,
+    left_out: Callable[[tuple[str, ...]], object] | None = None,
 ) -> int | None:
     """Write a result's rows as UTF-8 and give their number; None if it is one that has none.
 
@@ -44,6 +74,7 @@ def write(
         headers: write the columns' names, in the formats that have them apart.
         delimiter: what stands between the values of csv.
         width: columns of the terminal to which a table is cut; None writes every cell whole.
+        left_out: told the names of the columns for which a table found no room.
 
     Raises:
         InterfaceError: the format is unknown, or the delimiter cannot be one.
@@ -64,7 +95,7 @@ def write(
         return None
     module, function = _WRITERS[format]
     writer = cast(Writer, getattr(import_module(f"dicomsql.output.{module}"), function))
-    options = Options(headers=headers, delimiter=delimiter, width=width)
+    options = Options(headers=headers, delimiter=delimiter, width=width, left_out=left_out)
     try:
         return writer(result.columns, pieces_of(result), stream, options)
     finally:

@@ -1,4 +1,8 @@
-"""Writes csv and tsv: RFC 4180, but for lines that end in LF; NULL is an empty field."""
+"""Writes csv and tsv: RFC 4180, but for lines that end in LF.
+
+NULL is an empty field, and an empty text is `""`. In a result of one column NULL is `""` as
+well: an empty line is one that most readers skip, with the row that it stands for.
+"""
 
 from __future__ import annotations
 
@@ -58,8 +62,10 @@ def _quoted(columns: list[list[str | None]], delimiter: str) -> bytes:
     special = re.compile(f'["\r\n{re.escape(delimiter)}]')
 
     def field(text: str | None) -> str:
-        if not text:
+        if text is None:
             return ""
+        if not text:
+            return '""'
         return '"' + text.replace('"', '""') + '"' if special.search(text) else text
 
     lines = [delimiter.join(map(field, row)) or '""' for row in zip(*columns, strict=True)]

@@ -19,11 +19,13 @@ class Options:
         headers: write the columns' names.
         delimiter: what stands between the values of csv; one character.
         width: columns of the terminal that a table may take; None where nothing limits it.
+        left_out: told the names of the columns for which a table found no room.
     """
 
     headers: bool = True
     delimiter: str = ","
     width: int | None = None
+    left_out: Callable[[tuple[str, ...]], object] | None = None
 
 
 class ByteStream(Protocol):

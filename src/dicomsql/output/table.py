@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 _MEASURED_ROWS = 10_000
 
 _BETWEEN = " | "
-_NARROWEST = 4
+
+# A column is shown so wide, or as wide as it is, or not at all: less of a UID or of a name like
+# StudyInstanceUID tells it apart from no other.
+_NARROWEST = 12
 
 
 def write_table(
@@ -25,7 +28,11 @@ def write_table(
     stream: ByteStream,
     options: Options,
 ) -> int:
-    """Write a head, a rule and the rows; cells are cut only where the options give a width."""
+    """Write a head, a rule and the rows.
+
+    Where the options give a width, the widest columns are cut, and the last ones left out when
+    that is not enough.
+    """
     names = [safe(column.name) for column in columns]
     measured: list[list[list[str]]] = []
     numeric = [False] * len(columns)
@@ -43,7 +50,10 @@ def write_table(
             for width, column in zip(widths, cells, strict=True)
         ]
     if options.width is not None:
-        widths = _narrowed(widths, options.width)
+        shown = _fitting(widths, options.width)
+        if shown < len(names) and options.left_out is not None:
+            options.left_out(tuple(names[shown:]))
+        widths = _narrowed(widths[:shown], options.width)
     limit = widths if options.width is not None else None
     if options.headers:
         rule = "-+-".join("-" * width for width in widths)
@@ -75,15 +85,27 @@ def _line(
     limit: list[int] | None,
 ) -> str:
     shown = []
-    for i, cell in enumerate(cells):
+    # Cells beyond the widths are those of columns that are left out.
+    for i, cell in enumerate(cells[: len(widths)]):
         text = cell if limit is None else cut(cell, limit[i])
         padding = " " * (widths[i] - width_of(text))
         shown.append(padding + text if numeric[i] else text + padding)
     return _BETWEEN.join(shown).rstrip()
 
 
+def _fitting(widths: list[int], total: int) -> int:
+    """How many columns from the left fit the terminal when each is as narrow as it may be."""
+    used, count = 0, 0
+    for width in widths:
+        used += min(width, _NARROWEST) + (len(_BETWEEN) if count else 0)
+        if used > total:
+            break
+        count += 1
+    return max(count, 1)
+
+
 def _narrowed(widths: list[int], total: int) -> list[int]:
-    """Widths that fit the terminal: the widest columns give way, down to a few letters."""
+    """Widths that fit the terminal: the widest columns give way."""
     room = total - len(_BETWEEN) * (len(widths) - 1)
     if sum(widths) <= room:
         return widths

@@ -6,6 +6,7 @@ import base64
 import io
 from collections.abc import Callable
 from functools import cache
+from operator import eq
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -56,6 +57,8 @@ class ArrowPiece:
 
         buffer = io.BytesIO()
         arrays = self._text_arrays()
+        if any(map(_has_empty_text, arrays)):
+            return None  # `""`, lest it be read as NULL
         # Positions name the columns here: a result may have two of one name.
         batch = pa.record_batch(arrays, names=[str(i) for i in range(len(arrays))])
         write = pa_csv.WriteOptions(include_header=False, delimiter=delimiter, quoting_style="none")
@@ -70,6 +73,16 @@ class ArrowPiece:
             texts(array, column.type)
             for array, column in zip(self._batch.columns, self._columns, strict=True)
         ]
+
+
+def _has_empty_text(array: pa.StringArray) -> bool:
+    """Whether a text of no letters is among the strings, found without Arrow's functions."""
+    offsets = array.buffers()[1]
+    if offsets is None or len(array) == 0:
+        return False
+    places = memoryview(offsets).cast("i")[array.offset : array.offset + len(array) + 1]
+    # NULL takes no letters either.
+    return any(map(eq, places, places[1:])) and (array.null_count == 0 or "" in array.to_pylist())
 
 
 def texts(array: pa.Array, sql_type: str) -> pa.Array:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from dicomsql.config import Settings
 from dicomsql.errors import InterfaceError
-from dicomsql.transport.gate import Gate, without_user
+from dicomsql.transport.gate import Gate
 
 if TYPE_CHECKING:
     import ssl
@@ -54,8 +54,10 @@ def _check_url(url: str) -> None:
     except ValueError:
         usable = False
     if not usable:
+        # A password with a slash in it cannot be told from a path, so the text is not repeated.
+        shown = "" if "@" in url else f" {url}"
         raise InterfaceError(
-            f"The endpoint {without_user(url)} is no base URL; write it as http://host:port/path."
+            f"The endpoint{shown} is no base URL; write it as http://host:port/path."
         )
 
 

@@ -190,14 +190,19 @@ def _from_google(error: dict[str, Any]) -> tuple[str, str]:
     status = error.get("status")
     message = error.get("message")
     text = message.strip() if isinstance(message, str) else ""
-    notes = [note for note in _violations(error.get("details")) if note not in text]
+    found = _violations(error.get("details"))
+    # Servers have been seen to repeat their message as the description of the violation.
+    notes = [note for note, parts in found if not all(part in text for part in parts)]
     if notes:
         text = f"{text.rstrip('.')}. {'; '.join(notes)}" if text else "; ".join(notes)
     return status if isinstance(status, str) else "", text
 
 
-def _violations(details: Any) -> Iterator[str]:
-    """What `google.rpc.BadRequest`, `QuotaFailure` and `PreconditionFailure` complain about."""
+def _violations(details: Any) -> Iterator[tuple[str, list[str]]]:
+    """What `google.rpc.BadRequest`, `QuotaFailure` and `PreconditionFailure` complain about.
+
+    Each as a note, with its parts beside it: subject and description.
+    """
     for detail in details if isinstance(details, list) else ():
         if not isinstance(detail, dict):
             continue
@@ -207,8 +212,9 @@ def _violations(details: Any) -> Iterator[str]:
                 if not isinstance(violation, dict):
                     continue
                 subject = violation.get("field") or violation.get("subject")
-                parts = (subject, violation.get("description"))
-                yield ": ".join(part for part in parts if isinstance(part, str) and part)
+                given = (subject, violation.get("description"))
+                parts = [part for part in given if isinstance(part, str) and part]
+                yield ": ".join(parts), parts
 
 
 def _from_html(text: str) -> str:
