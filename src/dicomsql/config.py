@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -181,8 +181,3 @@ def _checked(values: dict[str, Any]) -> Settings:
         if values.get("local") is not None:
             raise InterfaceError("Give either an endpoint or a local folder, not both.")
     return Settings(**values)
-
-
-def with_changes(base: Settings, **changes: Any) -> Settings:
-    """The same settings with some values replaced."""
-    return replace(base, **changes)

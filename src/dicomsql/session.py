@@ -18,7 +18,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from dicomsql.config import Settings
+from dicomsql.config import PARAMETER_DEFAULTS, Settings
 from dicomsql.errors import Error, InterfaceError, PlanningError, nearest
 from dicomsql.language.parse import parse
 from dicomsql.planning.answers import Context, ListPlan, SettingPlan
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 _LISTING = "dicomsql_listing"
 
 # Parameters that SET takes as the session's defaults.
-_DEFAULTS = ("projectsId", "locationsId", "datasetsId", "dicomStoresId")
+_DEFAULTS = tuple(PARAMETER_DEFAULTS.values())
 
 # Settings of our own that SET takes: those with names as values, and numbers with their least.
 _CHOICES: dict[str, tuple[str, ...]] = {

@@ -365,7 +365,7 @@ class WritePlanner:
                 file = parameter_text(value)
             elif lowered == "output":
                 raise PlanningError(
-                    f"{method.full_name}: @@output is not supported yet; the answer is the "
+                    f"{method.full_name}: @@output is not supported; the answer is the "
                     f"statement's result, which --outfile writes to a file."
                 )
             else:
