@@ -56,7 +56,8 @@ def result_of(
         return _rows(run, *_operations_table(plan, answers, operations))
     if plan.verb == "exec":
         table = _answers_table(plan, [], answers)
-        if table.num_columns and (plan.method.columns or table.num_rows):
+        gives_rows = plan.method.columns or plan.method.paging is not None
+        if table.num_columns and (gives_rows or table.num_rows):
             kinds = {c.name: c.type for c in _answer_columns(plan)}
             columns = tuple(ResultColumn(n, kinds.get(n, "VARCHAR")) for n in table.column_names)
             return _rows(run, columns, _plain_json(table))

@@ -17,6 +17,7 @@ from dicomsql.errors import CancelledError, Error, InternalError, OperationalErr
 from dicomsql.execution import operations as lro
 from dicomsql.execution.calls import Page, json_object, single
 from dicomsql.execution.consent import Allowed, require
+from dicomsql.execution.paging import pages
 from dicomsql.execution.write_calls import WriteCall, calls_of
 from dicomsql.execution.write_results import DONE, check_returning, result_of
 
@@ -70,9 +71,15 @@ def write(run: Run, plan: WritePlan, context: WriteContext) -> Result:
         sentence = require(run, plan, [c.values for c in calls], context.allowed)
         if sentence:
             run.say(sentence.replace("This statement would", "Going to", 1))
-        answers = _Writer(run, plan, calls, context).make()
+        written = len(calls)
+        if plan.method.paging is not None and written == 1:
+            # EXEC of a list or a search: its rows are complete too, unless it asks for one page.
+            answers = list(pages(run, plan.method, calls[0].request, None))
+            calls = calls * len(answers)
+        else:
+            answers = _Writer(run, plan, calls, context).make()
         result = result_of(run, plan, calls, answers, context.operations(plan))
-        result.affected = len(calls)
+        result.affected = written
         return result
     finally:
         run.close()
