@@ -89,13 +89,16 @@ class OffsetPaging:
 
     Attributes:
         max_limit: results the server gives at most in one answer.
-        max_offset: the largest offset it accepts.
+        max_offset: the largest offset it accepts; 0 where there is no such bound.
+        capped: a server may give fewer results than asked for though it has more, so that a short
+            page does not say that it is the last.
     """
 
     limit: str
     offset: str
     max_limit: int
     max_offset: int
+    capped: bool = False
 
 
 @dataclass(frozen=True)
@@ -240,8 +243,10 @@ class Attribute:
     Attributes:
         keyword: as PS3.6 spells it.
         match: how the server can filter by it: any of `exact`, `range`, `fuzzy`, `wildcard`,
-            `list`; empty where it cannot.
-        returned: `default` (every answer has it), `include` (where asked for), or `never`.
+            `list` (several values in one parameter); empty where it cannot.
+        returned: `default` (every answer has it), `include` (where asked for), `metadata` (only
+            the metadata has it), or `counted` (no answer has it: it is counted from the levels
+            below).
         usual: is part of `SELECT *`.
     """
 
@@ -258,12 +263,20 @@ class DicomTable:
     Attributes:
         level: `study`, `series` or `instance`.
         source: `search` (QIDO-RS) or `metadata` (WADO-RS metadata).
-        attributes: the columns; for `metadata` the usual ones, every keyword being allowed.
-        open: every keyword of PS3.6 is a column, not only those listed.
+        attributes: what the document says of single attributes. Every keyword of PS3.6 of the
+            level or one above is a column, listed or not.
         identity: parameter -> attribute that means the same (`studiesId` -> `StudyInstanceUID`).
         include: query parameter that asks for more attributes; empty where there is none.
+        include_any: it takes every keyword, not only the attributes that are listed.
+        include_all: the value that asks for every attribute; empty where the server has none.
         fuzzy: (query parameter, value) that switches fuzzy matching on.
-        elsewhere: table to ask for attributes that this one does not have.
+        separator: what separates the values of a `list` in one parameter.
+        tables: level -> resource that searches it, in the same service.
+        metadata: level -> resource whose rows are the instances' whole datasets, found by the
+            parameters down to that level (`series` -> `series_metadata`).
+        sizes: (resource, column) of metrics that tell how many rows there are, narrowest first; one
+            applies where the calls' parameters are all that its method requires.
+        split: attribute whose ranges divide a search that offsets cannot reach the end of.
     """
 
     level: str
@@ -272,8 +285,15 @@ class DicomTable:
     open: bool = False
     identity: tuple[tuple[str, str], ...] = ()
     include: str = ""
+    include_any: bool = False
+    include_all: str = "all"
     fuzzy: tuple[str, str] = ("", "")
+    separator: str = ","
     elsewhere: str = ""
+    tables: tuple[tuple[str, str], ...] = ()
+    metadata: tuple[tuple[str, str], ...] = ()
+    sizes: tuple[tuple[str, str], ...] = ()
+    split: str = ""
 
 
 @dataclass(frozen=True)

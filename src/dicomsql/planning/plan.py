@@ -65,16 +65,21 @@ class Bind:
     """Parameters whose values come from rows of earlier scans.
 
     Attributes:
-        parameters: in the order of the query's columns.
+        parameters: in the order of the query's columns; path or query parameters, and keywords of
+            attributes that the server filters by.
         sql: query of the engine that gives the distinct values.
         values: parameters of that query.
         source: what it reads, for people: `studies.StudyInstanceUID`.
+        together: values that one call takes as a list; 1 for one call each.
+        separator: between the values of such a list.
     """
 
     parameters: tuple[str, ...]
     sql: str
     values: Values
     source: str
+    together: int = 1
+    separator: str = ","
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +88,50 @@ class Filter:
 
     Attributes:
         name: query parameter.
-        values: alternatives, one call each.
-        operation: `exact` or `range`.
+        values: alternatives, one call each; each as it is sent.
+        operation: `exact`, `list` (each value is a list of several), `range`, `wildcard` or
+            `fuzzy`.
+        query: further query parameters that it needs, such as the one that makes it fuzzy.
     """
 
     name: str
     values: tuple[str, ...]
     operation: str
+    query: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How many rows a scan without filters has, as metrics tell it; they may lag.
+
+    Attributes:
+        method: takes a subset of the scan's parameters.
+        column: of its row.
+    """
+
+    method: Method
+    column: str
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """How a search is divided where offsets do not reach its end.
+
+    Attributes:
+        attribute: whose ranges are halved (`StudyDate`), a query parameter of the search.
+        low, high: the range that the scan's own filters leave, `YYYYMMDD`; empty where open.
+        studies: the search that lists all studies, for those that no range finds; None where the
+            scan is that search.
+        narrower: the scan's search within one study; None for studies.
+        parameter: of `narrower`, that names the study.
+    """
+
+    attribute: str
+    low: str = ""
+    high: str = ""
+    studies: Method | None = None
+    narrower: Method | None = None
+    parameter: str = ""
 
 
 class RowShape(StrEnum):
@@ -110,12 +152,17 @@ class Scan:
         base_url: scheme and host.
         constants, binds: the path and query parameters.
         filters: predicates that are pushed to the server.
+        alternatives: sets of filters, each a search of its own beside `filters`; the rows are their
+            union, each once. Empty for just one search.
         query: further query parameters, such as `includefield` and `fields`.
         columns: what the engine gets.
         limit: rows after which the scan may end; None for all.
-        walk: the method that is called once instead, where the binds give more than
-            `walk_above` combinations; it needs none of them.
-        walk_above: see there.
+        walk: the method that is called once instead, where that is estimated to cost less than a
+            call for each of the binds' combinations; it needs none of them.
+        walk_above: combinations from which on the walk is taken where its size is not known.
+        size: what tells the number of rows of the walk, or of the scan where there is no other.
+        split: how the search is divided beyond the server's largest offset; None where it cannot.
+        reasons: why the scan is as it is, for people.
         stream: read once, as the engine pulls; False where it is kept for several readers.
         dicom: what the document says of its datasets, None for plain JSON.
     """
@@ -128,14 +175,39 @@ class Scan:
     constants: tuple[Constant, ...] = ()
     binds: tuple[Bind, ...] = ()
     filters: tuple[Filter, ...] = ()
+    alternatives: tuple[tuple[Filter, ...], ...] = ()
     query: tuple[tuple[str, str], ...] = ()
     columns: tuple[ScanColumn, ...] = ()
     shape: RowShape = RowShape.ROWS
     limit: int | None = None
     walk: Method | None = None
     walk_above: int = 0
+    size: Size | None = None
+    split: Split | None = None
+    reasons: tuple[str, ...] = ()
     stream: bool = True
     dicom: DicomTable | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """A search by growing ranges of dates, newest first, until enough rows are found.
+
+    Every row of a range sorts before every row of the ranges after it. After each, the query is
+    asked whether it has enough; the last step is the search without the range, for what has no
+    date.
+
+    Attributes:
+        scan: name of the scan that is searched so.
+        attribute: query parameter that takes the ranges.
+        ranges: in order, as they are sent.
+        enough: rows of the query after which nothing further is needed.
+    """
+
+    scan: str
+    attribute: str
+    ranges: tuple[str, ...]
+    enough: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +224,7 @@ class ReadPlan:
             the engine is not started. Empty otherwise.
         guards: for writes: queries that count rows whose condition rests on a value that is not
             of its type, with the column's name; any such row stops the statement.
+        windows: how the only scan is searched where the newest few rows are all that is wanted.
     """
 
     sql: str
@@ -160,6 +233,7 @@ class ReadPlan:
     residual: str = ""
     direct: tuple[tuple[str, str], ...] = ()
     guards: tuple[tuple[str, str], ...] = ()
+    windows: Windows | None = None
 
 
 @dataclass(frozen=True, slots=True)
