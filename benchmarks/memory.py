@@ -1,0 +1,68 @@
+"""Memory of a long result: the command line's peak while it streams a search to CSV.
+
+    python benchmarks/memory.py [--series 1000000] [--times 1 10]
+
+Each figure is the peak of a process of its own; the baseline is the same command for one row, which
+imports all that the others import. The server hands out the same pages `times` over, as other
+series.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from idc import write_pages
+from measure import print_machine, print_table
+from search import COLUMNS, PAGE
+from search_server import running
+
+WANTED = 100
+SQL = f"SELECT {', '.join(COLUMNS)} FROM dicomweb.standard.series"
+
+
+def peak(url: str, sql: str, output: str) -> tuple[float, int, float]:
+    """Peak megabytes of the command, the lines that it wrote, and its seconds."""
+    command = [sys.executable, "-m", "dicomsql", "exec", "--endpoint", url, "--output", output, sql]
+    start = time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        lines = 0
+        while piece := process.stdout.read(1 << 20):
+            lines += piece.count(b"\n")
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"The command failed with exit code {process.returncode}.")
+    return usage.ru_maxrss / 1024, lines, time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--series", type=int, default=1_000_000)
+    parser.add_argument("--times", type=int, nargs="+", default=[1, 10])
+    parser.add_argument("--output", default="csv")
+    arguments = parser.parse_args()
+    print_machine()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_pages(folder, arguments.series, PAGE)
+        with running(folder, PAGE) as url:
+            base, _, _ = peak(url, SQL + " LIMIT 1", arguments.output)
+        rows = [("1 row", f"{base:.0f}", "", "", "")]
+        for times in arguments.times:
+            with running(folder, PAGE, times=times) as url:
+                used, lines, seconds = peak(url, SQL, arguments.output)
+            more, wanted = f"{used - base:+.0f}", f"+{WANTED}"
+            rows.append((f"{lines:,} lines", f"{used:.0f}", more, wanted, f"{seconds:.0f}"))
+        header = ("", "peak MB", "over one row", "at most", "seconds")
+        print_table(f"Streaming to {arguments.output}", header, rows)
+
+
+if __name__ == "__main__":
+    main()
