@@ -2,6 +2,7 @@
 # make test   the tests
 # make check  what CI runs: lint, types, tests with coverage
 # make compiled  the planning with sqlglot's compiled form
+# make conformance  a thousand generated queries over 20,000 instances, in the emulator and in Orthanc
 # make bench  the benchmarks, each with its peer beside it
 # make docs   the parts of docs/ that are made from the code
 
@@ -10,7 +11,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test check lint types coverage compiled bench docs clean
+.PHONY: demo test conformance check lint types coverage compiled bench docs clean
 
 $(VENV)/demo-ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -27,6 +28,12 @@ demo: $(VENV)/demo-ready
 
 test: $(VENV)/dev-ready
 	$(BIN)/python -m pytest
+
+# Takes an hour or so; `make test` runs a part of it.
+conformance: $(VENV)/dev-ready
+	DICOMSQL_ORACLE_INSTANCES=20000 DICOMSQL_ORACLE_QUERIES=1000 \
+	DICOMSQL_ORACLE_ORTHANC_INSTANCES=20000 DICOMSQL_ORACLE_ORTHANC_QUERIES=100 \
+		$(BIN)/python -m pytest tests/oracle tests/interop
 
 check: lint types coverage
 

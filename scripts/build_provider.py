@@ -1,10 +1,11 @@
-"""Writes provider/ for Google: discovery documents and the overlay in, StackQL documents out.
+"""Writes provider/: discovery documents and overlays in, StackQL documents out.
 
     python scripts/build_provider.py [folder]
 
-The discovery documents are those that google-api-python-client carries; the overlay in
-scripts/overlay/google says what they leave out. The same input gives the same bytes. Texts of the
-discovery documents are not taken over: descriptions are the overlay's.
+Google's discovery documents are those that google-api-python-client carries; the overlay in
+scripts/overlay/google says what they leave out. Texts of the discovery documents are not taken
+over: descriptions are the overlay's. The documents of DICOMweb servers are made of their overlay
+alone, by scripts/dicomweb_documents.py. The same input gives the same bytes.
 """
 
 from __future__ import annotations
@@ -16,21 +17,29 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+# Run as a file, the script has its own folder on the path but not the one that holds it.
+sys.path.insert(0, str(REPOSITORY))
+
+from scripts import dicomweb_documents  # noqa: E402
+from scripts.documents import (  # noqa: E402
+    Json,
+    dicom_table,
+    dump,
+    operation_reference,
+    sql_verbs,
+)
+
 OVERLAY = REPOSITORY / "scripts" / "overlay" / "google"
 ROOT_ID = "healthcare.projects.locations."
 VERSIONS = ("v1", "v1beta1")
-VERBS = ("select", "insert", "update", "replace", "delete")
 JSON = "application/json"
 
 # Discovery's formats that OpenAPI calls otherwise.
 FORMATS = {"google-datetime": "date-time"}
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -82,23 +91,6 @@ def read_overlay(folder: Path = OVERLAY) -> Overlay:
         for name in ("healthcare", "dicom", "schemas")
     }
     return Overlay(**parts)
-
-
-def dump(document: Json) -> str:
-    """YAML without aliases, in the order of the document, short collections on one line."""
-    return yaml.dump(
-        document,
-        Dumper=_Dumper,
-        sort_keys=False,
-        default_flow_style=None,
-        width=100,
-        allow_unicode=True,
-    )
-
-
-class _Dumper(yaml.SafeDumper):
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002  (PyYAML's own signature)
-        return True
 
 
 def _provider_document(overlay: Overlay, reference: str) -> Json:
@@ -198,10 +190,7 @@ class ServiceDocument:
         resource["methods"] = {
             method: self._method(settings, get) for method, settings in entry["methods"].items()
         }
-        base = f"#/components/x-stackQL-resources/{name}/methods/"
-        resource["sqlVerbs"] = {
-            verb: [{"$ref": base + method} for method in entry.get(verb, [])] for verb in VERBS
-        }
+        resource["sqlVerbs"] = sql_verbs(name, entry)
         return resource
 
     def _method(self, settings: Json, get: Json | None) -> Json:
@@ -217,7 +206,7 @@ class ServiceDocument:
         made: Json = {}
         if "about" in settings:
             made["description"] = settings["about"]
-        made["operation"] = {"$ref": f"#/paths/{path.replace('~', '~0').replace('/', '~1')}/{verb}"}
+        made["operation"] = operation_reference(path, verb)
         if "requestBody" in operation:
             made["request"] = {"mediaType": next(iter(operation["requestBody"]["content"]))}
             required = settings.get("required") or self._required(method)
@@ -255,6 +244,7 @@ class ServiceDocument:
                 "offset": names["offset"],
                 "maxLimit": settings["search"],
                 "maxOffset": self.overlay.dicom["limits"]["maxOffset"],
+                "capped": self.overlay.dicom["limits"]["capped"],
             }
         if method["httpMethod"] == "GET" and answer != "HttpBody":
             made["fields"] = "fields"
@@ -431,55 +421,6 @@ class ServiceDocument:
         return made
 
 
-def dicom_table(dicom: Json, name: str) -> Json:
-    """The `dicom` part of a resource: its level and attributes, from the overlay's lists."""
-    table, levels = dicom["tables"][name], dicom["levels"]
-    order = list(levels)
-    reached = order[: order.index(table["level"]) + 1]
-    made: Json = {"level": table["level"], "source": table["source"]}
-    if table["source"] == "metadata":
-        made["open"] = True
-        identity = table["identity"]
-        attributes = list(_metadata_attributes(dicom))
-    else:
-        identity = reached
-        made["include"] = dicom["parameters"]["include"]
-        made["fuzzy"] = dicom["fuzzy"]
-        attributes = list(_search_attributes(levels, reached))
-    if "elsewhere" in table:
-        made["elsewhere"] = table["elsewhere"]
-    made["identity"] = {k: v for level in identity for k, v in levels[level]["identity"].items()}
-    made["attributes"] = attributes
-    return made
-
-
-def _search_attributes(levels: Json, reached: list[str]) -> Iterator[Json]:
-    own = reached[-1]
-    for level in reached:
-        lists = levels[level]
-        keys = set(lists["identity"].values())
-        for keyword, match in lists["returned"].items():
-            attribute: Json = {"keyword": keyword}
-            if match:
-                attribute["match"] = match
-            # The search of a level is sure to give that level's attributes alone.
-            attribute["returned"] = "default" if level == own else "include"
-            attribute["usual"] = level == own or keyword in keys
-            yield attribute
-        usual = [*lists["usual"], *(lists["counted"] if level == own else ())]
-        for keyword in [*usual, *lists["included"]]:
-            shown = level == own and keyword in usual
-            yield {"keyword": keyword, "returned": "include", "usual": shown}
-
-
-def _metadata_attributes(dicom: Json) -> Iterator[Json]:
-    levels = dicom["levels"].values()
-    keys = [keyword for level in levels for keyword in level["identity"].values()]
-    shown = [keyword for level in dicom["metadata"].values() for keyword in level]
-    for keyword in keys + shown:
-        yield {"keyword": keyword, "returned": "default", "usual": True}
-
-
 def _walk(resource: Json) -> Iterator[Json]:
     for name in sorted(resource.get("methods", {})):
         yield resource["methods"][name]
@@ -490,7 +431,9 @@ def _walk(resource: Json) -> Iterator[Json]:
 def main(arguments: list[str]) -> int:
     """Write the documents below the folder given, or below provider/."""
     root = Path(arguments[0]) if arguments else REPOSITORY / "provider"
-    for name, text in build(read_discovery(), read_overlay()).items():
+    documents = build(read_discovery(), read_overlay())
+    documents |= dicomweb_documents.build(dicomweb_documents.read_overlay())
+    for name, text in documents.items():
         file = root / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8", newline="\n")

@@ -211,14 +211,14 @@ def test_costly_methods_ask_and_the_emulator_says_that_it_does_not_do_them(
         assert caught.value.failure.status == 501
 
 
-@respx.mock
-def test_the_request_of_an_exec_is_right() -> None:
+@pytest.mark.respx(using="httpx")
+def test_the_request_of_an_exec_is_right(respx_mock: respx.MockRouter) -> None:
     base = "http://127.0.0.1:1"
     place = f"{base}/v1/{STORE}s"
-    respx.get(f"{place}:getDICOMStoreMetrics").mock(
+    respx_mock.get(f"{place}:getDICOMStoreMetrics").mock(
         Response(200, json={"instanceCount": "7", "studyCount": "1", "seriesCount": "1"})
     )
-    call = respx.post(f"{place}:deidentify").mock(
+    call = respx_mock.post(f"{place}:deidentify").mock(
         Response(200, json={"name": "projects/p/locations/us-central1/datasets/d/operations/1"})
     )
     text = f"""EXEC google.healthcare.dicom_stores.deidentify{EXEC_ARGUMENTS}

@@ -17,6 +17,7 @@ class Statistics:
     Attributes:
         requests: HTTP calls that were made, attempts included.
         bytes_received: bytes of their answers, decoded.
+        from_cache: answers that were kept from before, which were not asked for.
         pages: pages of lists and searches.
         seconds: time from the start of the execution to its last row.
         notes: sentences for people, such as what was skipped.
@@ -24,6 +25,7 @@ class Statistics:
 
     requests: int = 0
     bytes_received: int = 0
+    from_cache: int = 0
     pages: int = 0
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)

@@ -18,7 +18,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from dicomsql.config import PARAMETER_DEFAULTS, Settings
+from dicomsql.config import PARAMETER_DEFAULTS, Settings, seconds_of
 from dicomsql.errors import Error, InterfaceError, PlanningError, nearest
 from dicomsql.language.parse import parse
 from dicomsql.planning.answers import Context, ListPlan, SettingPlan
@@ -32,12 +32,16 @@ if TYPE_CHECKING:
     from dicomsql.language.statements import Statement
     from dicomsql.planning.plan import ExplainPlan, Plan, ReadPlan, WritePlan
     from dicomsql.planning.text import Parameters
-    from dicomsql.transport.base import Request, Response
+    from dicomsql.transport.base import Request, Response, Transport
+    from dicomsql.transport.cache import Answers
     from dicomsql.transport.client import Client
     from dicomsql.transport.gate import Gate
 
 # The engine's name for what SHOW ... WHERE looks through.
 _LISTING = "dicomsql_listing"
+
+# HTTP methods that change nothing.
+_READS = frozenset({"GET", "HEAD"})
 
 # Parameters that SET takes as the session's defaults.
 _DEFAULTS = tuple(PARAMETER_DEFAULTS.values())
@@ -47,8 +51,12 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "on_error": ("fail", "skip"),
     "on_page_bound": ("error", "warn"),
 }
-_NUMBERS = {"max_calls": 1, "max_pages": 1, "parallel": 1, "allow_writes": 0}
+_NUMBERS = {"max_calls": 1, "max_bytes": 1, "max_pages": 1, "parallel": 1, "allow_writes": 0}
+_CACHE = "cache"
 _AWAIT = "await"
+_APPROXIMATE = "approximate_counts"
+# Settings that are true or false.
+_SWITCHES = (_AWAIT, _APPROXIMATE)
 _FLAGS: dict[object, bool] = {
     **dict.fromkeys(("true", "on", "yes", True), True),
     **dict.fromkeys(("false", "off", "no", False), False),
@@ -186,7 +194,11 @@ class Session:
         if self._catalog is None:
             from dicomsql.catalog.load import Catalog
 
-            self._catalog = Catalog.open(self.settings.providers)
+            named = self.settings.connections.values()
+            self._catalog = Catalog.open(
+                self.settings.providers,
+                connections={c.name: (c.service, c.endpoint) for c in named},
+            )
         return self._catalog
 
     @property
@@ -214,15 +226,23 @@ class Session:
             use=self._use,
             defaults=tuple(self._defaults.items()),
             endpoint=endpoint,
+            endpoints=tuple((n, c.endpoint) for n, c in self.settings.connected().items()),
             dialect=self.settings.dialect,
             wait=self._set.get(_AWAIT, self.settings.await_operations),
             local_tables=tables,
+            approximate_counts=self._set.get(_APPROXIMATE, False),
         )
 
     def _evaluate(self, sql: str, values: tuple[tuple[str, object], ...]) -> Any:
         return self.engine.value(sql, values)
 
-    def _new_run(self) -> Run:
+    def _new_run(self, *, reading: bool = False) -> Run:
+        """What a statement runs with.
+
+        Args:
+            reading: it only reads, so that kept answers may stand for its calls. What a write
+                looks at first is always asked for: it decides what is lost.
+        """
         from dicomsql.execution.run import Limits, Run
 
         statistics = Statistics()
@@ -231,13 +251,18 @@ class Session:
         self._transports.statistics = statistics
         limits = Limits(
             calls=self._set.get("max_calls", self.settings.max_calls),
+            bytes=self._set.get("max_bytes", self.settings.max_bytes),
             pages=self._set.get("max_pages", self.settings.max_pages),
             parallel=self._set.get("parallel", self.settings.parallel) or 8,
             on_page_bound=self._set.get("on_page_bound", "error"),
             on_error=self._set.get("on_error", "fail"),
         )
+        transport: Transport = self._transports
+        age = self._set.get(_CACHE, self.settings.cache)
+        if reading and age is not None:
+            transport = self._transports.caching(age)
         return Run(
-            transport=self._transports,
+            transport=transport,
             engine_of=lambda: self.engine,
             gate=self._gate(),
             limits=limits,
@@ -245,7 +270,7 @@ class Session:
             cancel=self._cancel,
             abort=self._transports.abort,
             progress=self._progress,
-            documented=self.settings.endpoint is None,
+            documented=self.settings.endpoint is None and not self.settings.connected(),
         )
 
     # -- running ---------------------------------------------------------------------------------
@@ -269,7 +294,7 @@ class Session:
     def _read(self, plan: ReadPlan) -> Result:
         from dicomsql.execution.reads import read
 
-        result = read(self._new_run(), plan)
+        result = read(self._new_run(reading=True), plan)
         if result.columns is None:
             return result
         opened = _OpenResult(result, self._busy)
@@ -293,6 +318,9 @@ class Session:
         finally:
             if allowed.used:
                 del self._set["allow_writes"]
+            if self._transports is not None:
+                # Operations go on after the call that began them.
+                self._transports.forget(plan.base_url)
 
     def _list(self, plan: ListPlan) -> Result:
         listing = plan.listing
@@ -359,6 +387,8 @@ class Session:
             f"  pages     {s.pages:,}",
             f"  bytes     {s.bytes_received:,}",
         ]
+        if s.from_cache:
+            lines.append(f"  cached    {s.from_cache:,}")
         return lines + [f"  note      {note}" for note in s.notes]
 
     def _apply(self, plan: SettingPlan) -> None:
@@ -371,13 +401,18 @@ class Session:
         parameter = next((p for p in _DEFAULTS if p.lower() == name), None)
         if parameter is not None:
             self._default(parameter, plan.value)
-        elif name == _AWAIT:
+        elif name in _SWITCHES:
             if plan.value is None:
                 self._set.pop(name, None)
             elif (flag := _FLAGS.get(_lowered(plan.value))) is None:
-                raise PlanningError("SET await takes true or false.")
+                raise PlanningError(f"SET {name} takes true or false.")
             else:
                 self._set[name] = flag
+        elif name == _CACHE:
+            if plan.value is None:
+                self._set.pop(name, None)
+            else:
+                self._set[name] = _age(plan.value)
         elif name in _CHOICES or name in _NUMBERS:
             if plan.value is None:
                 self._set.pop(name, None)
@@ -386,7 +421,7 @@ class Session:
         else:
             known = self.engine.settings()
             if name not in {setting.lower() for setting in known}:
-                own = [*_DEFAULTS, *_CHOICES, *_NUMBERS, _AWAIT]
+                own = [*_DEFAULTS, *_CHOICES, *_NUMBERS, *_SWITCHES, _CACHE]
                 raise PlanningError(
                     f"There is no setting {plan.name}.{nearest(plan.name, [*own, *known])} "
                     f"The settings are {', '.join(own)}, and those of the engine."
@@ -415,6 +450,13 @@ class Session:
         opened, self._open_result = self._open_result, None
         if opened is not None:
             opened.spool()
+
+
+def kept_answers() -> Answers:
+    """The answers that `SET cache` keeps on this machine."""
+    from dicomsql.transport.cache import Answers
+
+    return Answers()
 
 
 def _dry(plan: Plan) -> Plan:
@@ -488,15 +530,32 @@ class _Transports:
 
     def __init__(self, settings: Settings, catalog: Catalog, cancel: threading.Event) -> None:
         self._settings = settings
+        self._connected = settings.connected()
         self._catalog = catalog
         self._cancel = cancel
         self._clients: dict[tuple[str, str], Client] = {}
+        self._answers: Answers | None = None
         self._lock = threading.Lock()
         self.statistics = Statistics()
 
     def send(self, request: Request, *, stream: bool = False) -> Response:
         """Send a request through the transport of its service."""
-        return self._client(request).send(request, stream=stream)
+        if request.method in _READS:
+            return self._client(request).send(request, stream=stream)
+        try:
+            return self._client(request).send(request, stream=stream)
+        finally:
+            self.forget(request.base_url)
+
+    def caching(self, age: float) -> Transport:
+        """These transports, with answers kept for that many seconds in front of them."""
+        from dicomsql.transport.cache import CachingTransport
+
+        return CachingTransport(self, self._kept(), age, self._who, self._count_kept)
+
+    def forget(self, base_url: str) -> None:
+        """Empty what was kept of a server, whether or not answers are kept now."""
+        self._kept().forget(base_url)
 
     def abort(self) -> None:
         for client in list(self._clients.values()):
@@ -505,6 +564,20 @@ class _Transports:
     def close(self) -> None:
         for client in self._clients.values():
             client.close()
+        if self._answers is not None:
+            self._answers.sweep()
+
+    def _kept(self) -> Answers:
+        if self._answers is None:
+            self._answers = kept_answers()
+        return self._answers
+
+    def _who(self, request: Request) -> str | None:
+        """Who asks; None of the emulator in this process, whose folders share one name."""
+        name = ".".join(request.resource.split(".")[:2])
+        if self._settings.local is not None and name not in self._connected:
+            return None
+        return self._client(request).identity()
 
     def _client(self, request: Request) -> Client:
         provider, service, resource = request.resource.split(".")[:3]
@@ -521,9 +594,14 @@ class _Transports:
                     parallel=self._catalog.service(provider, service).parallel,
                     cancel=self._cancel,
                     on_response=self._count,
+                    connection=self._connected.get(f"{provider}.{service}"),
                 )
                 self._clients[provider, service] = client
             return client
+
+    def _count_kept(self) -> None:
+        with self._lock:
+            self.statistics.from_cache += 1
 
     def _count(
         self,
@@ -536,6 +614,16 @@ class _Transports:
         with self._lock:
             self.statistics.requests += 1
             self.statistics.bytes_received += received
+
+
+def _age(value: object) -> float | None:
+    """The seconds that SET cache asks for; None for none."""
+    if value is False:
+        return None
+    try:
+        return seconds_of(str(value))
+    except InterfaceError as error:
+        raise PlanningError(f"SET {error}") from None
 
 
 def _checked(name: str, value: object) -> object:

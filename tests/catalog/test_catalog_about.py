@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,16 @@ from dicomsql.catalog.about import (
     show_services,
 )
 from dicomsql.catalog.load import Catalog
+from dicomsql.catalog.model import Attribute
 from dicomsql.errors import PlanningError
 
 
 def test_show_providers_and_services(catalog: Catalog) -> None:
     assert show_providers(catalog).columns == ("name", "version")
-    assert show_providers(catalog).rows == (("google", "v00.00.00000"),)
+    assert show_providers(catalog).rows == (
+        ("dicomweb", "v00.00.00000"),
+        ("google", "v00.00.00000"),
+    )
     services = show_services(catalog, "google")
     assert services.columns == ("id", "name", "title")
     assert services.rows == (("healthcare:v00.00.00000", "healthcare", "Cloud Healthcare API"),)
@@ -131,23 +136,41 @@ def test_describe(resource: Any) -> None:
 
 def test_describe_of_dicom_tables(resource: Any) -> None:
     brief = describe(resource("studies"))
-    assert ("StudyDate", "DATE") in brief.rows
-    assert ("ModalitiesInStudy", "VARCHAR[]") in brief.rows
-    assert "PatientAge" not in [r[0] for r in brief.rows]
+    assert brief.columns == ("name", "type", "vr", "tag", "level", "source", "filter")
+    rows = {r[0]: r[1:] for r in brief.rows}
+    assert rows["StudyDate"] == ("DATE", "DA", "00080020", "study", "search", "exact, range")
+    assert rows["ModalitiesInStudy"][:2] == ("VARCHAR[]", "CS")
+    assert rows["StudyDescription"][4:] == ("search (asked for)", "")
+    assert "PatientAge" not in rows
     extended = describe(resource("series"), Detail.EXTENDED)
-    assert extended.columns == ("name", "type", "description", "vr", "source", "filter")
-    rows = {r[0]: r for r in extended.rows}
-    assert rows["StudyInstanceUID"][2:] == (
+    assert extended.columns == ("name", "type", "description", *brief.columns[2:])
+    rows = {r[0]: r[2:] for r in extended.rows}
+    assert rows["StudyInstanceUID"] == (
         "Study Instance UID",
         "UI",
-        "search with includefield",
+        "0020000D",
+        "study",
+        "search (asked for)",
         "exact",
     )
-    assert rows["Modality"][3:] == ("CS", "search", "exact")
-    assert rows["OtherPatientIDs"][2] == "Other Patient IDs"
-    assert rows["StudyDate"][5] == "exact, range"
+    assert rows["OtherPatientIDs"][0] == "Other Patient IDs"
+    about = "The study, by its StudyInstanceUID."
+    assert rows["studiesId"] == (about, None, None, None, "parameter", "exact")
+    assert next(r[1] for r in extended.rows if r[0] == "limit") == "BIGINT"
     metadata = describe(resource("studies_metadata"), Detail.EXTENDED)
-    assert {r[4] for r in metadata.rows} == {"metadata"}
+    assert {r[6] for r in metadata.rows} == {"metadata", "parameter"}
+
+
+def test_describe_says_what_only_the_metadata_has_and_what_is_counted(resource: Any) -> None:
+    studies = resource("studies")
+    attributes = (
+        Attribute("StudyInstanceUID", ("exact", "list"), "default"),
+        Attribute("PatientAge", (), "metadata"),
+        Attribute("NumberOfStudyRelatedSeries", (), "counted"),
+    )
+    table = replace(studies.dicom, attributes=attributes)
+    rows = describe(replace(studies, dicom=table)).rows
+    assert [r[5:] for r in rows] == [("search", "exact, list"), ("metadata", ""), ("counted", "")]
 
 
 def test_describe_method(catalog: Catalog, method: Any) -> None:

@@ -49,6 +49,8 @@ DICOM = {
     "include": "pageSize",
     "attributes": [{"keyword": "StudyDate", "match": ["exact"]}],
 }
+LISTED = {"attributes": [{"keyword": "StudyDate", "returned": "default"}]}
+ASKED = {"attributes": [{"keyword": "StudyDate", "returned": "include"}]}
 CONSENT = {"kind": "destructive", "phrase": "burn", "things": "shelves"}
 
 
@@ -278,6 +280,67 @@ def test_broken_providers(
             put(SHELVES + "/x-dicomsql", {"dicom": DICOM}),
             SHELVES + "/x-dicomsql/dicom/include",
             "has no query parameter pageSize",
+        ),
+        *(
+            (
+                put(SHELVES + "/x-dicomsql", {"dicom": {**DICOM, **change}}),
+                SHELVES + "/x-dicomsql/dicom/" + path,
+                said,
+            )
+            for change, path, said in (
+                ({"tables": {"study": "shelf"}}, "tables/study", "shelf is no resource of search"),
+                ({"tables": {"series": "shelves"}}, "tables/series", "searches the level study"),
+                ({"tables": {"patient": "shelves"}}, "tables", "patient"),
+                ({"metadata": {"study": "shelves"}}, "metadata/study", "no resource of metadata"),
+                (
+                    {"sizes": [{"resource": "shelvs", "column": "books"}]},
+                    "sizes/0",
+                    r"no resource shelvs\. Did you mean shelves\?",
+                ),
+                (
+                    {"sizes": [{"resource": "shelves", "column": "boks"}]},
+                    "sizes/0",
+                    r"shelves has no column boks\. Did you mean books\?",
+                ),
+                ({"split": "StudyDate"}, "split", "no attribute that is matched by ranges"),
+                ({"sendable": "[A-"}, "sendable", "is no regular expression"),
+                (
+                    {"attributes": [{"keyword": "StudyDate", "match": ["fuzzy"]}]},
+                    "attributes/0/match",
+                    "how fuzzy matching is switched on",
+                ),
+                (
+                    {"attributes": [{"keyword": "StudyDate", "returned": "metadata"}]},
+                    "attributes/0/returned",
+                    "no resource has the metadata",
+                ),
+                (
+                    {"attributes": [{"keyword": "StudyDate", "returned": "counted"}]},
+                    "attributes/0/returned",
+                    "no resource has the levels below",
+                ),
+                (
+                    {"attributes": [{"keyword": "StudyDate", "returned": "never"}]},
+                    "attributes/0/returned",
+                    "never",
+                ),
+            )
+        ),
+        (
+            put(
+                SHELVES + "/x-dicomsql",
+                {"dicom": {"level": "study", "source": "search", "includeAny": True, **LISTED}},
+            ),
+            SHELVES + "/x-dicomsql/dicom/includeAny",
+            "asks for further attributes",
+        ),
+        (
+            put(
+                SHELVES + "/x-dicomsql",
+                {"dicom": {"level": "study", "source": "search", **ASKED}},
+            ),
+            SHELVES + "/x-dicomsql/dicom/attributes/0/returned",
+            "asks for further attributes",
         ),
     ],
 )

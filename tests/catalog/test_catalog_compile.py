@@ -153,7 +153,21 @@ def test_dicom_tables(resource: Any) -> None:
     assert (studies.level, studies.source, studies.open) == ("study", "search", False)
     assert studies.identity == (("studiesId", "StudyInstanceUID"),)
     assert (studies.include, studies.fuzzy) == ("includefield", ("fuzzymatching", "true"))
+    assert (studies.include_any, studies.include_all) == (False, "all")
+    assert (studies.separator, studies.sendable, studies.split) == (",", "", "StudyDate")
     assert studies.elsewhere == "series"
+    assert dict(series.tables) == {"study": "studies", "series": "series", "instance": "instances"}
+    assert dict(series.metadata) == {
+        "study": "studies_metadata",
+        "series": "series_metadata",
+        "instance": "instances_metadata",
+    }
+    assert studies.sizes == (("dicom_store_metrics", "studyCount"),)
+    assert resource("instances").dicom.sizes == (
+        ("series_metrics", "instanceCount"),
+        ("study_metrics", "instanceCount"),
+        ("dicom_store_metrics", "instanceCount"),
+    )
     assert by_name["StudyDate"].match == ("exact", "range")
     assert by_name["PatientName"].match == ("exact", "fuzzy")
     assert len([a for a in studies.attributes if a.returned == "default"]) == 10
@@ -173,6 +187,8 @@ def test_dicom_tables(resource: Any) -> None:
     assert lower["StudyInstanceUID"].usual
     assert "ModalitiesInStudy" not in lower
     metadata = resource("studies_metadata").dicom
+    assert (metadata.sizes, metadata.split) == ((("study_metrics", "instanceCount"),), "")
+    assert (metadata.tables, metadata.metadata) == (series.tables, series.metadata)
     assert (metadata.level, metadata.source, metadata.open) == ("instance", "metadata", True)
     assert all(not a.match for a in metadata.attributes)
     assert dict(resource("instances_metadata").dicom.identity) == {

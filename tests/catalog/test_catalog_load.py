@@ -19,7 +19,7 @@ from dicomsql.errors import DocumentError, PlanningError
 
 
 def test_a_service_is_known_with_its_resources(catalog: Catalog) -> None:
-    assert [p.name for p in catalog.providers()] == ["google"]
+    assert [p.name for p in catalog.providers()] == ["dicomweb", "google"]
     google = catalog.provider("GOOGLE")
     assert google.auth == "google"
     assert google.scopes == ("https://www.googleapis.com/auth/cloud-platform",)
@@ -97,7 +97,7 @@ def test_unknown_methods_and_schemas(catalog: Catalog) -> None:
 
 def test_the_compiled_form_is_private(compiled: Path) -> None:
     files = sorted(compiled.iterdir())
-    assert [f.name.split("-")[0] for f in files] == ["provider", "service"]
+    assert [f.name.split("-")[0] for f in files] == ["provider", "provider", "service"]
     if sys.platform != "win32":
         assert {stat.S_IMODE(f.stat().st_mode) for f in files} == {0o600}
 
@@ -161,7 +161,7 @@ def test_another_version_of_the_compiler_makes_its_own_form(
     assert len(pack.makers()) > 10_000
     monkeypatch.setattr(pack, "makers", lambda: b"another")
     Catalog.open(root, cache=cache)
-    assert len({f.name for f in cache.iterdir()} - before) == len(before) == 2
+    assert len({f.name for f in cache.iterdir()} - before) == len(before) == 3
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(
@@ -215,7 +215,7 @@ def test_an_extra_registry_stands_beside_the_bundled_one_or_for_it(
     registry: Any, provider_document: Any, service_document: Any, tmp_path: Path
 ) -> None:
     catalog = Catalog.open(registry(provider_document, service_document), cache=tmp_path / "c")
-    assert [p.name for p in catalog.providers()] == ["google", "library"]
+    assert [p.name for p in catalog.providers()] == ["dicomweb", "google", "library"]
     provider_document["name"] = "google"
     catalog = Catalog.open(registry(provider_document, service_document), cache=tmp_path / "c")
     assert catalog.provider("google").services == ("shelving",)

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from dicomsql.dicom.arrays import from_values
-from dicomsql.dicom.columns import AttributeColumn, Part, column
+from dicomsql.dicom.columns import AttributeColumn, Part, column, private_name
 from dicomsql.dicom.tags import keywords
 
 
@@ -38,19 +38,83 @@ from dicomsql.dicom.tags import keywords
         ("00090010", "00090010", Part.VALUE, "VARCHAR"),
         ("Dataset", "dataset", Part.DATASET, "JSON"),
         ("DROPPED", "dropped", Part.DROPPED, "JSON"),
+        (
+            "requestattributessequence.scheduledprocedurestepid",
+            "RequestAttributesSequence.ScheduledProcedureStepID",
+            Part.VALUE,
+            "VARCHAR[]",
+        ),
+        ("00400275.00400002", "00400275.00400002", Part.VALUE, "DATE[]"),
+        ("00400275.tag_00280030", "00400275.tag_00280030", Part.VALUE, "DOUBLE[]"),
+        ("00400275.00280030_RAW", "00400275.00280030_raw", Part.RAW, "VARCHAR[]"),
+        ("00400275.00400008", "00400275.00400008", Part.VALUE, "JSON"),
+        ("00400275.00400008.00080100", "00400275.00400008.00080100", Part.VALUE, "VARCHAR[]"),
+        ("00400275.00091001", "00400275.00091001", Part.PRIVATE, "VARCHAR[]"),
+        ("PRIVATE:Acme: CT :7fe1:0a", "private:Acme: CT:7FE1:0A", Part.PRIVATE, "VARCHAR"),
     ],
 )
 def test_column(asked: str, name: str, part: Part, sql_type: str) -> None:
     found = column(asked)
     assert found is not None
     assert (found.name, found.part, found.sql_type) == (name, part, sql_type)
+    assert column(found.name) == found
 
 
 @pytest.mark.parametrize(
-    "name", ["", "_raw", "Nope", "Nope_raw", "StudyDate_utc", "PatientID_Phonetic", "dataset_raw"]
+    "name",
+    [
+        "",
+        "_raw",
+        "Nope",
+        "Nope_raw",
+        "StudyDate_utc",
+        "PatientID_Phonetic",
+        "dataset_raw",
+        ".",
+        "PatientID.StudyDate",
+        "RequestAttributesSequence.",
+        "RequestAttributesSequence..StudyDate",
+        "RequestAttributesSequence.Nope",
+        "RequestAttributesSequence.dataset",
+        "RequestAttributesSequence_raw.StudyDate",
+        "00091001.StudyDate",
+        "private:Acme:0018:01",
+        "private:Acme:0019:1",
+        "private:Acme:0019:001",
+        "private:Acme:0019:xx",
+        "private: :0019:01",
+        "private:0019:01",
+    ],
 )
 def test_what_is_no_column(name: str) -> None:
     assert column(name) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "level"),
+    [
+        ("PatientName_Ideographic", "study"),
+        ("SeriesDate_raw", "series"),
+        ("InstanceNumber", "instance"),
+        # Where a path begins says whose it is.
+        ("RequestAttributesSequence.StudyDescription", "series"),
+        ("ReferencedStudySequence.ReferencedSOPInstanceUID", "study"),
+        ("tag_00091001", "instance"),
+        ("private:Acme:0019:01", "instance"),
+        ("dataset", "study"),
+        ("dropped", "study"),
+    ],
+)
+def test_level(name: str, level: str) -> None:
+    found = column(name)
+    assert found is not None
+    assert found.level == level
+
+
+def test_a_private_name_says_where_the_element_is() -> None:
+    found = column(private_name("A:b ", "0019", "0a"))
+    assert found is not None
+    assert (found.creator, found.element, found.tag) == ("A:b", ("0019", "0A"), "")
 
 
 def test_duckdb_reads_every_arrow_type_as_the_sql_type() -> None:

@@ -3,7 +3,6 @@
 import gc
 import json
 import math
-import random
 import subprocess
 import sys
 import threading
@@ -14,6 +13,8 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pydicom import dcmread
 from pydicom.data import data_manager
 from pydicom.datadict import keyword_for_tag
@@ -21,9 +22,10 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.multival import MultiValue
 
-from dicomsql.dicom import decode
+from dicomsql.dicom import arrays, decode, uniform
 from dicomsql.dicom.columns import AttributeColumn, Kind, column
 from dicomsql.dicom.decode import Decoder, count, uids
+from dicomsql.dicom.identity import row_hashes
 from dicomsql.errors import IncompleteError, InternalError, OperationalError
 
 # Only the files that pydicom is installed with: its own functions would fetch the others.
@@ -146,7 +148,7 @@ def test_nothing_is_null(keyword: str) -> None:
     ("keyword", "given", "expected"),
     [
         ("StudyDate", ["20240230"], None),
-        ("StudyDate", ["2024.01.02"], date(2024, 1, 2)),
+        ("StudyDate", ["2024.01.02"], None),
         ("StudyDate", [20240102], None),
         ("StudyDate", ["20240101", "20240102"], None),
         ("StudyTime", [1030], None),
@@ -250,6 +252,7 @@ def test_elements_that_are_none() -> None:
         (b'{"vr":"DA","Value":["\\u00e9\\n"]}', "é\n"),
         (b'{"vr":"OB","BulkDataURI":"u"}', "u"),
         (b'{"vr":"OB","InlineBinary":"AAE="}', "AAE="),
+        (b'{"vr":"DA","Value":["\\ud800"]}', '{"vr": "DA", "Value": ["\\ud800"]}'),
         (b'{"vr":"DA"}', None),
     ],
 )
@@ -262,7 +265,7 @@ def test_raw_text_beside_a_value_that_parses() -> None:
     body = [element("StudyDate", "20240102"), element("StudyDate", "2024.01.02"), {}]
     assert [tuple(row.values()) for row in rows(body, "StudyDate", "StudyDate_raw")] == [
         (date(2024, 1, 2), "20240102"),
-        (date(2024, 1, 2), "2024.01.02"),
+        (None, "2024.01.02"),
         (None, None),
     ]
     sequence = element("ReferencedStudySequence", {})
@@ -458,39 +461,269 @@ def test_the_collector_is_left_as_it_was() -> None:
         gc.enable()
 
 
-def test_all_readings_agree_on_random_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The strict reading gives what the loose one and the forgiving one give."""
-    chosen = random.Random(11)
-    pool: dict[str, list[list[object]]] = {
-        "PatientID": [["A"], ["00 1 "], [], ["é"]],
-        "PatientName": [[{"Alphabetic": "A^B"}], [{"Ideographic": "山"}], [{}]],
-        "StudyDate": [["20240101"], ["20240230"], [""]],
-        "StudyTime": [["1030"], ["25"], ["103000.123"]],
-        "AcquisitionDateTime": [["20240101+0100"], ["2024"], ["x"]],
-        "InstanceNumber": [[1], [-5]],
-        "SliceThickness": [[1], [2.5], [1e300]],
-        "PixelSpacing": [[1, 2.5], [], [3]],
-        "ImageType": [["A", "B"], ["A "], ["", "A"], ["A\\B"]],
-        "ReferencedStudySequence": [[{"00100020": {"vr": "LO"}}], []],
-        "TimezoneOffsetFromUTC": [["+0100"], ["-0330"], ["x"]],
+# What well-behaved servers send, and what else comes: each is an element, or a JSON text of one.
+_WELL_BEHAVED: dict[str, st.SearchStrategy[object]] = {
+    "PatientID": st.text(alphabet="AZ09 .-é山", max_size=6),
+    "PatientName": st.text(alphabet="AZ^é山 ", max_size=6).map(lambda text: {"Alphabetic": text}),
+    "StudyDate": st.sampled_from(["20240101", "20231231", "20240230"]),
+    "StudyTime": st.sampled_from(["1030", "103000.123", "25"]),
+    "AcquisitionDateTime": st.sampled_from(["20240101+0100", "2024", "x"]),
+    "InstanceNumber": st.integers(-(2**63), 2**63 - 1),
+    "FileOffsetInContainer": st.integers(0, 2**64 - 1),
+    "SliceThickness": st.integers(-9, 9) | st.floats(allow_nan=False, allow_infinity=False),
+    "PixelSpacing": st.floats(0, 9),
+    "ImageType": st.sampled_from(["ORIGINAL", "ISO_IR 192", "A"]),
+    "ReferencedStudySequence": st.just({"00081150": {"vr": "UI", "Value": ["1.2"]}}),
+    "TimezoneOffsetFromUTC": st.sampled_from(["+0100", "-0330", "x"]),
+}
+_ODD_VALUES: st.SearchStrategy[object] = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers(2**63, 2**70)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(codec="utf-8"), max_size=5)
+    | st.sampled_from(['a"b', "a\\b", "a\nb", '"]}', "20240101", " 12 ", "1e400", "A\0", "{}"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["Alphabetic", "Ideographic", "Value"]), inner, max_size=2
+        )
+    ),
+    max_leaves=4,
+)
+_AGREEING = (
+    *_WELL_BEHAVED,
+    "AcquisitionDateTime_utc",
+    "PatientName_Ideographic",
+    "SliceThickness_raw",
+    "PatientID_raw",
+    "ReferencedStudySequence.ReferencedSOPClassUID",
+)
+
+
+@st.composite
+def pages(draw: st.DrawFn) -> bytes:
+    """A page of datasets, mostly as a good server writes them, in some server's spelling."""
+    odd = draw(st.sampled_from([0, 0, 1, 3]))
+    page: list[dict[str, Any]] = []
+    for _ in range(draw(st.integers(0, 8))):
+        dataset: dict[str, Any] = {}
+        for name in draw(st.lists(st.sampled_from(sorted(_WELL_BEHAVED)), unique=True)):
+            one = columns(name)[0]
+            count_ = draw(st.integers(1, 3)) if one.many else draw(st.integers(0, 6)) and 1
+            given = [draw(_WELL_BEHAVED[name]) for _ in range(count_)]
+            dataset[one.tag] = {"vr": one.vr, "Value": given} if given else {"vr": one.vr}
+        page.append(dataset)
+    for _ in range(odd if page else 0):
+        dataset = draw(st.sampled_from(page))
+        one = columns(draw(st.sampled_from(sorted(_WELL_BEHAVED))))[0]
+        value = draw(_ODD_VALUES)
+        strange = [
+            value,
+            {"vr": one.vr, "Value": value},
+            {"vr": one.vr, "Value": [value]},
+            {"Value": [value], "vr": one.vr},
+            {"vr": one.vr, "Value": [value, value]},
+            {"vr": one.vr, "Value": [value], "more": [value]},
+        ]
+        dataset[one.tag] = draw(st.sampled_from(strange))
+    spelling = draw(st.sampled_from([(None, ",", ":"), (None, ", ", ": "), (1, ",", ": ")]))
+    indent, comma, colon = spelling
+    return json.dumps(
+        page,
+        indent=indent,
+        separators=(comma, colon),
+        ensure_ascii=draw(st.booleans()),
+        sort_keys=draw(st.booleans()),
+    ).encode()
+
+
+def comparable(*batches: pa.RecordBatch) -> list[dict[str, Any]]:
+    """Their rows; of JSON's own text, which each parser writes in its way, whether there is any."""
+    return [
+        {
+            name: held is None if name.endswith(("Sequence", "_raw")) else repr(held)
+            for name, held in row.items()
+        }
+        for batch in batches
+        for row in batch.to_pylist()
+    ]
+
+
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(pages())
+def test_all_ways_to_read_a_page_agree(body: bytes) -> None:
+    """As one text, strictly, loosely, and by the parser that forgives."""
+    decoder = Decoder(columns(*_AGREEING))
+    usual = decoder.decode(body)
+    usual.validate(full=True)
+    forgiven = decoder._batch(decoder._reading.forgiven_page(body, whole=False))
+    assert comparable(usual) == comparable(forgiven)
+    page = decoder._reading.page(body, whole=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(arrays, "_uniform_array", lambda *_: None)
+        patch.setattr(uniform, "texts", lambda *_: None)
+        assert usual.equals(decoder._batch(page)), "strictly"
+        patch.setattr(arrays, "_strict_array", lambda *_: None)
+        assert usual.equals(decoder._batch(page)), "loosely"
+        one_by_one = [decoder.decode(json.dumps([one]).encode()) for one in json.loads(body)]
+    assert comparable(usual) == comparable(*one_by_one)
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_pages_that_are_written_all_alike_are_read_as_one_text(
+    monkeypatch: pytest.MonkeyPatch, indent: int | None
+) -> None:
+    """What makes decoding fast; every other way would give the same rows."""
+    names = [n for n in _WELL_BEHAVED if columns(n)[0].kind is not Kind.SEQUENCE]
+    good: dict[str, list[object]] = {
+        "PatientName": [{"Alphabetic": "Börg^Ö"}],
+        "PatientID": ['with a "quote"'],
+        "InstanceNumber": [7],
+        "FileOffsetInContainer": [8],
+        "SliceThickness": [1.5],
+        "PixelSpacing": [1.5, 2],
+        "ImageType": ["A", "B C"],
     }
-    names = [*pool, "AcquisitionDateTime_utc", "PatientName_Ideographic", "SliceThickness_raw"]
-    decoder = Decoder(columns(*names))
-    for _ in range(60):
-        page = []
-        for _ in range(chosen.randrange(1, 12)):
-            some = chosen.sample(sorted(pool), chosen.randrange(len(pool)))
-            found = [(name, chosen.choice(pool[name])) for name in some]
-            # An empty array is for the loose reading; a good server leaves it out.
-            page.append(
-                {k: v for name, given in found if given for k, v in element(name, *given).items()}
-            )
-        body = json.dumps(page).encode()
-        strict = decoder._batch(decoder._strict.page(body, whole=False))
-        loose = decoder._batch(decoder._loose.page(body, whole=False))
-        forgiven = decoder._batch(decoder._loose.forgiven_page(body, whole=False))
-        assert strict.equals(loose)
-        assert strict.equals(forgiven)
+    page = [
+        {k: v for name in names for k, v in element(name, *good.get(name, ["20240101"])).items()}
+        for _ in range(450)
+    ]
+    for number, name in enumerate(names):
+        page[2 * number][tag(name)].pop("Value")
+        del page[2 * number + 1][tag(name)]
+    monkeypatch.setattr(arrays, "_strict_array", None)
+    found = rows(json.dumps(page, indent=indent).encode(), *names)
+    for number, name in enumerate(names):
+        missing = [row for row, held in enumerate(found) if held[name] is None]
+        assert missing in ([2 * number, 2 * number + 1], list(range(450)))
+    assert found[-1]["PatientName"] == "Börg^Ö"
+    assert found[-1]["PatientID"] == 'with a "quote"'
+    assert found[-1]["PixelSpacing"] == [1.5, 2]
+    assert found[-1]["ImageType"] == ["A", "B C"]
+
+
+def test_results_hold_no_page() -> None:
+    body = json.dumps([element("PatientID", "A") for _ in range(50)]).encode()
+    before = sys.getrefcount(body)
+    batch = Decoder(columns("PatientID", "dataset", "PatientID_raw")).decode(body)
+    assert batch.num_rows == 50
+    assert sys.getrefcount(body) == before
+
+
+def nested(*codes: object) -> dict[str, Any]:
+    items = [{} if code is None else element("CodeValue", code) for code in codes]
+    return element("ScheduledProtocolCodeSequence", *items)
+
+
+def test_paths_lead_into_sequences() -> None:
+    item = {
+        **element("ScheduledProcedureStepID", "S1"),
+        **element("ScheduledProcedureStepStartDate", "20240102"),
+        **element("PatientName", {"Alphabetic": "A^B", "Ideographic": "山"}),
+        **element("PixelSpacing", 1, 2.5),
+        **element("AcquisitionDateTime", "20240101120000"),
+        **nested("a", None, "b"),
+    }
+    other = {
+        **element("ScheduledProcedureStepID", "S2"),
+        **element("ScheduledProcedureStepStartDate", "never"),
+        **element("PixelSpacing", 3),
+        **nested("c"),
+        tag("PatientID"): {"vr": "LO"},
+    }
+    body = [
+        {
+            **element("RequestAttributesSequence", item, {}, other),
+            **element("TimezoneOffsetFromUTC", "+0100"),
+        },
+        element("RequestAttributesSequence"),
+        {},
+    ]
+    root = "RequestAttributesSequence"
+    expected = {
+        f"{root}.ScheduledProcedureStepID": ["S1", "S2"],
+        f"{root}.ScheduledProcedureStepStartDate": [date(2024, 1, 2), None],
+        f"{root}.ScheduledProcedureStepStartDate_raw": ["20240102", "never"],
+        f"{root}.PatientName_Ideographic": ["山"],
+        f"{root}.PixelSpacing": [1.0, 2.5, 3.0],
+        f"{root}.AcquisitionDateTime_utc": [datetime(2024, 1, 1, 11, tzinfo=UTC)],
+        f"{root}.ScheduledProtocolCodeSequence.CodeValue": ["a", "b", "c"],
+        f"{root}.PatientID": None,
+    }
+    for text in (json.dumps(body).encode(), json.dumps(body, indent=1).lower().encode()):
+        found = rows(text.replace(b"value", b"Value"), *expected)
+        if b'"vr":"' in text.replace(b" ", b""):
+            assert [list(row) for row in found] == [list(expected)] * 3
+        assert found[1:] == [dict.fromkeys(expected)] * 2
+    assert rows(body, *expected)[0] == expected
+    whole = rows(body, f"{root}.ScheduledProtocolCodeSequence")
+    items = json.loads(whole[0][f"{root}.ScheduledProtocolCodeSequence"])
+    assert items == [element("CodeValue", "a"), {}, element("CodeValue", "b"), *items[3:]]
+    assert whole[1:] == [{f"{root}.ScheduledProtocolCodeSequence": None}] * 2
+
+
+@pytest.mark.parametrize("broken", [b"", b',"00189087":{"Value":[NaN]}'])
+def test_paths_through_what_is_no_sequence(broken: bytes) -> None:
+    name = "RequestAttributesSequence.ScheduledProcedureStepID"
+    inner = b'{"00400009":{"vr":"SH","Value":["S"]}}'
+    for sequence, expected in (
+        (b"5", None),
+        (b'{"vr":"SQ","Value":5}', None),
+        (b'{"vr":"SQ","Value":[5,"x",null,[]]}', None),
+        (b'{"vr":"SQ","Value":' + inner + b"}", ["S"]),  # without its array
+        (b'{"vr":"SQ","Value":[7,' + inner + b"]}", ["S"]),
+        (b'{"vr":"SQ","BulkDataURI":"u"}', None),
+        # Half of a surrogate pair, which is no character.
+        (b'{"vr":"SQ","Value":[{"00400009":{"Value":["\\ud800"]}},' + inner + b"]}", [None, "S"]),
+    ):
+        body = b'[{"00400275":' + sequence + broken + b"}]"
+        assert rows(body, name) == [{name: expected}], sequence
+
+
+def test_an_element_of_a_private_creators_block() -> None:
+    mine, spaced = "private:ACME: CT:0019:01", "private:Acme:0019:aB"
+    cases: list[tuple[dict[str, Any], str | None, str | None]] = [
+        ({"00190010": {"Value": ["ACME: CT"]}, "00191001": {"Value": [1.5, 2]}}, "1.5\\2", None),
+        ({"001900FF": {"Value": ["ACME: CT  "]}, "0019FF01": {"Value": ["x"]}}, "x", None),
+        ({"00190011": {"Value": ["Acme"]}, "001911ab": {"InlineBinary": "AA=="}}, None, "AA=="),
+        ({"00190010": {"Value": ["ACME: CT"]}, "00191101": {"Value": ["not mine"]}}, None, None),
+        ({"00210010": {"Value": ["ACME: CT"]}, "00211001": {"Value": ["group"]}}, None, None),
+        ({"0019000F": {"Value": ["ACME: CT"]}, "00190F01": {"Value": ["no block"]}}, None, None),
+        ({"00191001": {"Value": ["nobody's"]}}, None, None),
+        (
+            {
+                "00190012": {"Value": ["ACME: CT"]},
+                "00190011": {"Value": ["ACME: CT"]},
+                "00191201": {"Value": ["second"]},
+                "00191001": {"Value": ["another's"]},
+            },
+            "second",
+            None,
+        ),
+        ({"00190010": {"Value": ["acme"]}, "001910AB": {"Value": ["case"]}}, None, None),
+    ]
+    body = json.dumps([dataset for dataset, *_ in cases]).encode()
+    expected = [{mine: first, columns(spaced)[0].name: second} for _, first, second in cases]
+    assert rows(body, mine, spaced) == expected
+    strange = body[:-1] + b',{"00189087":{"Value":[NaN]}}]'
+    assert rows(strange, mine, spaced)[:-1] == expected
+
+
+def test_hashes_tell_rows_apart() -> None:
+    body = [
+        {**element("StudyInstanceUID", study), **element("SOPInstanceUID", *sop)}
+        for study, sop in [("1", ["2"]), ("2", ["1"]), ("1", ["2"]), ("1", [])]
+    ]
+    names = ("StudyInstanceUID", "SOPInstanceUID")
+    batch = Decoder(columns(*names)).decode(json.dumps(body).encode())
+    first, second, again, missing = row_hashes(batch, [0, 1])
+    assert first == again != second
+    assert missing is None
+    one = row_hashes(batch, [0])
+    assert one[0] == one[2] == one[3] != one[1]
+    assert row_hashes(batch.slice(1, 2), [0, 1]) == [second, first]
 
 
 def real_datasets() -> list[Dataset]:
@@ -523,9 +756,12 @@ def expected_value(wanted: AttributeColumn, given: Any) -> Any:
         case Kind.DECIMAL | Kind.FLOAT:
             return float(given)
         case Kind.DATE:
-            return datetime.strptime(text.replace(".", ""), "%Y%m%d").date() if text else None
+            if "." in text:  # as ACR-NEMA wrote dates
+                return None
+            return datetime.strptime(text, "%Y%m%d").date() if text else None
         case Kind.TIME:
-            text = text.replace(":", "")
+            if ":" in text:
+                return None
             form = "%H%M%S.%f" if "." in text else "%H%M%S"[: len(text)]
             return datetime.strptime(text, form).time() if text else None
         case _:

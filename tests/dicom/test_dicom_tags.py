@@ -31,10 +31,10 @@ def test_every_keyword_is_found_with_what_pydicom_says() -> None:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("PatientName", Tag("PatientName", "00100010", "PN", "1")),
-        ("patientNAME", Tag("PatientName", "00100010", "PN", "1")),
-        ("0020000d", Tag("StudyInstanceUID", "0020000D", "UI", "1")),
-        ("tag_0020000D", Tag("StudyInstanceUID", "0020000D", "UI", "1")),
+        ("PatientName", Tag("PatientName", "00100010", "PN", "1", "study")),
+        ("patientNAME", Tag("PatientName", "00100010", "PN", "1", "study")),
+        ("0020000d", Tag("StudyInstanceUID", "0020000D", "UI", "1", "study")),
+        ("tag_0020000D", Tag("StudyInstanceUID", "0020000D", "UI", "1", "study")),
         ("OverlayRows", Tag("OverlayRows", "60000010", "US", "1")),
         ("601E0010", Tag("OverlayRows", "601E0010", "US", "1")),
         ("00203105", Tag("SourceImageIDs", "00203105", "CS", "1-n")),
@@ -54,6 +54,37 @@ def test_lookup(name: str, expected: Tag) -> None:
 )
 def test_lookup_of_what_is_no_attribute(name: str) -> None:
     assert lookup(name) is None
+
+
+@pytest.mark.parametrize(
+    ("level", "names"),
+    [
+        (
+            "study",
+            "PatientName PatientAge PatientWeight OtherPatientIDs StudyInstanceUID StudyDate "
+            "StudyDescription AccessionNumber ReferringPhysicianName ClinicalTrialProtocolID "
+            "RequestedProcedureDescription ModalitiesInStudy NumberOfStudyRelatedInstances "
+            "InstanceAvailability RetrieveURL",
+        ),
+        (
+            "series",
+            "SeriesInstanceUID SeriesDescription Modality BodyPartExamined StationName "
+            "Manufacturer InstitutionName ProtocolName PatientPosition Laterality "
+            "FrameOfReferenceUID PerformedProcedureStepID PerformedProcedureStepStartDate "
+            "RequestAttributesSequence NumberOfSeriesRelatedInstances",
+        ),
+        (
+            "instance",
+            "SOPInstanceUID SOPClassUID SpecificCharacterSet InstanceCreationDate ImageType Rows "
+            "InstanceNumber ContentDate AcquisitionDate KVP TimezoneOffsetFromUTC SliceThickness "
+            # Of a series by the module of one modality, of an image by that of another.
+            "ConvolutionKernel ViewPosition FilterType OverlayRows 00091001",
+        ),
+    ],
+)
+def test_level_as_a_reader_of_the_standard_expects(level: str, names: str) -> None:
+    found = {name: lookup(name) for name in names.split()}
+    assert {name: tag and tag.level for name, tag in found.items()} == dict.fromkeys(found, level)
 
 
 def test_many_and_private() -> None:

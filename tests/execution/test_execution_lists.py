@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -219,7 +218,7 @@ def test_a_short_page_of_a_server_without_a_document_may_be_its_cap(
 ) -> None:
     bench = make_bench(searched(total, most), endpoint=ELSEWHERE)
     assert len(bench.rows(SEARCH)) == total
-    assert len(bench.wire.requests) == calls
+    assert sum(r.path.endswith("/studies") for r in bench.wire.requests) == calls
 
 
 def test_a_short_page_under_a_limit_is_followed_up_too(make_bench: Make) -> None:
@@ -243,16 +242,6 @@ def test_a_server_that_ignores_the_offset_is_an_error(make_bench: Make) -> None:
         bench.rows(SEARCH)
 
 
-def test_a_walk_beyond_the_largest_offset_is_an_error(make_bench: Make) -> None:
-    def answer(request: Any) -> Answer:
-        first = json.dumps(studies(int(query_of(request, "offset") or 0), 1))
-        return Answer((first[:-1] + ",{}" * 249_999 + "]").encode())
-
-    bench = make_bench(answer)
-    with pytest.raises(IncompleteError, match=r"no results beyond offset 1,000,000"):
-        bench.rows(SEARCH.replace("StudyInstanceUID FROM", "count(*) FROM"))
-
-
 def test_rows_that_shift_between_pages_come_once(make_bench: Make) -> None:
     def answer(request: Any) -> Any:
         return studies(4999, 3) if query_of(request, "offset") else studies(0, 5000)
@@ -262,7 +251,8 @@ def test_rows_that_shift_between_pages_come_once(make_bench: Make) -> None:
     assert len(found) == len(set(found)) == 5002
     assert result.statistics.notes[0].endswith("while it was read.")
     assert "1 row came twice" in result.statistics.notes[0]
-    assert len(bench.wire.requests) == 2
+    # The second walk finds nothing new, so that nothing was missed.
+    assert [query_of(r, "offset") for r in bench.wire.requests] == ["", "5000", "", "5000"]
 
 
 def test_limit_is_sent_where_nothing_is_left_to_check(make_bench: Make) -> None:

@@ -117,7 +117,8 @@ def test_datasets_with_their_parameters_and_keys() -> None:
     found = [{"0020000E": uid, "00080060": modality}]
     keyed = decoder_for(METHOD, columns, RowShape.ROWS, table, ("0020000D", "0020000E"))
     decoded = keyed.decode(page(found), {"studiesId": "9"})
-    assert decoded.keys == [(None, "1.2")]
+    assert decoded.keys is not None
+    assert [column.to_pylist() for column in decoded.keys] == [[None], ["1.2"]]
     assert decoded.batch.to_pylist() == [
         {"Modality": "CT", "seriesId": "1.2", "studiesId": "9", "unknown": None}
     ]

@@ -47,6 +47,8 @@ INSTANCE = {
     "ImageType": "VARCHAR[]",
     "Modality": "VARCHAR",
     "PatientID": "VARCHAR",
+    "StudyDate": "DATE",
+    "StudyDescription": "VARCHAR",
 }
 
 
@@ -216,16 +218,25 @@ def compact(plan: Any) -> list[str]:
         return [type(plan).__name__]
     for scan in plan.scans:
         parts = [f"{scan.alias}: {_short(scan.method)}", *_constants(scan.constants)]
-        parts += [f"{','.join(b.parameters)} <- {b.sql}" for b in scan.binds]
+        parts += [
+            f"{','.join(b.parameters)} <- {f'{b.together} of ' if b.together > 1 else ''}{b.sql}"
+            for b in scan.binds
+        ]
         parts += [f"or {scan.walk.name} above {scan.walk_above}"] if scan.walk else []
-        parts += [f"push {f.name} {'/'.join(f.values) or 'nothing'}" for f in scan.filters]
+        parts += [f"push {_filter(f)}" for f in scan.filters]
+        parts += [f"either {' & '.join(map(_filter, both))}" for both in scan.alternatives]
         parts += [f"limit {scan.limit}"] if scan.limit is not None else []
         parts += [] if scan.shape == "rows" else [str(scan.shape)]
+        parts += [f"newest {plan.windows.enough}"] if plan.windows else []
         lines.append(" | ".join(parts))
     values = ", ".join(f"{k}={v!r}" for k, v in plan.values)
     lines.append(" ".join(plan.sql.split()) + (f"  [{values}]" if values else ""))
     lines += [f"guard {name}" for _, name in plan.guards]
     return lines
+
+
+def _filter(pushed: Any) -> str:
+    return f"{pushed.name} {'/'.join(pushed.values) or 'nothing'}"
 
 
 def _short(method: Any) -> str:

@@ -97,7 +97,7 @@ def test_use_shortens_names(local: Local) -> None:
         ("SET max_page = 1", "no setting max_page. Did you mean max_pages?"),
         ("SET memory_limt = '1GB'", "Did you mean memory_limit?"),
         ("SET enable_external_access = true", "no setting enable_external_access"),
-        ("SET approximate_counts = true", "no setting approximate_counts"),
+        ("SET approximate_counts = 'perhaps'", "SET approximate_counts takes true or false"),
         ("SET on_error = 'ignore'", "SET on_error takes fail or skip"),
         ("SET max_pages = 0", "max_pages takes a whole number from 1 on"),
         ("SET max_calls = 'many'", "max_calls takes a whole number"),
@@ -144,7 +144,7 @@ def test_parameters(local: Local) -> None:
 def test_show_and_describe(local: Local) -> None:
     result = local.open("SHOW PROVIDERS")
     assert result.rows is not None
-    assert [row[0] for row in result.rows] == ["google"]
+    assert [row[0] for row in result.rows] == ["dicomweb", "google"]
     assert len(local.rows("SHOW RESOURCES IN google.healthcare LIKE 'dicom%'")) > 1
     verbs = local.rows(f"SHOW METHODS IN {STORES} WHERE SQLVerb = 'SELECT'")
     assert {row[-1] for row in verbs} == {"SELECT"}

@@ -325,11 +325,16 @@ def test_long_explanations_are_cut() -> None:
 class Tokens:
     """An authorizer whose tokens are numbered."""
 
+    sent = "a number"
+
     def __init__(self) -> None:
         self.number = 1
 
     def headers(self, url: str) -> Mapping[str, str]:
         return {"authorization": f"Bearer t{self.number}"}
+
+    def identity(self) -> str:
+        return "tokens"
 
     def renew(self, refused: Mapping[str, str]) -> bool:
         assert refused == self.headers("")

@@ -32,6 +32,9 @@ from dicomsql.transport.gate import Gate
 from dicomsql.transport.log import HttpLog
 from dicomsql.transport.wire import Sockets
 
+# Where the sockets are our own, answers are made before httpx chooses a transport.
+pytestmark = pytest.mark.respx(using="httpx")
+
 HOSTS = ("healthcare.googleapis.com",)
 SCOPES = ("https://www.googleapis.com/auth/cloud-healthcare",)
 GOOGLE = "https://healthcare.googleapis.com"
@@ -235,6 +238,17 @@ def test_a_proxy_is_used() -> None:
     with open_transport(Settings(proxy="http://127.0.0.1:9999")) as sender:
         transport = sender._http._transport_for_url(httpx.URL(GOOGLE))
         assert "HTTPProxy" in type(transport._pool).__name__  # type: ignore[attr-defined]
+
+
+def test_without_proxies_the_sockets_are_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    def kind(url: str) -> str:
+        with open_transport(Settings()) as sender:
+            return type(sender._http._transport_for_url(httpx.URL(url))).__name__
+
+    assert kind(GOOGLE) == "DirectTransport"
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9999")
+    monkeypatch.setenv("NO_PROXY", "pacs.example")
+    assert kind(GOOGLE) == kind("https://pacs.example") == "HTTPTransport"
 
 
 def test_the_emulator_in_this_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -97,6 +97,8 @@ def test_values_of_a_body_that_may_be_about_a_patient_are_kept_back() -> None:
     [
         "Bearer abc.DEF-123",
         "authorization: bearer xyz",
+        "Authorization: Basic YW5uOmh1bnRlcjI=",
+        "basic YW5uOmh1bnRlcjI",
         "ya29.a0AfH6SMBx_-123",
         "AIzaSyA1234567890abcdefghijklmnopqrstuv",
         "eyJhbGciOi.eyJzdWIi.c2ln",
@@ -110,8 +112,13 @@ def test_whatever_looks_like_a_secret_is_hidden(secret: str) -> None:
     assert shown.startswith("before ")
     assert shown.endswith(" after")
     assert "…" in shown
-    for piece in ("abc", "xyz", "a0AfH6", "AIza", "c2ln", "MIIE"):
+    for piece in ("abc", "xyz", "YW5u", "a0AfH6", "AIza", "c2ln", "MIIE"):
         assert piece not in shown
+
+
+def test_words_are_no_secrets() -> None:
+    for text in ("Basic Authentication is required.", "basic auth", "BASIC REALM"):
+        assert scrub_secrets(text) == text
 
 
 def test_single_values() -> None:

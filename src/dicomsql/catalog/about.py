@@ -12,13 +12,25 @@ from typing import Any
 from dicomsql.catalog import shapes
 from dicomsql.catalog.body import body_fields, schemas_of
 from dicomsql.catalog.load import Catalog
-from dicomsql.catalog.model import Attribute, DicomTable, Method, Parameter, Resource
+from dicomsql.catalog.model import Attribute, DicomTable, Method, Parameter, Resource, Type
 from dicomsql.errors import PlanningError
 
 Row = tuple[str | None, ...]
 
 # The prefix that tells a body field from a parameter of the same name, as in StackQL.
 BODY_PREFIX = "data__"
+
+# What DESCRIBE says of the columns of a DICOM table: the attribute's value representation, tag and
+# level, where its values come from, and how the server can filter by it.
+_DICOM_COLUMNS = ("vr", "tag", "level", "source", "filter")
+
+# Where the values of an attribute come from, by what the document says of its search.
+_SOURCES = {
+    "default": "search",
+    "include": "search (asked for)",
+    "metadata": "metadata",
+    "counted": "counted",
+}
 
 # How deep DESCRIBE METHOD unfolds the schemas that a field refers to.
 _DEPTH = 4
@@ -148,7 +160,7 @@ def describe(resource: Resource, detail: Detail = Detail.BRIEF) -> Listing:
             resource=resource.full_name,
         )
     if resource.dicom is not None:
-        return _describe_dicom(resource.dicom, detail)
+        return _describe_dicom(resource, resource.dicom, detail)
     rows: list[Row] = [(c.name, c.type.value, c.description) for c in methods[0].columns]
     return _cut(("name", "type", "description"), rows, 2, detail)
 
@@ -176,26 +188,49 @@ def describe_method(catalog: Catalog, method: Method, detail: Detail = Detail.BR
     return _cut(("name", "type", "param_type", "shape", "description"), rows, 4, detail)
 
 
-def _describe_dicom(table: DicomTable, detail: Detail) -> Listing:
-    from dicomsql.dicom.columns import column
-
-    rows: list[Row] = []
-    for attribute in table.attributes:
+def _describe_dicom(resource: Resource, table: DicomTable, detail: Detail) -> Listing:
+    """The columns of a DICOM table: those of SELECT *; extended, all that the document names."""
+    rows = [
+        _attribute_row(table, attribute, detail)
+        for attribute in table.attributes
         # Every attribute is a column, but DESCRIBE shows what SELECT * does, as for any table.
-        if not attribute.usual and detail is Detail.BRIEF:
-            continue
-        found = column(attribute.keyword)
-        kind, vr = (found.sql_type, found.vr) if found else (shapes.SQL_TYPES["string", None], "")
-        words = " ".join(re.findall(r"[A-Z]+s?(?![a-z])|[A-Z][a-z]+|\d+|[a-z]+", attribute.keyword))
-        source = _source(table, attribute)
-        rows.append((attribute.keyword, str(kind), words, vr, source, ", ".join(attribute.match)))
-    return _cut(("name", "type", "description", "vr", "source", "filter"), rows, 2, detail)
+        if attribute.usual or detail is Detail.EXTENDED
+    ]
+    if detail is Detail.EXTENDED:
+        parameters = {
+            p.name: p for method in resource.for_verb("select") for p in method.parameters
+        }
+        rows += [_parameter_row(p) for p in parameters.values()]
+        return Listing(("name", "type", "description", *_DICOM_COLUMNS), tuple(rows))
+    return Listing(("name", "type", *_DICOM_COLUMNS), tuple(rows))
 
 
-def _source(table: DicomTable, attribute: Attribute) -> str:
-    if table.source == "metadata":
-        return "metadata"
-    return "search" if attribute.returned == "default" else f"search with {table.include}"
+def _attribute_row(table: DicomTable, attribute: Attribute, detail: Detail) -> Row:
+    from dicomsql.dicom.columns import column
+    from dicomsql.dicom.tags import lookup
+
+    found, tag = column(attribute.keyword), lookup(attribute.keyword)
+    kind = found.sql_type if found else str(Type.VARCHAR)
+    source = "metadata" if table.source == "metadata" else _SOURCES[attribute.returned]
+    about = (
+        found.vr if found else None,
+        tag.tag if tag else None,
+        tag.level if tag else None,
+        source,
+        ", ".join(attribute.match),
+    )
+    if detail is Detail.BRIEF:
+        return attribute.keyword, kind, *about
+    words = " ".join(re.findall(r"[A-Z]+s?(?![a-z])|[A-Z][a-z]+|\d+|[a-z]+", attribute.keyword))
+    return attribute.keyword, kind, words, *about
+
+
+def _parameter_row(parameter: Parameter) -> Row:
+    in_path = parameter.location == "path"
+    kind = Type.VARCHAR if in_path else shapes.SQL_TYPES.get((parameter.type, None), Type.VARCHAR)
+    # What stands in the path is where the search goes: no filter could be more exact.
+    match = "exact" if in_path else ""
+    return parameter.name, str(kind), parameter.description, None, None, None, "parameter", match
 
 
 def _field_row(

@@ -269,6 +269,8 @@ def _dicom_faults(
     resources = document["components"][RESOURCES]
     if dicom.get("elsewhere", "") not in {"", *resources}:
         yield base + "/elsewhere", f"there is no resource {dicom['elsewhere']}"
+    yield from _relation_faults(document, dicom, base)
+    yield from _matching_faults(dicom, base)
     named = {"/include": dicom.get("include"), "/fuzzy": dicom.get("fuzzy", {}).get("parameter")}
     for reference in resource.get("sqlVerbs", {}).get("select", ()):
         target = pointed(document, reference["$ref"])["operation"]["$ref"]
@@ -278,6 +280,53 @@ def _dicom_faults(
         for where, name in named.items():
             if name is not None and name not in query:
                 yield base + where, f"{reference['$ref']!r} has no query parameter {name}"
+
+
+def _relation_faults(document: Document, dicom: Mapping[str, Any], base: str) -> Iterator[Fault]:
+    """The other resources that a DICOM table names: searches, metadata, metrics."""
+    resources = document["components"][RESOURCES]
+    for key, source in (("tables", "search"), ("metadata", "metadata")):
+        for level, name in dicom.get(key, {}).items():
+            found = resources.get(name, {}).get("x-dicomsql", {}).get("dicom", {})
+            if found.get("source") != source:
+                said = f"{name} is no resource of {source}.{nearest(name, list(resources))}"
+                yield base + pointer(key, level), said
+            elif key == "tables" and found["level"] != level:
+                yield base + pointer(key, level), f"{name} searches the level {found['level']}"
+    for index, size in enumerate(dicom.get("sizes", ())):
+        name, column = size["resource"], size["column"]
+        where = base + pointer("sizes", index)
+        if name not in resources:
+            yield where, f"there is no resource {name}.{nearest(name, list(resources))}"
+            continue
+        known = _selected_columns(document, resources[name])
+        if column not in known:
+            yield where, f"{name} has no column {column}.{nearest(column, known)}"
+
+
+def _matching_faults(dicom: Mapping[str, Any], base: str) -> Iterator[Fault]:
+    """What attributes are said to do that the table has no means for."""
+    matches = {a["keyword"]: a.get("match", ()) for a in dicom["attributes"]}
+    try:
+        re.compile(dicom.get("sendable", ""))
+    except re.error as error:
+        yield base + "/sendable", f"is no regular expression: {error}"
+    split = dicom.get("split")
+    if split is not None and "range" not in matches.get(split, ()):
+        yield base + "/split", f"{split} is no attribute that is matched by ranges"
+    for index, attribute in enumerate(dicom["attributes"]):
+        where = base + pointer("attributes", index)
+        if "fuzzy" in attribute.get("match", ()) and "fuzzy" not in dicom:
+            yield where + "/match", "nothing says how fuzzy matching is switched on"
+        returned = attribute.get("returned")
+        if returned == "include" and dicom["source"] == "search" and "include" not in dicom:
+            yield where + "/returned", "no query parameter asks for further attributes"
+        if returned == "metadata" and not dicom.get("metadata"):
+            yield where + "/returned", "no resource has the metadata"
+        if returned == "counted" and not dicom.get("tables"):
+            yield where + "/returned", "no resource has the levels below"
+    if dicom.get("includeAny") and "include" not in dicom:
+        yield base + "/includeAny", "no query parameter asks for further attributes"
 
 
 def _members(

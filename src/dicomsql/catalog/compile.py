@@ -269,7 +269,11 @@ class _Compiler:
         if "window" in extension:
             window = extension["window"]
             return OffsetPaging(
-                window["limit"], window["offset"], window["maxLimit"], window["maxOffset"]
+                limit=window["limit"],
+                offset=window["offset"],
+                max_limit=window["maxLimit"],
+                max_offset=window["maxOffset"],
+                capped=window.get("capped", False),
             )
         own = entry.get("config", {}).get("pagination")
         pagination = (
@@ -340,8 +344,16 @@ def _dicom(entry: Entry) -> DicomTable:
         open=entry.get("open", False),
         identity=tuple(entry.get("identity", {}).items()),
         include=entry.get("include", ""),
+        include_any=entry.get("includeAny", False),
+        include_all=entry.get("includeAll", DicomTable.__dataclass_fields__["include_all"].default),
         fuzzy=(fuzzy.get("parameter", ""), fuzzy.get("value", "")),
+        separator=entry.get("separator", DicomTable.__dataclass_fields__["separator"].default),
+        sendable=entry.get("sendable", ""),
         elsewhere=entry.get("elsewhere", ""),
+        tables=tuple(entry.get("tables", {}).items()),
+        metadata=tuple(entry.get("metadata", {}).items()),
+        sizes=tuple((size["resource"], size["column"]) for size in entry.get("sizes", ())),
+        split=entry.get("split", ""),
     )
 
 

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 
 from dicomsql.catalog import pack
 from dicomsql.catalog.compiled import CompiledProvider, ServiceEntry
+from dicomsql.catalog.connections import ConnectedService, Connection
+from dicomsql.catalog.connections import connections as connections_of
 from dicomsql.catalog.model import Method, Provider, Resource, Schema, Service
 from dicomsql.catalog.places import (
     ProviderFile,
@@ -30,7 +33,12 @@ from dicomsql.errors import PlanningError, nearest
 class Catalog:
     """What is known of providers, services, resources and methods. Names match in any case."""
 
-    def __init__(self, files: Iterable[ProviderFile], cache: Path | None) -> None:
+    def __init__(
+        self,
+        files: Iterable[ProviderFile],
+        cache: Path | None,
+        connections: Mapping[str, tuple[str, str]],
+    ) -> None:
         self._cache = cache
         self._files: dict[str, ProviderFile] = {}
         self._providers: dict[str, CompiledProvider] = {}
@@ -39,20 +47,33 @@ class Catalog:
             compiled = self._read_provider(file)
             self._files[compiled.provider.name] = file
             self._providers[compiled.provider.name] = compiled
+        services = [(name, s) for name, p in self._providers.items() for s in p.provider.services]
+        self._connections = connections_of(connections, services)
+        self._connected: dict[Connection, ConnectedService] = {}
 
     @classmethod
-    def open(cls, extra: Path | None = None, *, cache: Path | None = None) -> Catalog:
+    def open(
+        cls,
+        extra: Path | None = None,
+        *,
+        connections: Mapping[str, tuple[str, str]] = MappingProxyType({}),
+        cache: Path | None = None,
+    ) -> Catalog:
         """The catalog of the documents that come with dicomsql.
 
         Args:
             extra: a further registry; its provider stands for a bundled one of the same name.
+            connections: name -> (full name of a service, base URL of a server): each is a further
+                service of the same provider, `dicomweb.pacs`, at that server.
             cache: the folder of compiled documents; by default in the user's cache folder.
 
         Raises:
             DocumentError: a provider document is missing or broken.
+            InterfaceError: a connection has a name that cannot be one, or a service that is not
+                known.
         """
         files = [*provider_files(bundled_root()), *(provider_files(extra) if extra else ())]
-        return cls(files, cache or compiled_folder())
+        return cls(files, cache or compiled_folder(), connections)
 
     def providers(self) -> tuple[Provider, ...]:
         """All providers, by name."""
@@ -67,12 +88,15 @@ class Catalog:
         return self._compiled(name).provider
 
     def entries(self, provider: str) -> tuple[ServiceEntry, ...]:
-        """The services of a provider, as its own document lists them.
+        """The services of a provider, as its own document lists them, then the connections.
 
         Raises:
             PlanningError: there is no such provider.
         """
-        return self._compiled(provider).entries
+        compiled = self._compiled(provider)
+        by_name = {entry.name: entry for entry in compiled.entries}
+        connected = self._connections.get(compiled.provider.name, {}).values()
+        return (*compiled.entries, *(c.entry(by_name[c.service]) for c in connected))
 
     def service(self, provider: str, service: str) -> Service:
         """A service.
@@ -179,12 +203,23 @@ class Catalog:
             )
         return self._providers[found]
 
-    def _packed(self, provider: str, service: str) -> pack.PackedService:
+    def _packed(self, provider: str, service: str) -> pack.PackedService | ConnectedService:
         compiled = self._compiled(provider)
+        own = self._connections.get(compiled.provider.name, {})
+        name = _named(service, own)
+        if name is None:
+            return self._documented(compiled, service)
+        found = own[name]
+        if found not in self._connected:
+            packed = self._documented(compiled, found.service)
+            self._connected[found] = ConnectedService(found, packed)
+        return self._connected[found]
+
+    def _documented(self, compiled: CompiledProvider, service: str) -> pack.PackedService:
         name = compiled.provider.name
         found = _named(service, compiled.provider.services)
         if found is None:
-            known = compiled.provider.services
+            known = (*compiled.provider.services, *self._connections.get(name, ()))
             raise PlanningError(
                 f"{name} has no service {service}.{nearest(service, known)}"
                 f" Its services are {', '.join(known)}."

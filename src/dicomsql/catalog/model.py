@@ -271,6 +271,8 @@ class DicomTable:
         include_all: the value that asks for every attribute; empty where the server has none.
         fuzzy: (query parameter, value) that switches fuzzy matching on.
         separator: what separates the values of a `list` in one parameter.
+        sendable: regular expression that the whole of a filter's value must match to be sent, for
+            servers that misread others; empty where any may be.
         tables: level -> resource that searches it, in the same service.
         metadata: level -> resource whose rows are the instances' whole datasets, found by the
             parameters down to that level (`series` -> `series_metadata`).
@@ -289,6 +291,7 @@ class DicomTable:
     include_all: str = "all"
     fuzzy: tuple[str, str] = ("", "")
     separator: str = ","
+    sendable: str = ""
     elsewhere: str = ""
     tables: tuple[tuple[str, str], ...] = ()
     metadata: tuple[tuple[str, str], ...] = ()

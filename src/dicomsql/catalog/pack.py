@@ -189,7 +189,8 @@ def _column(found: dict[str, Any]) -> Column:
 def _dicom(found: dict[str, Any]) -> DicomTable:
     made = _tuples(found, "fuzzy")
     made["attributes"] = tuple(Attribute(**_tuples(a, "match")) for a in found["attributes"])
-    made["identity"] = tuple((name, keyword) for name, keyword in found.get("identity", ()))
+    for key in ("identity", "tables", "metadata", "sizes"):
+        made[key] = tuple((name, value) for name, value in found.get(key, ()))
     return DicomTable(**made)
 
 

@@ -28,6 +28,13 @@ examples:
 exit codes: 0 done, 1 a statement failed, 2 the command line was wrong, 130 interrupted
 """
 
+_CACHE_EXAMPLES = """\
+examples:
+  dicomsql exec --cache 10m "SELECT ..."
+  dicomsql cache info
+  dicomsql cache clear
+"""
+
 _EMULATOR_EXAMPLES = """\
 examples:
   dicomsql emulator --root ./archive --port 8042
@@ -112,6 +119,17 @@ def make_parser() -> argparse.ArgumentParser:
             allow_abbrev=False,
         )
     )
+    _add_cache(
+        commands.add_parser(
+            "cache",
+            help="show or clear the answers kept on this machine",
+            description="Answers are kept where --cache, DICOMSQL_CACHE or SET cache asks for it. "
+            "They hold what the servers hold, patients' data included.",
+            epilog=_CACHE_EXAMPLES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+    )
     _add_emulator(
         commands.add_parser(
             "emulator",
@@ -169,6 +187,14 @@ def _add_exec(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("server")
     group.add_argument("--endpoint", metavar="URL", help="a server instead of Google's")
     group.add_argument(
+        "--connection",
+        metavar="NAME",
+        help="a server of the configuration file, for the service that it names",
+    )
+    group.add_argument(
+        "--config", metavar="FILE", help="the configuration file, which names servers"
+    )
+    group.add_argument(
         "--local",
         nargs="?",
         const=True,
@@ -183,6 +209,21 @@ def _add_exec(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("credentials")
     group.add_argument("--credentials", metavar="FILE", help="a credentials file")
     group.add_argument("--impersonate", metavar="ACCOUNT", help="service account to act as")
+    group.add_argument(
+        "--user",
+        metavar="NAME",
+        help="basic authentication at --endpoint; the password comes from DICOMSQL_PASSWORD, "
+        "or is asked for",
+    )
+    group.add_argument(
+        "--token-file", metavar="FILE", help="bearer token for --endpoint, else DICOMSQL_TOKEN"
+    )
+    group.add_argument(
+        "--insecure-auth",
+        action="store_true",
+        default=None,
+        help="let credentials go to another machine over plain http",
+    )
     group.add_argument("--anonymous", action="store_true", default=None, help="send no credentials")
     group.add_argument("--quota-project", metavar="ID", help="project that the calls are billed to")
     group = parser.add_argument_group("execution")
@@ -209,6 +250,14 @@ def _add_exec(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--max-calls", type=_count, metavar="N", help="calls that one statement may make"
     )
+    group.add_argument(
+        "--max-bytes", type=_count, metavar="N", help="bytes that one statement may receive"
+    )
+    group.add_argument(
+        "--cache",
+        metavar="AGE",
+        help="keep answers on disk and use them again for 30s, 10m, 2h, ... (off)",
+    )
     group.add_argument("--parallel", type=_count, metavar="N", help="calls made at the same time")
     group.add_argument(
         "--timeout", type=_seconds, metavar="S", help="seconds that one call may take (120)"
@@ -226,6 +275,12 @@ def _add_exec(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         default=None,
         help="let values of attributes into logs, EXPLAIN and errors",
+    )
+
+
+def _add_cache(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "action", choices=("info", "clear"), help="say how much there is, or remove all of it"
     )
 
 

@@ -50,8 +50,8 @@ def execute(arguments: argparse.Namespace) -> int:
     """
     text = _sql(arguments)
     variables = _variables(arguments)
-    settings = _settings(arguments)
     console = Console()
+    settings = _with_password(_settings(arguments), console)
     _tell_what_has_no_effect(arguments, console)
     from dicomsql.cli.imports import import_arrow
     from dicomsql.language.statements import Describe, Set, Show, Use
@@ -249,6 +249,22 @@ def _settings(arguments: argparse.Namespace) -> Settings:
         return config.settings(**given)
     except InterfaceError as error:
         raise UsageError(str(error)) from None
+
+
+def _with_password(settings: Settings, console: Console) -> Settings:
+    """The settings with the password that goes with the user, asked for where nothing told it.
+
+    Raises:
+        UsageError: there is nobody to ask.
+    """
+    if settings.user is None or settings.password is not None:
+        return settings
+    if not console.interactive:
+        raise UsageError("--user needs a password: put it into DICOMSQL_PASSWORD.")
+    from dataclasses import replace
+    from getpass import getpass
+
+    return replace(settings, password=getpass(f"Password of {settings.user}: "))
 
 
 def _dialect(name: str) -> str:

@@ -37,6 +37,10 @@ def run(argv: list[str]) -> int:
             from dicomsql.cli.emulator import serve
 
             return serve(arguments)
+        if arguments.command == "cache":
+            from dicomsql.cli.cache import cache
+
+            return cache(arguments)
         from dicomsql.cli.execute import execute
 
         return execute(arguments)

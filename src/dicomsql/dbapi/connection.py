@@ -18,6 +18,13 @@ def connect(
     *,
     endpoint: str | None = None,
     local: str | os.PathLike[str] | bool | None = None,
+    connection: str | None = None,
+    config: str | os.PathLike[str] | None = None,
+    user: str | None = None,
+    password: str | None = None,
+    token: str | None = None,
+    token_file: str | os.PathLike[str] | None = None,
+    insecure_auth: bool | None = None,
     project: str | None = None,
     location: str | None = None,
     dataset: str | None = None,
@@ -31,6 +38,8 @@ def connect(
     timeout: float | None = None,
     max_pages: int | None = None,
     max_calls: int | None = None,
+    max_bytes: int | None = None,
+    cache: str | None = None,
     parallel: int | None = None,
     await_operations: bool | None = None,
     yes: bool | None = None,
@@ -45,6 +54,10 @@ def connect(
     Args:
         endpoint: base URL of a server to use instead of the service's own.
         local: folder of the embedded emulator; True for the default folder.
+        connection: a server of the configuration file, for the service that it names.
+        config: that file; by default the one in the user's configuration folder.
+        user, password, token, token_file: for basic or bearer authentication at the endpoint.
+        cache: how long answers are kept on disk and used again, such as `10m`.
         project, location, dataset, dicom_store: defaults of projectsId, locationsId, datasetsId
             and dicomStoresId.
         credentials: a credentials file, or an object of google-auth.
@@ -59,6 +72,13 @@ def connect(
     given = settings(
         endpoint=endpoint,
         local=local,
+        connection=connection,
+        config=config,
+        user=user,
+        password=password,
+        token=token,
+        token_file=token_file,
+        insecure_auth=insecure_auth,
         project=project,
         location=location,
         dataset=dataset,
@@ -72,6 +92,8 @@ def connect(
         timeout=timeout,
         max_pages=max_pages,
         max_calls=max_calls,
+        max_bytes=max_bytes,
+        cache=cache,
         parallel=parallel,
         await_operations=await_operations,
         yes=yes,

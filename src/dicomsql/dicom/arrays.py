@@ -1,11 +1,17 @@
 """Elements of one attribute, a page of them, into the Arrow array of a column.
 
-Nothing here uses `pyarrow.compute`: its import costs more than a small page.
+Three ways give the same array. A page of elements that are all alike is read as one text; else all
+are parsed strictly, as a well-behaved server writes them; where a value surprises, each is read
+loosely by itself.
+
+Nothing here uses `pyarrow.compute` or NumPy: their import costs more than a page.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from functools import cache
+from itertools import chain
 from operator import attrgetter
 from typing import Any
 
@@ -13,38 +19,49 @@ import msgspec
 import pyarrow as pa
 from msgspec import Raw, Struct
 
-from dicomsql.dicom import elements, values
+from dicomsql.dicom import elements, nested, uniform, values
 from dicomsql.dicom.columns import AttributeColumn, Kind, Part
-from dicomsql.dicom.elements import LooseElement, NameElement, SequenceElement
+from dicomsql.dicom.elements import Elements, LooseElement, NameElement, SequenceElement
 
 __all__ = ["column_array", "from_values"]
 
-_loose_element = msgspec.json.Decoder(LooseElement)
+# What a way raises where a value is not what it should be.
+_SURPRISES = (
+    msgspec.DecodeError,
+    OverflowError,
+    RecursionError,
+    UnicodeEncodeError,
+    pa.ArrowInvalid,
+)
+
+_sequence = msgspec.json.Decoder(SequenceElement)
 
 
 def column_array(
-    column: AttributeColumn, form: type, page: Sequence[Any], offsets: Sequence[int | None]
+    column: AttributeColumn, page: Elements, offsets: Sequence[int | None]
 ) -> pa.Array:
     """The column's array.
 
-    `page` has an element per row, all of them of `form`: a strict shape, `LooseElement`, or `Raw`
-    (empty where the dataset lacks the attribute). `offsets` has the minutes from UTC of each
-    dataset and is only looked at for `Part.UTC`.
-
-    Raises:
-        OverflowError, UnicodeEncodeError, pa.ArrowInvalid: strict elements hold a value that the
-            column cannot; loose and raw ones never do.
+    Args:
+        page: the elements of its tag, one a row.
+        offsets: minutes from UTC of each dataset, only looked at for `Part.UTC`.
     """
+    if not page.count:
+        return from_values(column.arrow_type, [])
+    if column.path:
+        return _path_array(column, page, offsets)
     if column.part in (Part.RAW, Part.PRIVATE):
-        return from_values(column.arrow_type, [elements.raw_text(element) for element in page])
-    if form is Raw:
-        form, page = _opened(column, page)
-    if form is SequenceElement:
-        texts = [elements.sequence_text(element.Value) for element in page]
-        return from_values(column.arrow_type, texts)
-    if form is LooseElement or column.many:
-        return _loose_array(column, form, page, offsets)
-    return _single_array(column, form, page, offsets)
+        return _raw_array(page)
+    for way in (_uniform_array, _strict_array):
+        try:
+            array = way(column, page, offsets)
+        except _SURPRISES:
+            continue
+        if array is not None:
+            return array
+    if column.kind is Kind.SEQUENCE:
+        return from_values(column.arrow_type, map(_loose_sequence, page.raws()))
+    return _loose_array(column, page, offsets)
 
 
 def from_values(kind: pa.DataType, found: Iterable[Any]) -> pa.Array:
@@ -54,40 +71,73 @@ def from_values(kind: pa.DataType, found: Iterable[Any]) -> pa.Array:
     return pa.array(found, kind)
 
 
-def _opened(column: AttributeColumn, page: Sequence[Raw]) -> tuple[type, list[Any]]:
-    """Elements that came as text, in the form that the column's kind is read from."""
-    form = SequenceElement if column.kind is Kind.SEQUENCE else LooseElement
-    opened = []
-    for element in page:
-        try:
-            opened.append(msgspec.json.decode(element, type=form) if element else form())
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            opened.append(form())
-    return form, opened
+def _uniform_array(
+    column: AttributeColumn, page: Elements, offsets: Sequence[int | None]
+) -> pa.Array | None:
+    """The array of elements that are written all alike, None where they are not."""
+    kind = column.kind
+    number = _NUMBERS.get(kind)
+    if column.many:
+        members = number or (str if kind is Kind.TEXT else None)
+        found = uniform.lists(page, members) if members is not None else None
+        return None if found is None else _list_array(column, [one or None for one in found])
+    if number is not None:
+        several = uniform.numbers(page, number)
+        return None if several is None else from_values(column.arrow_type, several)
+    if kind in (Kind.BULK, Kind.SEQUENCE):
+        return None
+    group = elements.name_group(column.part) if kind is Kind.NAME else ""
+    texts = uniform.texts(page, group)
+    return None if texts is None else _of_texts(column, texts, offsets)
 
 
-def _single_array(
-    column: AttributeColumn,
-    form: type[Struct],
-    page: Sequence[Any],
-    offsets: Sequence[int | None],
-) -> pa.Array:
-    """The array of strict elements with one value each."""
+_NUMBERS: dict[Kind, type] = {
+    Kind.INTEGER: int,
+    Kind.UNSIGNED: int,
+    Kind.DECIMAL: float,
+    Kind.FLOAT: float,
+}
+
+
+def _strict_array(
+    column: AttributeColumn, page: Elements, offsets: Sequence[int | None]
+) -> pa.Array | None:
+    """The array of elements that each have the shape of a well-behaved server's."""
+    form = elements.strict_shape(column.kind, many=column.many)
+    if form is LooseElement:
+        return None
+    found = _strict_elements(form).decode(page.json)
+    if form is SequenceElement:
+        return from_values(column.arrow_type, [elements.sequence_text(e.Value) for e in found])
+    if column.many:
+        return _list_array(column, [element.Value or None for element in found])
     if column.kind is Kind.BULK:
-        return _text_array([element.BulkDataURI or None for element in page], column.vr)
+        return _text_array([element.BulkDataURI or None for element in found], column.vr)
     if form is NameElement:
         group = attrgetter(elements.name_group(column.part))
-        names = map(group, [element.Value[0] for element in page])
+        names = map(group, [element.Value[0] for element in found])
         return _text_array([name or None for name in names], column.vr)
-    if column.kind is Kind.TEXT:
-        return _text_array([element.Value[0] or None for element in page], column.vr)
+    return _of_texts(column, [element.Value[0] for element in found], offsets)
+
+
+@cache
+def _strict_elements(form: type[Struct]) -> msgspec.json.Decoder[list[Any]]:
+    return msgspec.json.Decoder(list[form])  # type: ignore[valid-type]
+
+
+def _of_texts(
+    column: AttributeColumn, found: Sequence[Any], offsets: Sequence[int | None]
+) -> pa.Array:
+    """The array of single values: texts by the column's VR, numbers as they are."""
+    if column.kind in (Kind.TEXT, Kind.NAME):
+        return _text_array([text or None for text in found] if "" in found else found, column.vr)
     memo = _MEMOS.get(column.kind)
     if memo is None:
-        return from_values(column.arrow_type, [element.Value[0] for element in page])
-    found: list[Any] = [memo[element.Value[0]] for element in page]
+        return from_values(column.arrow_type, found)
+    parsed: list[Any] = list(map(memo.__getitem__, found))
     if column.kind is Kind.DATETIME:
-        found = _datetimes(column, found, offsets)
-    return from_values(column.arrow_type, found)
+        parsed = _datetimes(column, parsed, offsets)
+    return from_values(column.arrow_type, parsed)
 
 
 _MEMOS: dict[Kind, values.Memo[Any]] = {
@@ -98,55 +148,81 @@ _MEMOS: dict[Kind, values.Memo[Any]] = {
 
 
 def _loose_array(
-    column: AttributeColumn, form: type, page: Sequence[Any], offsets: Sequence[int | None]
+    column: AttributeColumn, page: Elements, offsets: Sequence[int | None]
 ) -> pa.Array:
-    if form is not LooseElement:
-        array = _list_array(column, page)
-        if array is not None:
-            return array
-        page = [LooseElement(list(element.Value or ())) for element in page]
+    """The array of elements that may hold anything."""
     convert = elements.converter(column)
-    found: list[Any] = [convert(element) for element in page]
+    found: list[Any] = [convert(elements.loose_element(element)) for element in page.raws()]
     if column.kind is Kind.DATETIME:
         found = _datetimes(column, found, offsets)
     return from_values(column.arrow_type, found)
 
 
-def _text_array(texts: list[str | None], vr: str) -> pa.Array:
+def _loose_sequence(element: Raw) -> str | None:
+    try:
+        return elements.sequence_text(_sequence.decode(element).Value)
+    except msgspec.DecodeError:
+        return None
+
+
+def _raw_array(page: Elements) -> pa.Array:
+    """The array of the elements' text, whatever they are."""
+    texts: Sequence[str | None] | None = uniform.texts(page)
+    if texts is None:
+        texts = [elements.raw_text(element) for element in page.raws()]
+    return pa.array([text or None for text in texts], pa.string())
+
+
+def _path_array(column: AttributeColumn, page: Elements, offsets: Sequence[int | None]) -> pa.Array:
+    """The array of what the items of sequences hold, a list a row."""
+    several = [nested.leaves(element, column.path) for element in page.raws()]
+    if column.part in (Part.RAW, Part.PRIVATE):
+        texts = [[elements.raw_text(leaf) for leaf in leaves] or None for leaves in several]
+        return from_values(column.arrow_type, texts)
+    if column.kind is Kind.SEQUENCE:
+        return from_values(column.arrow_type, map(nested.joined_items, several))
+    leaf = column.leaf
+    convert = elements.converter(leaf)
+    found: list[Any] = []
+    for leaves in several:
+        held: list[Any] = [convert(elements.loose_element(element)) for element in leaves]
+        if leaf.many:
+            held = [value for members in held for value in members or ()]
+        found.append(held or None)
+    if column.kind is Kind.DATETIME:
+        found = _datetimes(column, found, offsets)
+    return from_values(column.arrow_type, found)
+
+
+def _text_array(texts: Sequence[str | None], vr: str) -> pa.Array:
     """The array of texts, their padding taken off."""
     array = pa.array(texts, pa.string())
     # Most columns hold no space at all, which costs less to learn than to look at each value.
-    if _holds(array, b" ") or _holds(array, b"\0"):
+    if _holds(array, values.PADDING):
         strip = elements.str_stripper(vr)
         array = pa.array([t and (strip(t, values.PADDING) or None) for t in texts], pa.string())
     return array
 
 
-def _list_array(column: AttributeColumn, page: Sequence[Any]) -> pa.Array | None:
-    """The array of strict elements with several values, None where each needs to be looked at."""
-    found = [element.Value or None for element in page]
+def _list_array(column: AttributeColumn, found: Sequence[Any]) -> pa.Array | None:
+    """The array of rows' values, each a list or None; None where each needs to be looked at."""
     array = pa.array(found, column.arrow_type)
     flat = array.values
     if flat.null_count:
         return None
     if column.kind is Kind.TEXT:
-        if _holds(flat, b"\\"):
-            return None
         strip = elements.str_stripper(column.vr)
-        padded = _holds(flat, b" ") or _holds(flat, b"\0")
-        for members in found:
-            if members and ("" in members or (padded and _any_padded(members, strip))):
+        for text in set(chain.from_iterable(filter(None, found))):
+            if not text or "\\" in text or strip(text, values.PADDING) != text:
                 return None
     return array
 
 
-def _any_padded(members: tuple[str, ...], strip: Callable[[str, str], str]) -> bool:
-    return any(strip(text, values.PADDING) != text for text in members)
-
-
-def _holds(array: pa.Array, byte: bytes) -> bool:
-    data = array.buffers()[2]
-    return data is not None and byte in data.to_pybytes()
+def _holds(array: pa.Array, characters: str) -> bool:
+    """Whether a text has any of these ASCII characters."""
+    buffer = array.buffers()[2]
+    data = b"" if buffer is None else buffer.to_pybytes()
+    return any(character in data for character in characters.encode())
 
 
 def _datetimes(

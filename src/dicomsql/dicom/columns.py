@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from dicomsql.dicom.tags import lookup
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["AttributeColumn", "Kind", "Part", "column", "kind_of"]
+__all__ = ["AttributeColumn", "Kind", "Part", "column", "kind_of", "private_name"]
 
 
 class Part(StrEnum):
@@ -93,6 +93,9 @@ _SUFFIXES: dict[str, tuple[str, Part, str | None]] = {
 }
 
 
+_PRIVATE = "private:"
+
+
 @dataclass(frozen=True, slots=True)
 class AttributeColumn:
     """A column that is read from DICOM datasets.
@@ -100,9 +103,15 @@ class AttributeColumn:
     Attributes:
         name: in its usual spelling, whatever case it was asked for in.
         part: what of the attribute it holds.
-        tag: eight upper-case hexadecimal digits; empty for the parts of the whole dataset.
-        vr: as the dictionary has it; empty for the parts of the whole dataset.
+        tag: eight upper-case hexadecimal digits; of a path, its first step. Empty where the whole
+            dataset is looked at: for its parts, and for elements of a creator's block.
+        vr: as the dictionary has it, of a path that of its last step; empty for the parts of the
+            whole dataset.
         many: whether it is a list.
+        level: `study`, `series` or `instance`, whose own it is (see `Tag.level`).
+        path: the tags of a path's further steps into the sequence `tag`; empty for none.
+        creator: of the private block that it is found in; empty for a tag that is fixed.
+        element: group and element of an element in such a block: `0019`, `01`.
     """
 
     name: str
@@ -110,6 +119,10 @@ class AttributeColumn:
     tag: str
     vr: str
     many: bool
+    level: str = "instance"
+    path: tuple[str, ...] = ()
+    creator: str = ""
+    element: tuple[str, str] = ("", "")
 
     @property
     def kind(self) -> Kind:
@@ -132,6 +145,13 @@ class AttributeColumn:
 
         return pa.list_(element)
 
+    @property
+    def leaf(self) -> AttributeColumn:
+        """The column that the last step of its path would be by itself."""
+        found = column(self.name.rpartition(".")[2])
+        assert found is not None
+        return found
+
 
 def column(name: str) -> AttributeColumn | None:
     """The column of that name, or None where it names no attribute.
@@ -140,10 +160,21 @@ def column(name: str) -> AttributeColumn | None:
     server sent it), `_utc` (of a DT: the instant), `_Ideographic`, `_Phonetic` (of a PN: the other
     component groups); or `dataset` (the whole dataset's JSON) or `dropped` (the tags of the
     sequences that the server left out of it).
+
+    Names with dots between them are a path, `A.B.C`, of which all but the last are sequences: what
+    C is in each of the items, in their order, in one list. Items that lack it add nothing. Of a
+    sequence it is the items of all of them, as JSON.
+
+    What `private_name` makes is the element of a private block, as text.
     """
     lowered = name.lower()
     if lowered in (Part.DATASET, Part.DROPPED):
-        return AttributeColumn(lowered, Part(lowered), "", "", many=False)
+        # Every table has them, so they are of the highest level.
+        return AttributeColumn(lowered, Part(lowered), "", "", many=False, level="study")
+    if lowered.startswith(_PRIVATE):
+        return _private_column(name)
+    if "." in name:
+        return _path_column(name)
     base, _, ending = name.rpartition("_")
     suffix = _SUFFIXES.get(ending.lower()) if base else None
     tag = lookup(base if suffix else name)
@@ -159,12 +190,61 @@ def column(name: str) -> AttributeColumn | None:
     single = kind_of(tag.vr) in (Kind.BULK, Kind.SEQUENCE)
     if suffix is None:
         part = Part.PRIVATE if tag.private and tag.vr == "UN" else Part.VALUE
-        return AttributeColumn(spelling, part, tag.tag, tag.vr, many=tag.many and not single)
-    ending, part, needed = suffix
-    if needed not in (None, tag.vr):
+        many = tag.many and not single
+    else:
+        ending, part, needed = suffix
+        if needed not in (None, tag.vr):
+            return None
+        many = tag.many and part is not Part.RAW
+        spelling = f"{spelling}_{ending}"
+    return AttributeColumn(spelling, part, tag.tag, tag.vr, many, tag.level)
+
+
+def private_name(creator: str, group: str, element: str) -> str:
+    """The name of the column that holds an element of a private creator's block.
+
+    Args:
+        creator: as the dataset writes it (PS3.5 section 7.8.1); spaces at its end do not count.
+        group: four hexadecimal digits, an odd number.
+        element: two hexadecimal digits, those that follow the block's.
+    """
+    return f"{_PRIVATE}{creator}:{group}:{element}"
+
+
+def _private_column(name: str) -> AttributeColumn | None:
+    # A creator may hold any characters, colons too.
+    creator, _, place = name[len(_PRIVATE) :].rpartition(":")
+    creator, _, group = creator.rpartition(":")
+    group, element = group.upper(), place.upper()
+    creator = creator.rstrip(" ")
+    if not creator or not _hexadecimal(group, 4) or not _hexadecimal(element, 2):
         return None
-    many = tag.many and part is not Part.RAW
-    return AttributeColumn(f"{spelling}_{ending}", part, tag.tag, tag.vr, many=many)
+    if int(group, 16) % 2 == 0:
+        return None
+    spelling = private_name(creator, group, element)
+    return AttributeColumn(
+        spelling, Part.PRIVATE, "", "UN", many=False, creator=creator, element=(group, element)
+    )
+
+
+def _hexadecimal(text: str, digits: int) -> bool:
+    return len(text) == digits and all(digit in "0123456789ABCDEF" for digit in text)
+
+
+def _path_column(name: str) -> AttributeColumn | None:
+    *parents, last = map(column, name.split("."))
+    first, *steps = parents
+    if first is None or last is None or not last.tag:
+        return None
+    tags = []
+    for step in parents:
+        if step is None or step.part is not Part.VALUE or step.kind is not Kind.SEQUENCE:
+            return None
+        tags.append(step.tag)
+    spelling = ".".join(step.name for step in (first, *steps, last) if step is not None)
+    many = last.kind is not Kind.SEQUENCE or last.part is Part.RAW
+    path = (*tags[1:], last.tag)
+    return replace(last, name=spelling, tag=first.tag, many=many, level=first.level, path=path)
 
 
 def kind_of(vr: str) -> Kind:

@@ -1,9 +1,9 @@
 """DICOM JSON (PS3.18 Annex F) into Arrow, by projection: only what the columns need is read.
 
-A page is read strictly first, as a well-behaved server sends it: msgspec builds the wanted values
-and nothing else. Where a value surprises, the same page is read loosely, value by value; where
-even the JSON does, by the standard library's parser, which forgives more. All three give the same
-rows wherever more than one can.
+msgspec finds the wanted elements of a page and skips the rest; `arrays` then reads each attribute's
+elements together, in the fastest way that they allow. Where the JSON itself surprises, the page is
+read by the standard library's parser, which forgives more. Both give the same rows wherever both
+can.
 """
 
 from __future__ import annotations
@@ -11,38 +11,29 @@ from __future__ import annotations
 import codecs
 import gc
 import json
-import math
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from operator import attrgetter
 from typing import Any, NoReturn
 
 import msgspec
 import pyarrow as pa
 from msgspec import Raw, Struct
 
-from dicomsql.dicom import elements
+from dicomsql.dicom import elements, nested
 from dicomsql.dicom.arrays import column_array, from_values
-from dicomsql.dicom.columns import AttributeColumn, Kind, Part
-from dicomsql.dicom.elements import LooseElement, SequenceElement
+from dicomsql.dicom.columns import AttributeColumn, Part
+from dicomsql.dicom.elements import NO_ELEMENT, SEPARATOR, Elements
 from dicomsql.errors import IncompleteError, InternalError, OperationalError
 
 __all__ = ["Decoder", "count", "uids"]
 
 _OFFSET = AttributeColumn("TimezoneOffsetFromUTC", Part.VALUE, "00080201", "SH", many=False)
 
-# What a reading raises where a value, or the JSON, is not what it should be.
-_SURPRISES = (
-    msgspec.DecodeError,
-    OverflowError,
-    RecursionError,
-    UnicodeDecodeError,
-    UnicodeEncodeError,
-    pa.ArrowInvalid,
-)
+# What is raised where the JSON is not what it should be.
+_SURPRISES = (msgspec.DecodeError, RecursionError, UnicodeDecodeError, pa.ArrowInvalid)
 
 _OPENERS = {b"<": "a page of markup (HTML or XML)", b"{": "a JSON object", b'"': "a JSON string"}
 
@@ -63,14 +54,15 @@ class Decoder:
             raise InternalError("A decoder needs columns; `count` tells the number of rows.")
         self.columns = tuple(columns)
         self.schema = pa.schema([pa.field(c.name, c.arrow_type) for c in self.columns])
-        read = [column for column in self.columns if column.tag]
-        if any(column.part is Part.UTC for column in read):
-            read.append(_OFFSET)
-        self._tags = tuple(dict.fromkeys(column.tag for column in read))
-        by_tag = [[c for c in read if c.tag == tag] for tag in self._tags]
-        self._strict = _Reading(self._tags, tuple(map(_strict_form, by_tag)))
-        self._loose = _Reading(self._tags, tuple(map(_loose_form, by_tag)))
+        tags = [column.tag for column in self.columns if column.tag]
+        if self._needs_offsets:
+            tags.append(_OFFSET.tag)
+        self._reading = _Reading(tuple(dict.fromkeys(tags)))
         self._whole = any(not column.tag for column in self.columns)
+
+    @property
+    def _needs_offsets(self) -> bool:
+        return any(column.part is Part.UTC for column in self.columns)
 
     def decode(self, body: bytes) -> pa.RecordBatch:
         """The rows of one answer: a JSON array of datasets, or nothing at all for no rows.
@@ -88,36 +80,43 @@ class Decoder:
             )
         body = body.removeprefix(codecs.BOM_UTF8)
         with _collector_paused():
-            for reading in (self._strict, self._loose):
-                try:
-                    page = reading.page(body, whole=self._whole)
-                    batch = self._batch(page)
-                except _SURPRISES:
-                    continue
+            try:
+                page = self._reading.page(body, whole=self._whole)
+                batch = self._batch(page)
+            except _SURPRISES:
+                pass
+            else:
                 if not self._missed(page, batch):
                     return batch
-            return self._batch(self._loose.forgiven_page(body, whole=self._whole))
+            return self._batch(self._reading.forgiven_page(body, whole=self._whole))
 
     def _batch(self, page: _Page) -> pa.RecordBatch:
         offsets: Sequence[int | None] = ()
-        if any(column.part is Part.UTC for column in self.columns):
-            form, found = page.elements[_OFFSET.tag]
-            texts = column_array(_OFFSET, form, found, ()).to_pylist()
+        if self._needs_offsets:
+            texts = column_array(_OFFSET, page.elements[_OFFSET.tag], ()).to_pylist()
             offsets = [elements.OFFSETS[text] for text in texts]
-        arrays = []
-        for column in self.columns:
-            if column.part is Part.DATASET:
-                arrays.append(from_values(column.arrow_type, page.texts))
-            elif column.part is Part.DROPPED:
-                arrays.append(from_values(column.arrow_type, map(_dropped, page.texts)))
-            else:
-                arrays.append(column_array(column, *page.elements[column.tag], offsets))
+        arrays = [self._array(column, page, offsets) for column in self.columns]
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+
+    def _array(
+        self, column: AttributeColumn, page: _Page, offsets: Sequence[int | None]
+    ) -> pa.Array:
+        if column.tag:
+            return column_array(column, page.elements[column.tag], offsets)
+        found: Iterator[Any]
+        if column.part is Part.DATASET:
+            found = iter(page.texts)
+        elif column.part is Part.DROPPED:
+            found = map(_dropped, page.texts)
+        else:
+            group, element = column.element
+            found = (nested.block_text(text, column.creator, group, element) for text in page.texts)
+        return from_values(column.arrow_type, found)
 
     def _missed(self, page: _Page, batch: pa.RecordBatch) -> bool:
         """Whether a value is missing because the server writes tags in lower case."""
         return any(
-            array.null_count and page.in_lower_case(column.tag)
+            array.null_count and column.tag in page.in_lower_case
             for column, array in zip(self.columns, batch.columns, strict=True)
         )
 
@@ -149,20 +148,6 @@ def _uid_decoder(tag: str) -> Decoder:
     return Decoder([AttributeColumn(tag, Part.VALUE, tag, "UI", many=False)])
 
 
-def _strict_form(columns: list[AttributeColumn]) -> type:
-    """What a tag's elements are read as where they are as they should be."""
-    loose = _loose_form(columns)
-    first = columns[0]
-    return elements.strict_shape(first.kind, many=first.many) if loose is LooseElement else loose
-
-
-def _loose_form(columns: list[AttributeColumn]) -> type:
-    """What a tag's elements are read as where anything may be in them."""
-    if any(column.part in (Part.RAW, Part.PRIVATE) for column in columns):
-        return Raw
-    return SequenceElement if columns[0].kind is Kind.SEQUENCE else LooseElement
-
-
 class _Element(Struct, gc=False):
     """What tells a sequence that the server left out."""
 
@@ -171,6 +156,8 @@ class _Element(Struct, gc=False):
 
 
 _raw_datasets = msgspec.json.Decoder(list[Raw])
+_BETWEEN = SEPARATOR.encode()
+_ROWS = 200
 _any_elements = msgspec.json.Decoder(dict[str, _Element])
 
 
@@ -179,35 +166,28 @@ class _Page:
     """A page's datasets, taken apart.
 
     Attributes:
-        rows: structs with an attribute per tag, and one per tag in lower case; empty where the
-            page was read without them.
         texts: the JSON text of each dataset; empty where no column needs it.
-        elements: tag -> the form of its elements, and the elements, one per dataset.
+        elements: tag -> its elements.
+        in_lower_case: tags that some dataset has with lower-case digits.
     """
 
-    rows: Sequence[Struct]
     texts: Sequence[bytes]
-    elements: Mapping[str, tuple[type, Sequence[Any]]]
-
-    def in_lower_case(self, tag: str) -> bool:
-        """Whether any dataset has that tag with lower-case digits."""
-        if not self.rows or not tag or tag == tag.lower():
-            return False
-        return any(found is not None for found in map(attrgetter(f"lower_{tag}"), self.rows))
+    elements: Mapping[str, Elements]
+    in_lower_case: frozenset[str] = frozenset()
 
 
 class _Reading:
-    """One way to read datasets: for each tag, the form that its elements are read in."""
+    """How the elements of some tags are found in a page's datasets."""
 
-    def __init__(self, tags: tuple[str, ...], forms: tuple[type, ...]) -> None:
-        self._forms = dict(zip(tags, forms, strict=True))
-        lettered = [tag for tag in tags if tag != tag.lower()]
+    def __init__(self, tags: tuple[str, ...]) -> None:
+        self._tags = tags
+        self._lettered = tuple(tag for tag in tags if tag != tag.lower())
+        written = [*tags, *(tag.lower() for tag in self._lettered)]
+        names = [f"tag_{number}" for number in range(len(written))]
         row = msgspec.defstruct(
             "Row",
-            [(f"tag_{tag}", form, form()) for tag, form in self._forms.items()]
-            + [(f"lower_{tag}", Any, None) for tag in lettered],
-            rename={f"tag_{tag}": tag for tag in tags}
-            | {f"lower_{tag}": tag.lower() for tag in lettered},
+            [(name, Raw, NO_ELEMENT) for name in names],
+            rename=dict(zip(names, written, strict=True)),
             gc=False,
         )
         self._row = msgspec.json.Decoder(row)
@@ -225,11 +205,25 @@ class _Reading:
             texts = [bytes(raw) for raw in raws]
         else:
             rows = self._rows.decode(body)
+        # Some rows at a time, from the last, so that they stay in the processor's cache from the
+        # first look at their elements until they are gone.
+        count = len(rows)
+        parts: list[list[bytes]] = [[] for _ in self._tags]
+        lowered: set[str] = set()
+        while rows:
+            some = rows[-_ROWS:]
+            del rows[-_ROWS:]
+            columns = list(zip(*map(msgspec.structs.astuple, some), strict=True))
+            for part, held in zip(parts, columns, strict=False):
+                part.append(_BETWEEN.join(held))
+            for tag, held in zip(self._lettered, columns[len(parts) :], strict=True):
+                if held.count(NO_ELEMENT) < len(held):
+                    lowered.add(tag)
         found = {
-            tag: (form, list(map(attrgetter(f"tag_{tag}"), rows)))
-            for tag, form in self._forms.items()
+            tag: Elements(_BETWEEN.join(reversed(part)).decode(), count)
+            for tag, part in zip(self._tags, parts, strict=True)
         }
-        return _Page(rows, texts, found)
+        return _Page(texts, found, frozenset(lowered))
 
     def forgiven_page(self, body: bytes, *, whole: bool) -> _Page:
         """The same of a body that may be strange in any way, though it must be datasets.
@@ -238,8 +232,11 @@ class _Reading:
         """
         datasets = _forgiven(body)
         found = {
-            tag: (form, [_forgiven_element(form, dataset.get(tag)) for dataset in datasets])
-            for tag, form in self._forms.items()
+            tag: Elements(
+                SEPARATOR.join(json.dumps(dataset.get(tag, {})) for dataset in datasets),
+                len(datasets),
+            )
+            for tag in self._tags
         }
         texts: list[bytes] = []
         if whole:
@@ -248,18 +245,7 @@ class _Reading:
             except (msgspec.DecodeError, RecursionError):
                 # No JSON text could be passed on as it is, so it is one that means the same.
                 texts = [json.dumps(dataset).encode() for dataset in datasets]
-        return _Page((), texts, found)
-
-
-def _forgiven_element(form: type, found: object) -> object:
-    if form is Raw:
-        return Raw() if found is None else Raw(json.dumps(found).encode())
-    if not isinstance(found, dict):
-        return form()
-    if form is SequenceElement:
-        items = found.get("Value")
-        return form() if items is None else SequenceElement(Raw(json.dumps(items).encode()))
-    return LooseElement(found.get("Value"), found.get("BulkDataURI"))
+        return _Page(texts, found)
 
 
 def _forgiven(body: bytes) -> list[dict[str, Any]]:
@@ -269,9 +255,7 @@ def _forgiven(body: bytes) -> list[dict[str, Any]]:
     """
     try:
         text = body.decode()
-        datasets = json.loads(
-            text, parse_constant=str, parse_float=_float, parse_int=_integer, strict=False
-        )
+        datasets = elements.forgiven_json(text)
     except UnicodeDecodeError as error:
         raise OperationalError(
             f"The answer is no DICOM JSON: it is not UTF-8 at byte {error.start:,}"
@@ -292,17 +276,6 @@ def _forgiven(body: bytes) -> list[dict[str, Any]]:
         {tag.upper() if len(tag) == 8 else tag: found for tag, found in dataset.items()}
         for dataset in datasets
     ]
-
-
-def _float(text: str) -> float | str:
-    """A number; as text where a double cannot hold it, so that it is not taken for infinite."""
-    value = float(text)
-    return value if math.isfinite(value) else text
-
-
-def _integer(text: str) -> int | str:
-    """A whole number; as text where it has more digits than any VR allows."""
-    return int(text) if len(text) <= 40 else text
 
 
 def _refuse(body: bytes, text: str, error: json.JSONDecodeError | None) -> NoReturn:

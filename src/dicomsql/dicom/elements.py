@@ -8,7 +8,10 @@ what it can: a value that is not of its VR becomes None, and never another value
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -20,14 +23,53 @@ from dicomsql.dicom.columns import AttributeColumn, Kind, Part
 
 __all__ = [
     "NO_ELEMENT",
+    "SEPARATOR",
+    "Elements",
     "LooseElement",
     "Name",
     "SequenceElement",
     "converter",
+    "forgiven_json",
+    "loose_element",
+    "raw_items",
+    "raw_members",
     "raw_text",
     "sequence_text",
     "strict_shape",
 ]
+
+# The element of an attribute that a dataset lacks.
+NO_ELEMENT = Raw(b"{}")
+
+# JSON has no control characters but white space, and msgspec refuses them where it skips a value.
+SEPARATOR = "\x1e"
+
+
+@dataclass(frozen=True, slots=True)
+class Elements:
+    """A page's elements of one attribute, one for each dataset.
+
+    Attributes:
+        text: their JSON, with `SEPARATOR` between them.
+        count: how many there are.
+    """
+
+    text: str
+    count: int
+
+    @classmethod
+    def of(cls, page: Sequence[Raw]) -> Elements:
+        """Elements that were found one by one."""
+        return cls(SEPARATOR.encode().join(page).decode(), len(page))
+
+    @property
+    def json(self) -> str:
+        """A JSON list of them."""
+        return f"[{self.text.replace(SEPARATOR, ',')}]"
+
+    def raws(self) -> list[Raw]:
+        """Each by itself."""
+        return [Raw(one.encode()) for one in self.text.split(SEPARATOR)] if self.count else []
 
 
 # The shapes hold no reference cycles, so the garbage collector need not look at them.
@@ -106,8 +148,6 @@ class _RawElement(Struct, frozen=True, gc=False):
     InlineBinary: Raw = Raw()
 
 
-NO_ELEMENT = LooseElement()
-
 # (kind, whether there may be several) -> the strict shape; what is not listed is read loosely.
 _SHAPES: dict[tuple[Kind, bool], type[Struct]] = {
     (Kind.TEXT, False): TextElement,
@@ -142,7 +182,9 @@ _NAME_GROUPS = {
     Part.PHONETIC: "Phonetic",
 }
 
+_loose = msgspec.json.Decoder(LooseElement)
 _raw_element = msgspec.json.Decoder(_RawElement)
+_raw_members = msgspec.json.Decoder(dict[str, Raw])
 _raw_list = msgspec.json.Decoder(list[Raw])
 
 
@@ -179,25 +221,90 @@ def converter(column: AttributeColumn) -> Callable[[LooseElement], object]:
     return partial(_only, member=member)
 
 
+def loose_element(element: Raw) -> LooseElement:
+    """An element of any form; what is no object is as if it had no value."""
+    try:
+        return _loose.decode(element)
+    except (msgspec.DecodeError, RecursionError):
+        pass
+    try:
+        found = forgiven_json(bytes(element).decode())
+    except (json.JSONDecodeError, RecursionError):
+        return LooseElement()
+    if not isinstance(found, dict):
+        return LooseElement()
+    return LooseElement(found.get("Value"), found.get("BulkDataURI"))
+
+
+def forgiven_json(text: str) -> object:
+    """What a JSON text holds, by a parser that also takes NaN, raw line ends and their like.
+
+    Numbers that no double or no VR can hold are given as text.
+
+    Raises:
+        json.JSONDecodeError: it is no JSON even so.
+        RecursionError: it is nested too deeply.
+    """
+    return json.loads(
+        text, parse_constant=str, parse_float=_float, parse_int=_whole_number, strict=False
+    )
+
+
+def _float(text: str) -> float | str:
+    """A number; as text where a double cannot hold it, so that it is not taken for infinite."""
+    value = float(text)
+    return value if math.isfinite(value) else text
+
+
+def _whole_number(text: str) -> int | str:
+    """A whole number; as text where it has more digits than any VR allows."""
+    return int(text) if len(text) <= 40 else text
+
+
 def raw_text(element: Raw) -> str | None:
     """What an element holds, as text: strings as they are, anything else as its JSON text.
 
     Several values are joined by backslashes, an empty one among them is empty. Of bulk data it is
     the URI or the base64 text; of what is no element at all, its JSON text.
     """
-    if not element or bytes(element) == b"null":
+    if bytes(element) == b"null":
         return None
     try:
         parts = _raw_element.decode(element)
         if not parts.Value:
             return _json_text(parts.BulkDataURI or parts.InlineBinary) or None
-        try:
-            members = _raw_list.decode(parts.Value)
-        except msgspec.ValidationError:
-            members = [parts.Value]
-        return "\\".join(map(_json_text, members)) or None
+        return "\\".join(map(_json_text, _listed(parts.Value))) or None
     except msgspec.DecodeError:
         return bytes(element).decode()
+
+
+def raw_items(element: Raw) -> list[Raw]:
+    """The values of an element, each as its JSON text; none of what is no element."""
+    try:
+        value = _raw_element.decode(element).Value
+    except msgspec.DecodeError:
+        value = raw_members(element).get("Value", Raw())
+    return _listed(value) if value and bytes(value) != b"null" else []
+
+
+def raw_members(json_object: Raw | bytes) -> dict[str, Raw]:
+    """The members of a JSON object, each as its JSON text; none of what is no object."""
+    try:
+        return _raw_members.decode(json_object)
+    except msgspec.DecodeError:
+        found = json.loads(bytes(json_object))
+    if not isinstance(found, dict):
+        return {}
+    return {name: Raw(json.dumps(member).encode()) for name, member in found.items()}
+
+
+def _listed(value: Raw) -> list[Raw]:
+    """The values of an element, of which some servers send a single one without its array."""
+    try:
+        return _raw_list.decode(value)
+    except msgspec.DecodeError:
+        found = json.loads(bytes(value))
+    return [Raw(json.dumps(one).encode()) for one in found] if isinstance(found, list) else [value]
 
 
 def sequence_text(items: Raw) -> str | None:

@@ -27,12 +27,16 @@ class Tag:
         vr: value representation; `US or SS` and the like where the dataset decides, `UN` where the
             dictionary does not know the attribute.
         vm: value multiplicity, such as `1`, `1-n`, `3`.
+        level: `study`, `series` or `instance`: the highest of them that has the attribute as its
+            own (PS3.3: patient and study; series, frame of reference and equipment; all else).
+            Addresses and availability, which each level has, count as the study's.
     """
 
     keyword: str
     tag: str
     vr: str
     vm: str
+    level: str = "instance"
 
     @property
     def many(self) -> bool:
@@ -106,12 +110,12 @@ def _covers(mask: str, tag: str) -> bool:
 
 
 def _parsed(line: str, tag: str = "") -> Tag:
-    keyword, written, vr, vm = line.split("\t")
+    keyword, written, vr, vm, level = line.split("\t")
     if not tag:
         # The first of an attribute that repeats, past those that mean something of their own.
         every = (written.replace("x", digit) for digit in "0123456789ABCDEF")
         tag = written if "x" not in written else next(t for t in every if t not in _table().by_tag)
-    return Tag(keyword, tag, vr, vm)
+    return Tag(keyword, tag, vr, vm, level)
 
 
 def _private(tag: str) -> Tag:

@@ -40,10 +40,11 @@ _MINUTE = 60_000_000
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-# YYYYMMDD, and YYYY.MM.DD of ACR-NEMA, which PS3.5 asks readers to take.
-_DATE = re.compile(r"([0-9]{4})(\.?)([0-9]{2})\2([0-9]{2})")
-# HH, HHMM, HHMMSS and HHMMSS.F to HHMMSS.FFFFFF, and the colons of ACR-NEMA.
-_TIME = re.compile(r"([0-9]{2})(?:(:?)([0-9]{2})(?:\2([0-9]{2})(?:\.([0-9]{1,6}))?)?)?")
+# YYYYMMDD; HH, HHMM, HHMMSS and HHMMSS.F to HHMMSS.FFFFFF. ACR-NEMA's YYYY.MM.DD and HH:MM:SS are
+# no values of these VRs today, and servers that compare texts find them in no range: were they read
+# as dates, a pushed condition would lose rows that the same condition keeps where it is not pushed.
+_DATE = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})")
+_TIME = re.compile(r"([0-9]{2})(?:([0-9]{2})(?:([0-9]{2})(?:\.([0-9]{1,6}))?)?)?")
 _DATETIME = re.compile(
     r"([0-9]{4})(?:([0-9]{2})(?:([0-9]{2})(?:([0-9]{2})(?:([0-9]{2})(?:([0-9]{2})"
     r"(?:\.([0-9]{1,6}))?)?)?)?)?)?([+-][0-9]{4})?"
@@ -67,7 +68,7 @@ def parse_date(text: str) -> int | None:
     found = _DATE.fullmatch(text.strip(PADDING))
     if found is None:
         return None
-    year, _, month, day = found.groups()
+    year, month, day = found.groups()
     try:
         return date(int(year), int(month), int(day)).toordinal() - _EPOCH_DAY
     except ValueError:
@@ -82,7 +83,7 @@ def parse_time(text: str) -> int | None:
     found = _TIME.fullmatch(text.strip(PADDING))
     if found is None:
         return None
-    hours, _, minutes, seconds, fraction = found.groups(default="0")
+    hours, minutes, seconds, fraction = found.groups(default="0")
     h, m, s = int(hours), int(minutes), int(seconds)
     if h > 23 or m > 59 or s > 59:
         return None

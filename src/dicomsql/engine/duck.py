@@ -25,6 +25,7 @@ import pyarrow as pa
 
 from dicomsql.engine.failures import translated
 from dicomsql.errors import InterfaceError, PlanningError
+from dicomsql.planning.counts import MISSING, TOTAL
 from dicomsql.planning.rewrite import JSON_EXTRACT
 from dicomsql.result import ResultColumn
 
@@ -46,6 +47,12 @@ _MACROS = (
         CASE WHEN json_type(document, path) IN ('OBJECT', 'ARRAY')
              THEN CAST(json_extract(document, path) AS VARCHAR)
              ELSE json_extract_string(document, path) END""",
+    # The sum of a number that each row has to have: without it a row would count for nothing.
+    f"""CREATE MACRO {TOTAL}(number, name) AS
+        CASE WHEN count(*) = count(number) THEN CAST(coalesce(sum(number), 0) AS BIGINT)
+             ELSE error('{MISSING}' || name || ', so that they cannot '
+                        || 'be counted by it. count(DISTINCT ...) of the UID that tells the rows '
+                        || 'apart counts them one by one.') END""",
 )
 
 # Settings that decide what code runs, what can be reached and what is written down, or on which

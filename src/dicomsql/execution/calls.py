@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dicomsql.errors import OperationalError
+from dicomsql.errors import InterfaceError, OperationalError
 from dicomsql.transport.base import Body, Request
 
 if TYPE_CHECKING:
@@ -52,7 +52,16 @@ def make_request(
         values: parameter -> value; one that the method does not declare is sent as a query
             parameter, and several values as one query parameter each.
         query: further query parameters.
+
+    Raises:
+        InterfaceError: nothing says where the server is.
     """
+    if not base_url:
+        raise InterfaceError(
+            f"Where the server of {method.provider}.{method.service} is has not been said: give its"
+            f" base URL with --endpoint, or name a connection to it, PACS say, and write"
+            f" {method.provider}.PACS.{method.resource}."
+        )
     path_values = []
     pairs: list[tuple[str, str]] = []
     headers = [("Accept", method.accept)]

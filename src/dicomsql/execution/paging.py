@@ -1,34 +1,115 @@
-"""The walk over a call's pages, by token or by offset, to the end or to an error, never short."""
+"""The walk over a call's pages, by token or by offset, to the end or to an error, never short.
+
+A walk sends nothing. It says what may be asked for next, and learns from each page in the order of
+the asking; whoever drives it decides how many of its requests are on their way at a time.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from dicomsql.catalog.model import OffsetPaging, TokenPaging
 from dicomsql.errors import IncompleteError
 from dicomsql.execution.calls import Page, check_not_empty, single
-from dicomsql.transport.base import Request
 
 if TYPE_CHECKING:
     from dicomsql.catalog.model import Method
     from dicomsql.execution.run import Run
-
-# Servers cut answers at round numbers of their own, below what they were asked for.
-_ROUND = 100
-# The warning of PS3.18, 8.3.4.4, that there are more results than were given.
-_MORE_RESULTS = "299"
-# No server is known to give fewer results than this at once where it has more.
-_LEAST_CAP = 50
+    from dicomsql.transport.base import Request
 
 # A list of rows that is not empty, or an object that may hold one.
 _HAS_ROWS = re.compile(rb"[\[{]\s*[^\s\]}]")
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A request of a walk.
+
+    Attributes:
+        number: of the page, from 1 on.
+        offset, size: rows before it, and at most in it; 0 where it does not ask by them.
+        round: asks of an earlier round than the walk's are not part of it any more.
+        probe: only tells whether there are rows so far on; the rows are not the walk's.
+    """
+
+    request: Request
+    number: int = 1
+    offset: int = 0
+    size: int = 0
+    round: int = 0
+    probe: bool = False
+
+
+class Reach(StrEnum):
+    """What a walk does where the server's largest offset comes before the end."""
+
+    ERROR = "error"  # the rows beyond cannot be had
+    TELL = "tell"  # it ends `beyond`: its driver knows another way
+    PROBE = "probe"  # the same, and finds it out once a part of the way is done
+    PROBE_FIRST = "probe first"  # the same, and finds it out once a page was not all
+
+
+class Walk(Protocol):
+    """The pages of one call.
+
+    Attributes:
+        done: nothing is left to ask for.
+        beyond: it ended at the server's largest offset, and there is more.
+    """
+
+    done: bool
+    beyond: bool
+
+    def ask(self) -> Ask | None:
+        """The next request that may be sent now; None where more has to be known first."""
+
+    def learn(self, ask: Ask, page: Page | None, rows: int | None = None) -> bool:
+        """Take in the answer to the oldest ask that is open.
+
+        Args:
+            page: None where the server refused an ask that only was made ahead.
+            rows: the number of the page's rows where it is known already.
+
+        Returns: whether the rows are the walk's, and not those of a request in vain.
+
+        Raises:
+            IncompleteError: the walk cannot reach the end, or a page came twice.
+        """
+
+    def counts(self, ask: Ask) -> bool:
+        """Whether a page's rows are the walk's as far as is known, and an error the call's."""
+
+
+def walk_of(
+    run: Run,
+    method: Method,
+    request: Request,
+    limit: int | None,
+    reach: Reach = Reach.ERROR,
+) -> Walk:
+    """The walk over a call's pages.
+
+    Args:
+        limit: rows after which no further page is wanted; None for all.
+        reach: what is done about rows beyond the largest offset.
+    """
+    paging = method.paging
+    given = {name for name, _ in request.query}
+    if isinstance(paging, TokenPaging) and paging.request_token not in given:
+        return _TokenWalk(run, method, paging, request, limit)
+    if isinstance(paging, OffsetPaging) and not {paging.limit, paging.offset} & given:
+        from dicomsql.execution.offsets import OffsetWalk
+
+        return OffsetWalk(run, method, paging, request, limit=limit, reach=reach)
+    return _OnePage(method, request)
 
 
 def pages(run: Run, method: Method, request: Request, limit: int | None) -> Iterator[Page]:
@@ -40,64 +121,122 @@ def pages(run: Run, method: Method, request: Request, limit: int | None) -> Iter
     Raises:
         IncompleteError: the walk cannot reach the end, or a page came twice.
     """
-    paging = method.paging
-    given = {name for name, _ in request.query}
-    if isinstance(paging, TokenPaging) and paging.request_token not in given:
-        yield from _by_token(run, method, paging, request, limit)
-    elif isinstance(paging, OffsetPaging) and not {paging.limit, paging.offset} & given:
-        yield from _by_offset(run, method, paging, request, limit)
-    else:
-        yield _fetched(run, method, request)
+    walk = walk_of(run, method, request, limit)
+    while not walk.done and (ask := walk.ask()) is not None:
+        page = single(run, ask.request)
+        if walk.learn(ask, page):
+            yield page
 
 
-def _fetched(run: Run, method: Method, request: Request) -> Page:
-    page = single(run, request)
-    if "json" in method.accept:
-        check_not_empty(page, method.full_name)
-    return page
+def with_query(request: Request, *pairs: tuple[str, str]) -> Request:
+    """A request with further query parameters."""
+    return replace(request, query=(*request.query, *pairs))
 
 
-def _by_token(
-    run: Run, method: Method, paging: TokenPaging, request: Request, limit: int | None
-) -> Iterator[Page]:
-    given = {name for name, _ in request.query}
-    if paging.size and paging.size not in given and paging.max_size:
-        size = paging.max_size if limit is None else max(1, min(limit, paging.max_size))
-        request = _with_query(request, (paging.size, str(size)))
-    tokens: set[str] = set()
-    seen: set[bytes] = set()
-    token = ""
-    number = 0
-    while True:
-        asked = _with_query(request, (paging.request_token, token)) if token else request
-        page = single(run, asked) if token else _fetched(run, method, request)
-        if token and not page.body.strip():
+def is_bounded(run: Run, method: Method, number: int) -> bool:
+    """Whether the user's own bound on pages ends a walk after so many.
+
+    Raises:
+        IncompleteError: it does, and the user did not ask for what was read by then.
+    """
+    if run.limits.pages is None or number < run.limits.pages:
+        return False
+    said = (
+        f"{method.full_name}: the bound of {run.limits.pages} page"
+        f"{'s' * (run.limits.pages != 1)} ended the list before its end"
+    )
+    if run.limits.on_page_bound == "warn":
+        run.note(f"{said}; rows are missing.")
+        return True
+    raise IncompleteError(
+        f"{said}. Raise --max-pages, use LIMIT, or SET on_page_bound = 'warn' to get what was read."
+    )
+
+
+class _OnePage:
+    """A call whose one answer is all."""
+
+    beyond = False
+
+    def __init__(self, method: Method, request: Request) -> None:
+        self._method = method
+        self._next: Ask | None = Ask(request)
+        self.done = False
+
+    def ask(self) -> Ask | None:
+        ask, self._next = self._next, None
+        return ask
+
+    def learn(self, _ask: Ask, page: Page | None, _rows: int | None = None) -> bool:
+        self.done = True
+        if page is not None and "json" in self._method.accept:
+            check_not_empty(page, self._method.full_name)
+        return True
+
+    def counts(self, _ask: Ask) -> bool:
+        return True
+
+
+class _TokenWalk:
+    """A list whose answers name the token of their next page: one page after the other."""
+
+    beyond = False
+
+    def __init__(
+        self, run: Run, method: Method, paging: TokenPaging, request: Request, limit: int | None
+    ) -> None:
+        self._run = run
+        self._method = method
+        self._paging = paging
+        given = {name for name, _ in request.query}
+        if paging.size and paging.size not in given and paging.max_size:
+            size = paging.max_size if limit is None else max(1, min(limit, paging.max_size))
+            request = with_query(request, (paging.size, str(size)))
+        self._request = request
+        self._next: Ask | None = Ask(request)
+        self._tokens: set[str] = set()
+        self._seen: set[bytes] = set()
+        self.done = False
+
+    def ask(self) -> Ask | None:
+        ask, self._next = self._next, None
+        return ask
+
+    def counts(self, _ask: Ask) -> bool:
+        return True
+
+    def learn(self, ask: Ask, page: Page | None, _rows: int | None = None) -> bool:
+        assert page is not None
+        name, number = self._method.full_name, ask.number
+        if number == 1 and "json" in self._method.accept:
+            check_not_empty(page, name)
+        elif number > 1 and not page.body.strip():
             raise IncompleteError(
-                f"{method.full_name}: the server announced a further page and then gave an empty "
-                f"answer. Rows are missing after page {number}."
+                f"{name}: the server announced a further page and then gave an empty answer. Rows "
+                f"are missing after page {number - 1}."
             )
-        number += 1
-        token, rows = _token(method, paging, page)
-        if rows and token not in tokens:
+        token, rows = _token(self._method, self._paging, page)
+        if rows and token not in self._tokens:
             digest = hashlib.blake2b(rows, digest_size=16).digest()
-            if digest in seen:
+            if digest in self._seen:
                 raise IncompleteError(
-                    f"{method.full_name}: page {number} holds the rows of an earlier page under "
-                    f"another token; the server seems to ignore `{paging.request_token}`, so the "
-                    f"list cannot be read to its end."
+                    f"{name}: page {number} holds the rows of an earlier page under another token; "
+                    f"the server seems to ignore `{self._paging.request_token}`, so the list "
+                    f"cannot be read to its end."
                 )
-            seen.add(digest)
-        yield page
-        if not token:
-            return
-        if token in tokens:
+            self._seen.add(digest)
+        if token in self._tokens:
             raise IncompleteError(
-                f"{method.full_name}: the server gave the token of a page that was read already, "
-                f"so the list cannot be read to its end. Rows are missing after page {number}."
+                f"{name}: the server gave the token of a page that was read already, so the list "
+                f"cannot be read to its end. Rows are missing after page {number}."
             )
-        tokens.add(token)
-        if _bounded(run, method, number):
-            return
+        if not token or is_bounded(self._run, self._method, number):
+            self.done = True
+            return True
+        self._tokens.add(token)
+        following = with_query(self._request, (self._paging.request_token, token))
+        self._next = Ask(following, number + 1)
+        return True
 
 
 def _token(method: Method, paging: TokenPaging, page: Page) -> tuple[str, bytes]:
@@ -130,76 +269,3 @@ def _token_decoder(member: str, key: str) -> msgspec.json.Decoder[Any]:
         rename={"token": member, "rows": key or "\0"},
     )
     return msgspec.json.Decoder(shape)
-
-
-def _by_offset(
-    run: Run, method: Method, paging: OffsetPaging, request: Request, limit: int | None
-) -> Iterator[Page]:
-    from dicomsql.dicom.decode import count
-
-    size = paging.max_limit if limit is None else max(1, min(limit, paging.max_limit))
-    offset = number = largest = 0
-    last = b""
-    while True:
-        if offset > paging.max_offset:
-            raise IncompleteError(
-                f"{method.full_name}: the server gives no results beyond offset "
-                f"{paging.max_offset:,}, and there are more. Narrow the search, for example by "
-                f"StudyDate."
-            )
-        asked = _with_query(request, (paging.limit, str(size)))
-        if offset:
-            asked = _with_query(asked, (paging.offset, str(offset)))
-        page = _fetched(run, method, asked)
-        number += 1
-        rows = count(page.body)
-        if rows == 0:
-            return
-        digest = hashlib.blake2b(page.body, digest_size=16).digest()
-        if digest == last:
-            raise IncompleteError(
-                f"{method.full_name}: the server answered two different offsets with the same "
-                f"page; it seems to ignore `{paging.offset}`, so the search cannot be read to "
-                f"its end."
-            )
-        last = digest
-        yield page
-        offset += rows
-        if limit is not None and offset >= limit:
-            return
-        largest = max(largest, rows)
-        goes_on = rows >= size or rows % _ROUND == 0 or _MORE_RESULTS in page.warning
-        in_doubt = not run.documented and _may_be_a_cap(rows, largest)
-        if not goes_on and not in_doubt:
-            return
-        if _bounded(run, method, number):
-            return
-
-
-def _may_be_a_cap(rows: int, largest: int) -> bool:
-    """Whether a page may be short since the server gives no more at once, and not as the last.
-
-    That is open for servers whose limits no document tells. One further request settles it, and
-    it is spared where the page is smaller than any cap, or than the cap that was seen before.
-    """
-    return rows >= max(_LEAST_CAP, largest)
-
-
-def _with_query(request: Request, *pairs: tuple[str, str]) -> Request:
-    return replace(request, query=(*request.query, *pairs))
-
-
-def _bounded(run: Run, method: Method, number: int) -> bool:
-    """Whether the user's own bound on pages ends the walk here."""
-    if run.limits.pages is None or number < run.limits.pages:
-        return False
-    said = (
-        f"{method.full_name}: the bound of {run.limits.pages} page"
-        f"{'s' * (run.limits.pages != 1)} ended the list before its end"
-    )
-    if run.limits.on_page_bound == "warn":
-        run.note(f"{said}; rows are missing.")
-        return True
-    raise IncompleteError(
-        f"{said}. Raise --max-pages, use LIMIT, or SET on_page_bound = 'warn' to get what was read."
-    )

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import datetime
 import itertools
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from dicomsql.errors import CancelledError, DatabaseError
+from dicomsql.errors import CancelledError, DatabaseError, IncompleteError
 from dicomsql.execution.scans import ScanRunner, materialise
+from dicomsql.planning.cost import estimate
+from dicomsql.planning.plan import Filter
 from dicomsql.result import Result, ResultColumn
 
 if TYPE_CHECKING:
     from dicomsql.engine.duck import Rows
     from dicomsql.execution.run import Run
-    from dicomsql.planning.plan import ReadPlan
+    from dicomsql.planning.plan import Check, ReadPlan, Scan, Windows
 
 
 class ReadRun:
@@ -50,6 +54,8 @@ class ReadRun:
                     data = materialise(self._run, scan)
                 engine.register(scan.name, data)
                 self._registered.append(scan.name)
+                if scan.check is not None:
+                    self._verify(scan.check)
             if check is not None:
                 check()
             self._rows = engine.stream(self._plan.sql, self._plan.values)
@@ -73,6 +79,12 @@ class ReadRun:
         finally:
             self.close()
 
+    def _verify(self, check: Check) -> None:
+        """Fail where a scan did not give what it should have."""
+        ((missing,),) = self._run.engine.rows(check.sql, check.values)
+        if missing:
+            raise IncompleteError(check.message.format(count=f"{missing:,}"))
+
     def close(self) -> None:
         """Stop what still runs and take the tables away; may be called again."""
         for runner in self._runners:
@@ -92,21 +104,121 @@ class ReadRun:
             return error
         if self._run.cancel.is_set():
             return CancelledError("The statement was cancelled.")
-        return self._readable(error)
+        return _readable(error, self._plan)
 
-    def _readable(self, error: BaseException) -> BaseException:
-        """The engine's error with the resources' names in place of the tables that stand for them.
 
-        Its excerpt of the text goes then, since it is not the text that the user wrote.
-        """
-        names = {s.name: s.resource for s in self._plan.scans}
-        if not names or not isinstance(error, DatabaseError) or type(error) is CancelledError:
-            return error
-        text = str(error)
-        pattern = r"\b(?:" + "|".join(map(re.escape, names)) + r")\b"
-        if not re.search(pattern, text):
-            return error
-        return type(error)(re.sub(pattern, lambda m: names[m[0]], text.partition("\nLINE ")[0]))
+class WindowRun:
+    """A read plan whose only scan is searched by ranges of dates, newest first, until it is enough.
+
+    The user's query runs over the rows so far after each range. Rows are kept only where their own
+    date lies in the range that they were found by, so that what a server gives beside it (a date
+    that cannot be read, which sorts last) takes no newer row's place.
+    """
+
+    def __init__(self, run: Run, plan: ReadPlan) -> None:
+        assert plan.windows is not None
+        self._run = run
+        self._plan = plan
+        self._windows: Windows = plan.windows
+        self._whole: ReadRun | None = None
+        self._batches: list[pa.RecordBatch] = []
+
+    def open(self) -> Rows | None:
+        """Search until the query has enough rows; its rows."""
+        (scan,) = self._plan.scans
+        # An empty range is the whole search, and the last: only that finds what has no date.
+        ranges = [given for given in self._windows.ranges if given]
+        found: list[pa.Table] = []
+        at, together = 0, 1
+        while at < len(ranges):
+            group = ranges[at : at + together]
+            at += len(group)
+            found.append(self._rows_of(scan, _spanned(group)))
+            # Where there is nothing at all, what there is lies further back.
+            together = 1 if found[-1].num_rows else together * 2
+            rows = self._queried(scan.name, pa.concat_tables(found))
+            is_last = at >= len(ranges) and len(ranges) == len(self._windows.ranges)
+            if is_last or sum(b.num_rows for b in self._batches) >= self._windows.enough:
+                return rows
+        self._whole = ReadRun(self._run, replace(self._plan, windows=None))
+        return self._whole.open()
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The query's rows."""
+        yield from self._whole.batches() if self._whole is not None else self._batches
+
+    def close(self) -> None:
+        """Stop what still runs; may be called again."""
+        if self._whole is not None:
+            self._whole.close()
+        self._batches = []
+
+    def _rows_of(self, scan: Scan, given: str) -> pa.Table:
+        """The rows that the search of one range gives and whose date lies in it."""
+        import pyarrow.compute as pc
+
+        name = self._windows.attribute
+        low, _, high = given.partition("-")
+        others = tuple(f for f in scan.filters if f.name != name)
+        split = scan.split
+        if split is not None and split.attribute == name:
+            split = replace(split, low=low, high=high)
+        found = materialise(
+            self._run,
+            replace(scan, filters=(*others, Filter(name, (given,), "range")), split=split),
+        )
+        dates = found.column(next(c.name for c in scan.columns if c.source == name))
+        inside = pc.is_valid(dates)
+        if low:
+            inside = pc.and_(inside, pc.greater_equal(dates, _day(low)))
+        if high:
+            inside = pc.and_(inside, pc.less_equal(dates, _day(high)))
+        return found.filter(inside)
+
+    def _queried(self, name: str, table: pa.Table) -> Rows | None:
+        """Run the user's query over the rows so far; its batches are kept."""
+        engine = self._run.engine
+        engine.register(name, table)
+        try:
+            rows = engine.stream(self._plan.sql, self._plan.values)
+            try:
+                self._batches = list(rows.batches()) if rows is not None else []
+            finally:
+                if rows is not None:
+                    rows.close()
+            return rows
+        except DatabaseError as error:
+            raise _readable(error, self._plan) from None
+        finally:
+            engine.unregister(name)
+
+
+def _spanned(ranges: list[str]) -> str:
+    """The range that adjoining ranges make together, the latest of them first."""
+    return f"{ranges[-1].partition('-')[0]}-{ranges[0].partition('-')[2]}"
+
+
+def _day(text: str) -> pa.Scalar:
+    return pa.scalar(datetime.datetime.strptime(text, "%Y%m%d").date())
+
+
+def _readable(error: BaseException, plan: ReadPlan) -> BaseException:
+    """The engine's error with the resources' names in place of the tables that stand for them.
+
+    Its excerpt of the text goes then, since it is not the text that the user wrote.
+    """
+    names = {s.name: s.resource for s in plan.scans}
+    if not names or not isinstance(error, DatabaseError) or type(error) is CancelledError:
+        return error
+    from dicomsql.planning.counts import MISSING
+
+    text = str(error)
+    if MISSING in text:
+        return IncompleteError(text[text.index(MISSING) :].partition("\n")[0])
+    pattern = r"\b(?:" + "|".join(map(re.escape, names)) + r")\b"
+    if not re.search(pattern, text):
+        return error
+    return type(error)(re.sub(pattern, lambda m: names[m[0]], text.partition("\nLINE ")[0]))
 
 
 class DirectRun:
@@ -152,7 +264,11 @@ def _stored(array: pa.Array) -> pa.Array:
 
 def read(run: Run, plan: ReadPlan) -> Result:
     """Run a read plan; its rows are fetched as the result is read."""
-    active = DirectRun(run, plan) if plan.direct else ReadRun(run, plan)
+    if plan.scans:
+        run.check_budget(estimate(plan).least, "The statement")
+    for note in plan.notes:
+        run.note(note)
+    active = _active(run, plan)
 
     def close() -> None:
         active.close()
@@ -177,3 +293,10 @@ def read(run: Run, plan: ReadPlan) -> Result:
         statistics=run.statistics,
         close=close,
     )
+
+
+def _active(run: Run, plan: ReadPlan) -> DirectRun | WindowRun | ReadRun:
+    """How a plan is run."""
+    if plan.direct:
+        return DirectRun(run, plan)
+    return WindowRun(run, plan) if plan.windows is not None else ReadRun(run, plan)

@@ -63,11 +63,11 @@ class Decoded:
     """The rows of a page.
 
     Attributes:
-        keys: what identifies each row, or None where that was not asked for.
+        keys: the columns that identify each row, or None where that was not asked for.
     """
 
     batch: pa.RecordBatch
-    keys: list[tuple[str | None, ...]] | None = None
+    keys: tuple[pa.Array, ...] | None = None
 
 
 class RowDecoder(Protocol):
@@ -302,8 +302,7 @@ class DatasetDecoder:
         keys = None
         if self._keys:
             first = batch.num_columns - self._keys
-            columns = [batch.column(first + i).to_pylist() for i in range(self._keys)]
-            keys = list(zip(*columns, strict=True))
+            keys = tuple(batch.columns[first:])
         return Decoded(pa.RecordBatch.from_arrays(arrays, schema=self.schema), keys)
 
 

@@ -24,6 +24,7 @@ class Limits:
 
     Attributes:
         calls: HTTP calls, attempts aside.
+        bytes: bytes of answers, decoded; None for any number.
         pages: pages of one list or search; None for all of them.
         parallel: calls at a time.
         on_page_bound: `error` or `warn` where `pages` cuts a list short.
@@ -31,6 +32,7 @@ class Limits:
     """
 
     calls: int = 100_000
+    bytes: int | None = None
     pages: int | None = None
     parallel: int = 8
     on_page_bound: str = "error"
@@ -86,10 +88,28 @@ class Run:
                 f"done. Narrow it, or raise the bound with SET max_calls = ..."
             )
         try:
-            return self.transport.send(request, stream=stream)
+            self._check_bytes()
+            response = self.transport.send(request, stream=stream)
         finally:
             with self._lock:
                 self._in_flight -= 1
+        if request.method == "GET":
+            try:
+                self._check_bytes()
+            except BudgetError:
+                response.close()
+                raise
+        # What was written is told, however large the answer.
+        return response
+
+    def _check_bytes(self) -> None:
+        """Fail once the statement has received more than it may."""
+        limit = self.limits.bytes
+        if limit is not None and self.statistics.bytes_received > limit:
+            raise BudgetError(
+                f"The statement received {self.statistics.bytes_received:,} bytes, but it may "
+                f"receive {limit:,}. Narrow it, or raise the bound with SET max_bytes = ..."
+            )
 
     def check_budget(self, calls: int, what: str) -> None:
         """Fail before the first call where a fan-out would need more calls than are allowed."""

@@ -8,6 +8,7 @@ import datetime
 import itertools
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -15,6 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dicomsql.catalog.body import check_body, check_fields, coerce_field
+from dicomsql.dicom.multipart import (
+    OutgoingPart,
+    multipart_content_type,
+    multipart_writer,
+    new_boundary,
+)
 from dicomsql.errors import DataError, InternalError, PlanningError
 from dicomsql.execution.calls import CallValues, make_request
 from dicomsql.execution.reads import ReadRun
@@ -53,6 +60,18 @@ class FileBody:
         with self._path.open("rb") as file:
             while chunk := file.read(_CHUNK):
                 yield chunk
+
+
+class PartBody:
+    """A body as the only part of a multipart body, read anew for each attempt."""
+
+    def __init__(self, body: FileBody, media: str, boundary: str) -> None:
+        self._body = body
+        self._media = media
+        self._boundary = boundary
+
+    def __call__(self) -> Iterator[bytes]:
+        yield from multipart_writer([OutgoingPart(self._body(), self._media)], self._boundary)
 
 
 def calls_of(run: Run, plan: WritePlan, catalog: Catalog) -> list[WriteCall]:
@@ -245,7 +264,7 @@ def _request(plan: WritePlan, values: CallValues, members: dict[str, Any]) -> Re
         path = Path(plan.file)
         if not path.is_file():
             raise PlanningError(f"{method.full_name}: there is no file {plan.file}.")
-        body, media = FileBody(path), method.body_media
+        body, media = _file_body(path, method.body_media)
     elif method.body_media and "json" not in method.body_media:
         body, media = _raw_body(method, members)
     elif method.body:
@@ -253,6 +272,16 @@ def _request(plan: WritePlan, values: CallValues, members: dict[str, Any]) -> Re
     request = make_request(method, plan.base_url, values, body=body, media=media)
     assert request.url
     return request
+
+
+def _file_body(path: Path, media: str) -> tuple[Body, str]:
+    """A file as a body; where the method takes several parts, as the only one of them."""
+    if not media.startswith("multipart/"):
+        return FileBody(path), media
+    boundary = new_boundary()
+    kind = re.search(r'type="([^"]+)"', media)
+    part = kind[1] if kind else "application/dicom"
+    return PartBody(FileBody(path), part, boundary), multipart_content_type(boundary, part)
 
 
 def _raw_body(method: Method, members: Mapping[str, Any]) -> tuple[bytes, str]:

@@ -15,12 +15,14 @@ from sqlglot import exp
 from dicomsql.planning.facts import Equal, FactFinder, Facts, InQuery, Joined, Value, correlated
 from dicomsql.planning.names import cte_of
 from dicomsql.planning.plan import Bind, ColumnKind, Constant
+from dicomsql.planning.restrictions import Restrictions
 from dicomsql.planning.text import word_of
 from dicomsql.planning.values import parameter_text, quoted
 
 if TYPE_CHECKING:
+    from dicomsql.planning.fill import Filled
     from dicomsql.planning.names import Names
-    from dicomsql.planning.plan import Scan
+    from dicomsql.planning.plan import Scan, ScanColumn
     from dicomsql.planning.scopes import Source
     from dicomsql.planning.text import QueryText
 
@@ -34,12 +36,29 @@ class Planned:
     Attributes:
         narrow: it has few rows, as far as can be told.
         kept: its rows are read more than once.
+        filled: what its own answers lack; None where they lack nothing.
     """
 
     source: Source
     scan: Scan
     narrow: bool
     kept: bool = False
+    filled: Filled | None = None
+
+    @property
+    def columns(self) -> tuple[ScanColumn, ...]:
+        """What the query finds in it."""
+        return self.filled.columns if self.filled is not None else self.scan.columns
+
+    @property
+    def scans(self) -> tuple[Scan, ...]:
+        """All that gives its rows, in the order in which they can be read."""
+        return (self.scan, *(self.filled.fills if self.filled is not None else ()))
+
+    @property
+    def place(self) -> str:
+        """What stands in its place in the engine's FROM."""
+        return self.filled.derived if self.filled is not None else self.scan.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +77,7 @@ class Binder:
     Attributes:
         facts: of each resource, by the id of its source.
         done: the sources that are planned, by id.
+        restrictions: what the query says of single tables.
     """
 
     text: QueryText
@@ -65,6 +85,10 @@ class Binder:
     evaluate: Evaluate
     facts: dict[int, Facts] = field(default_factory=dict)
     done: dict[int, Planned] = field(default_factory=dict)
+    restrictions: Restrictions = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.restrictions = Restrictions(self)
 
     def find_facts(self, sources: list[Source]) -> None:
         """Find what the query says of each of these resources."""
@@ -284,13 +308,67 @@ class Binder:
     def _join_bind(self, other: Source, pairs: dict[str, str]) -> Bind:
         listed = ", ".join(f"{sql} AS v{i}" for i, sql in enumerate(pairs.values(), 1))
         sql = f"{self._with()}SELECT DISTINCT {listed} FROM {self._from(other)}"  # noqa: S608
+        sql += self._wanted(other)
         shown = ", ".join(pairs.values()).replace('"', "")
         return Bind(tuple(pairs), sql, self.text.values_in(sql), shown)
+
+    def _wanted(self, other: Source) -> str:
+        """WHERE that keeps of a planned table what can have an effect on the result at all."""
+        planned = self.done.get(id(other))
+        if planned is None:
+            return ""
+        columns = {c.name.lower() for c in planned.columns}
+        return self.restrictions.of(other, columns).clauses
 
     def _query_bind(self, parameter: str, query: InQuery) -> Bind:
         inner = self.text.render(*query.place)
         sql = f"{self._with()}SELECT DISTINCT * FROM {inner} AS q"  # noqa: S608
         return Bind((parameter,), sql, self.text.values_in(sql), "the subquery")
+
+    def value_bind(
+        self, source: Source, name: str, column: str, giver: Joined | InQuery
+    ) -> Bind | None:
+        """The bind of one parameter or attribute by what a join or a subquery gives.
+
+        It is None where the text of what gives the values cannot be told apart.
+
+        Args:
+            name: of the parameter or the attribute.
+            column: the source's column that is joined, in lower case.
+        """
+        try:
+            if isinstance(giver, InQuery):
+                return self._query_bind(name, giver)
+            other = self._bindable(giver, source)
+            assert other is not None
+            return self._join_bind(other, {name: self._expression(giver, column, other)})
+        except LookupError:
+            return None
+
+    def bindable(self, joined: Joined, source: Source) -> Source | None:
+        """The one table whose rows give a joined value, where they can be read on their own."""
+        return self._bindable(joined, source)
+
+    def feeds(self, source: Source) -> list[Source]:
+        """The resources whose rows make up a source."""
+        return self._feeds(source)
+
+    def rows_of(
+        self, joined: Joined, column: str, source: Source
+    ) -> tuple[Source, str, str] | None:
+        """The planned table that a joined value comes from, the value, and its place in FROM."""
+        other = self._bindable(joined, source)
+        if other is None or other.table is None or id(other) not in self.done:
+            return None
+        return other, self._expression(joined, column, other), self._from(other)
+
+    def resources_in(self, node: exp.Expr) -> list[Source]:
+        """The resources that a part of the tree reads, those of CTEs that it names included."""
+        return self._inside(node)
+
+    def head(self) -> str:
+        """The statement's own WITH clause, before any query that may name a CTE."""
+        return self._with()
 
     def _with(self) -> str:
         """The statement's own WITH clause, in case that a bind's text names a CTE."""
@@ -312,7 +390,7 @@ class Binder:
     def _from(self, other: Source) -> str:
         planned = self.done.get(id(other))
         if planned is not None:
-            return f"{planned.scan.name} AS {quoted(other.alias)}"
+            return f"{planned.place} AS {quoted(other.alias)}"
         alias = other.node.args.get("alias")
         columns = [c.name for c in (alias.args.get("columns") or [])] if alias is not None else []
         shown = f" AS {quoted(other.alias)}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from dicomsql.errors import DataError
-from dicomsql.planning.facts import FactFinder
+from dicomsql.planning.constants import Constants
 from dicomsql.planning.plan import Constant
 from dicomsql.planning.scopes import disjuncts
 from dicomsql.planning.text import word_of
@@ -41,7 +41,7 @@ def parameter_constant(
         DataError: a UID is compared with a number.
     """
     alternatives = disjuncts(part)
-    finder = FactFinder(text, lambda *_: [], evaluate)
+    constants = Constants(text, evaluate)
     values: list[str] = []
     names: set[str] = set()
     listed = len(alternatives) > 1
@@ -61,7 +61,7 @@ def parameter_constant(
         if not any(m.parameter(found.parameter) is not None for m in methods):
             return None
         for other in others:
-            constant = finder.constant(
+            constant = constants.value(
                 other, alternative if isinstance(alternative, exp.EQ) else None, column
             )
             if constant is None or constant[0] is None:

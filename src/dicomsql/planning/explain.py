@@ -7,31 +7,41 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dicomsql.catalog.model import Method, OffsetPaging, TokenPaging
 from dicomsql.planning.answers import ListPlan, SettingPlan
+from dicomsql.planning.cost import Estimate, estimate, estimate_scan
 from dicomsql.planning.plan import (
     EnginePlan,
     ExplainPlan,
+    Filter,
     Plan,
     ReadPlan,
     Scan,
+    Split,
+    Windows,
     WritePlan,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+# Gives a parameter's value as far as people may see it: (name, value) to text.
+Show = Callable[[str, str], str]
 
 HIDDEN = "…"
+
+# Values of a list that are shown.
+_SHOWN = 3
 
 # Fields that hold SQL, or a piece of it.
 _TEXTS = frozenset({"sql", "residual", "returning", "source"})
 
+# Fields of windows and splits that hold values of their attribute.
+_DATES = frozenset({"ranges", "low", "high"})
 
-def explain_lines(plan: Plan, show: Callable[[str, str], str], reveal: Reveal) -> list[str]:
+
+def explain_lines(plan: Plan, show: Show, reveal: Reveal) -> list[str]:
     """The plan as lines of text.
 
     Args:
@@ -48,17 +58,19 @@ class Reveal(Enum):
     VALUES = "values"
 
 
-def explain_json(plan: Plan, show: Callable[[str, str], str], reveal: Reveal) -> str:
+def explain_json(plan: Plan, show: Show, reveal: Reveal) -> str:
     """The plan as a JSON document."""
     return json.dumps(_plain(plan, show, reveal))
 
 
-def _lines(plan: Plan, show: Callable[[str, str], str], reveal: Reveal) -> Iterator[str]:
+def _lines(plan: Plan, show: Show, reveal: Reveal) -> Iterator[str]:
     if isinstance(plan, ExplainPlan):
         yield from _lines(plan.plan, show, reveal)
     elif isinstance(plan, ReadPlan):
         for scan in plan.scans:
             yield from _scan_lines(scan, show, reveal)
+        if plan.windows is not None:
+            yield from _window_lines(plan.windows)
         if plan.direct:
             yield "ENGINE  is not needed: the rows are the result"
         elif plan.scans:
@@ -67,6 +79,10 @@ def _lines(plan: Plan, show: Callable[[str, str], str], reveal: Reveal) -> Itera
             yield f"  checks  {checked}"
         else:
             yield "ENGINE  runs the statement; no call is made"
+        if plan.scans:
+            yield f"ESTIMATE  {_together(estimate(plan))}"
+        for note in plan.notes:
+            yield f"NOTE  {note}"
     elif isinstance(plan, WritePlan):
         yield from _write_lines(plan, show, reveal)
     elif isinstance(plan, ListPlan):
@@ -77,25 +93,29 @@ def _lines(plan: Plan, show: Callable[[str, str], str], reveal: Reveal) -> Itera
         yield f"SESSION  sets {plan.name}"
 
 
-def _scan_lines(scan: Scan, show: Callable[[str, str], str], reveal: Reveal) -> Iterator[str]:
+def _scan_lines(scan: Scan, show: Show, reveal: Reveal) -> Iterator[str]:
     alias = f" AS {scan.alias}" if scan.alias != scan.resource.rsplit(".", 1)[-1] else ""
     yield f"READ  {scan.resource}{alias}"
     yield f"  call    {_call(scan.method, scan.base_url)}"
-    for constant in scan.constants:
-        values = ", ".join(show(constant.parameter, v) for v in constant.values[:3])
-        more = f" and {len(constant.values) - 3:,} more" if len(constant.values) > 3 else ""
-        yield f"  with    {constant.parameter} = {values}{more} (from the {constant.origin})"
+    for origin in dict.fromkeys(c.origin for c in scan.constants):
+        given = (
+            f"{c.parameter} = {_listed(c.parameter, c.values, show)}"
+            for c in scan.constants
+            if c.origin == origin
+        )
+        yield f"  with    {', '.join(given)} (from the {origin})"
     for bind in scan.binds:
         source = _hidden(bind.source, reveal)
-        yield f"  bound   {', '.join(bind.parameters)} to each {source}"
+        lists = f", {bind.together:,} in one call" if bind.together > 1 else ""
+        yield f"  bound   {', '.join(bind.parameters)} to each {source}{lists}"
     if scan.walk is not None:
-        yield (
-            f"  else    one walk of {_call(scan.walk, '')} where they are more than "
-            f"{scan.walk_above}"
-        )
+        yield f"  else    {_walk(scan)} where that {_walk_costs_less(scan)}"
     for pushed in scan.filters:
-        values = ", ".join(show(pushed.name, v) for v in pushed.values[:3])
-        yield f"  pushed  {pushed.name} ({pushed.operation}) = {values}; checked again"
+        yield f"  pushed  {_filter(pushed, show)}; checked again"
+    if scan.alternatives:
+        yield f"  union   of {len(scan.alternatives):,} searches, each row once"
+    for alternative in scan.alternatives:
+        yield f"  or      {' and '.join(_filter(f, show) for f in alternative)}; checked again"
     if scan.query:
         grouped: dict[str, list[str]] = {}
         for name, value in scan.query:
@@ -103,18 +123,24 @@ def _scan_lines(scan: Scan, show: Callable[[str, str], str], reveal: Reveal) -> 
         for name, values_of in grouped.items():
             yield f"  asks    {name} = {', '.join(values_of)}"
     yield f"  pages   {_paging(scan.method, scan.limit)}"
-    yield f"  calls   {_calls(scan)}"
+    if scan.split is not None:
+        yield f"  beyond  the largest offset: by ranges of {scan.split.attribute}"
+    for reason in scan.reasons:
+        yield f"  why     {reason}"
+    took = estimate_scan(scan)
+    yield f"  calls   {_calls(scan, took)}"
+    yield f"  bytes   {_bytes(took)}"
     kept = "as they come" if scan.stream else "kept, since they are read more than once"
     yield f"  rows    {', '.join(c.name for c in scan.columns)}; {kept}"
 
 
-def _write_lines(plan: WritePlan, show: Callable[[str, str], str], reveal: Reveal) -> Iterator[str]:
+def _write_lines(plan: WritePlan, show: Show, reveal: Reveal) -> Iterator[str]:
     if plan.source is not None and plan.source.scans:
         yield from _lines(plan.source, show, reveal)
     yield f"WRITE  {plan.resource}"
     yield f"  call    {_call(plan.method, plan.base_url)}"
     for constant in plan.constants:
-        values = ", ".join(show(constant.parameter, v) for v in constant.values[:3])
+        values = _listed(constant.parameter, constant.values, show)
         yield f"  with    {constant.parameter} = {values} (from the {constant.origin})"
     for where in ("parameter", "body"):
         names = [".".join(f.path) for f in plan.fields if f.where == where]
@@ -136,6 +162,39 @@ def _call(method: Method, base_url: str) -> str:
     return f"{method.http_method} {base_url}{method.path}"
 
 
+def _window_lines(windows: Windows) -> Iterator[str]:
+    searches = sum(bool(given) for given in windows.ranges)
+    yield (
+        f"  newest  {searches} growing ranges of {windows.attribute}, the latest first, until the "
+        f"query has {windows.enough:,} row{'s' * (windows.enough != 1)}"
+    )
+    if "" in windows.ranges:
+        yield f"          then all, for what has no {windows.attribute}"
+
+
+def _listed(name: str, values: tuple[str, ...], show: Show) -> str:
+    shown = ", ".join(show(name, v) for v in values[:_SHOWN])
+    more = f" and {len(values) - _SHOWN:,} more" if len(values) > _SHOWN else ""
+    return (shown or "nothing") + more
+
+
+def _filter(pushed: Filter, show: Show) -> str:
+    return f"{pushed.name} ({pushed.operation}) = {_listed(pushed.name, pushed.values, show)}"
+
+
+def _walk(scan: Scan) -> str:
+    """The call that is made instead of a bound one; only what is not said of that already."""
+    assert scan.walk is not None
+    if scan.walk == scan.method:
+        return "one walk of the same without them"
+    return f"one walk of {scan.walk.http_method} …{scan.walk.path[scan.walk.path.rfind('/') :]}"
+
+
+def _walk_costs_less(scan: Scan) -> str:
+    told = "costs less, by the metrics" if scan.size is not None else "is likely to cost less"
+    return f"{told} (from {scan.walk_above + 1:,} calls on where its size is not known)"
+
+
 def _paging(method: Method, limit: int | None) -> str:
     until = f", until {limit:,} rows are there" if limit is not None else ", all of them"
     paging = method.paging
@@ -143,21 +202,49 @@ def _paging(method: Method, limit: int | None) -> str:
         size = f"of up to {paging.max_size:,} " if paging.max_size else ""
         return f"{size}by {paging.request_token}{until}"
     if isinstance(paging, OffsetPaging):
-        return f"of up to {paging.max_limit:,} by {paging.limit} and {paging.offset}{until}"
+        beside = "" if limit is not None else ", side by side"
+        return f"of up to {paging.max_limit:,} by {paging.limit} and {paging.offset}{until}{beside}"
     return "one"
 
 
-def _calls(scan: Scan) -> str:
-    least = 1
-    for constant in scan.constants:
-        least *= len(constant.values)
-    for pushed in scan.filters:
-        least *= len(pushed.values)
+def _calls(scan: Scan, took: Estimate) -> str:
     if scan.binds:
-        most = f"at most {scan.walk_above:,} lists" if scan.walk else "one list for each bound row"
-        return f"at least 0, {most}"
-    exact = scan.method.paging is None
-    return f"{least:,}" if exact else f"at least {least:,}, one more for each further page"
+        each = "one for each bound row" if scan.binds[0].together == 1 else "one for each list"
+        return f"at least 0, {each}" + (", or those of the walk" if scan.walk else "")
+    if took.least == took.most:
+        return f"{took.least:,}"
+    if took.most is not None:
+        return f"at least {took.least:,}, at most {took.most:,}"
+    further = f"{took.page:,} rows" if took.page else "page"
+    return f"at least {took.least:,}, one more for each further {further}"
+
+
+def _bytes(took: Estimate) -> str:
+    if took.most_bytes is not None:
+        return f"at most about {_size(took.most_bytes)}"
+    return f"about {_size(took.row_bytes)} a row"
+
+
+def _together(took: Estimate) -> str:
+    """A whole plan's requests and bytes."""
+    plural = "s" * (took.least != 1)
+    if took.least == took.most:
+        text = f"{took.least:,} request{plural}"
+    else:
+        text = f"at least {took.least:,} request{plural}"
+        unknown = "; how many more depends on the rows that are found"
+        text += f", at most {took.most:,}" if took.most is not None else unknown
+    if took.most_bytes is not None:
+        text += f"; at most about {_size(took.most_bytes)}"
+    return text
+
+
+def _size(number: int) -> str:
+    """A number of bytes, in the unit that a person reads."""
+    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if number >= factor:
+            return f"{number / factor:.1f} {unit}"
+    return f"{number:,} bytes"
 
 
 def _hidden(sql: str, reveal: Reveal) -> str:
@@ -183,7 +270,19 @@ def _hidden(sql: str, reveal: Reveal) -> str:
     return "".join(parts).strip()
 
 
-def _plain(value: Any, show: Callable[[str, str], str], reveal: Reveal) -> Any:
+def _several(value: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else value
+
+
+def _estimated(value: Scan | ReadPlan) -> dict[str, Any]:
+    took = estimate_scan(value) if isinstance(value, Scan) else estimate(value)
+    return {
+        "requests": {"least": took.least, "most": took.most},
+        "bytes": {"most": took.most_bytes},
+    }
+
+
+def _plain(value: Any, show: Show, reveal: Reveal) -> Any:
     """A plan's values as JSON has them; statements' literals and values pass the gate."""
     if isinstance(value, Method):
         return {
@@ -194,6 +293,8 @@ def _plain(value: Any, show: Callable[[str, str], str], reveal: Reveal) -> Any:
         }
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         made: dict[str, Any] = {"kind": type(value).__name__}
+        if isinstance(value, Scan | ReadPlan):
+            made["estimate"] = _estimated(value)
         for field in dataclasses.fields(value):
             if field.name in {"dicom", "listing", "measures"}:
                 continue
@@ -203,10 +304,16 @@ def _plain(value: Any, show: Callable[[str, str], str], reveal: Reveal) -> Any:
                 if isinstance(owner, str):
                     made[field.name] = [show(owner, str(v)) for v in found]
                 continue
+            if isinstance(value, Windows | Split) and field.name in _DATES:
+                shown = [v and show(value.attribute, v) for v in _several(found)]
+                made[field.name] = shown[0] if isinstance(found, str) else shown
+                continue
             if field.name == "body" and found is not None and reveal is Reveal.NAMES:
                 found = HIDDEN
             elif field.name in _TEXTS and isinstance(found, str):
                 found = _hidden(found, reveal)
+            elif field.name == "guards":
+                found = tuple((_hidden(sql, reveal), name) for sql, name in found)
             made[field.name] = _plain(found, show, reveal)
         return made
     if isinstance(value, Enum):

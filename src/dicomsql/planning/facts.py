@@ -1,34 +1,49 @@
-"""What a query's conditions say of one table's columns: equalities, lists, ranges, joins.
+"""What a query's conditions say of one table's columns: equalities, ranges, patterns, joins.
 
 A `Fact` holds for every row of the table that can have an effect on the result (see
 `Scope.conditions`), so that rows which break it need not be fetched. The engine checks all
-conditions again; a fact that is missed here costs requests, never a wrong answer.
+conditions again; a fact that is missed here costs requests, never a wrong answer. A fact may say
+less than its condition (a strict bound becomes an inclusive one), never more.
 """
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from sqlglot import exp
 
-from dicomsql.errors import DatabaseError
-from dicomsql.planning.scopes import disjuncts
-from dicomsql.planning.text import word_of
+from dicomsql.planning.constants import Constants, Value, is_constant
+from dicomsql.planning.monotone import DateView, date_view, first_date, last_date, text_dates
+from dicomsql.planning.scopes import conjuncts, disjuncts
 
 if TYPE_CHECKING:
     from dicomsql.planning.scopes import Scope, Source
     from dicomsql.planning.tables import TableColumn
     from dicomsql.planning.text import QueryText
 
-# What an expression without columns may hold that gives no single value.
-_VARIES = (exp.Column, exp.Query, exp.Star, exp.Interval, exp.Any, exp.All, exp.Rand, exp.Uuid)
-_VOLATILE = frozenset({"nextval", "currval", "setseed", "gen_random_uuid", "uuidv4", "uuidv7"})
+__all__ = [
+    "Between",
+    "Equal",
+    "FactFinder",
+    "Facts",
+    "InQuery",
+    "Joined",
+    "Pattern",
+    "Value",
+    "correlated",
+    "is_constant",
+]
 
-# A value that a condition compares with, as the statement gives it.
-Value = str | int | float | bool | datetime.date | None
+
+_UPPER = (exp.LT, exp.LTE)
+_LOWER = (exp.GT, exp.GTE)
+
+# Branches of an OR beyond which it is no union of searches any more.
+_MOST_BRANCHES = 32
 
 
 @dataclass(slots=True)
@@ -51,6 +66,21 @@ class Between:
 
     low: Value
     high: Value
+
+
+@dataclass(slots=True)
+class Pattern:
+    """The column's text is these pieces, in this order, with any text between each two of them.
+
+    The first piece begins the text and the last one ends it; either may be empty. One piece is the
+    whole text.
+
+    Attributes:
+        folded: the case of letters does not count.
+    """
+
+    pieces: tuple[str, ...]
+    folded: bool
 
 
 @dataclass(slots=True)
@@ -82,12 +112,52 @@ class InQuery:
 
 @dataclass(slots=True)
 class Facts:
-    """All facts of one table, by the column's name in lower case."""
+    """All facts of one table, by the column's name in lower case.
+
+    Attributes:
+        either: of each OR over several columns, the facts of its branches: those of one branch
+            hold, at least.
+    """
 
     equal: dict[str, list[Equal]] = field(default_factory=dict)
     between: dict[str, list[Between]] = field(default_factory=dict)
+    pattern: dict[str, list[Pattern]] = field(default_factory=dict)
+    either: list[tuple[Facts, ...]] = field(default_factory=list)
     joined: dict[str, list[Joined]] = field(default_factory=dict)
     queries: dict[str, list[InQuery]] = field(default_factory=dict)
+
+    def of_constants(self, names: Collection[str]) -> Facts:
+        """The facts that compare columns of these names with constants."""
+        branches = [tuple(f.of_constants(names) for f in one) for one in self.either]
+        return Facts(
+            equal={k: v for k, v in self.equal.items() if k in names},
+            between={k: v for k, v in self.between.items() if k in names},
+            pattern={k: v for k, v in self.pattern.items() if k in names},
+            either=[one for one in branches if all(f.says_something for f in one)],
+        )
+
+    @property
+    def says_something(self) -> bool:
+        """Whether any column is compared with a constant."""
+        return bool(self.equal or self.between or self.pattern or self.either)
+
+    def both(self, other: Facts) -> Facts:
+        """What holds where these facts and others hold, of constants."""
+        return Facts(
+            _merged(self.equal, other.equal),
+            _merged(self.between, other.between),
+            _merged(self.pattern, other.pattern),
+            [*self.either, *other.either],
+        )
+
+
+_Listed = TypeVar("_Listed")
+
+
+def _merged(
+    one: dict[str, list[_Listed]], other: dict[str, list[_Listed]]
+) -> dict[str, list[_Listed]]:
+    return {k: one.get(k, []) + other.get(k, []) for k in (*one, *other)}
 
 
 Resolver = Callable[[exp.Column], tuple["Source", "TableColumn"] | None]
@@ -110,7 +180,7 @@ class FactFinder:
     ) -> None:
         self._text = text
         self._owners = owners
-        self._evaluate = evaluate
+        self._constants = Constants(text, evaluate)
 
     def find(self, source: Source) -> Facts:
         """The facts of a source that is a resource."""
@@ -134,14 +204,14 @@ class FactFinder:
             for column, others in pairs:
                 if not isinstance(column, exp.Column) or column.table:
                     continue
-                values = [self.literal(other) for other in others]
+                values = [self._constants.literal(other) for other in others]
                 if all(value is not None for value in values):
                     kept = tuple(v[0] for v in values if v is not None and v[0] is not None)
                     found.append((column.name, kept, isinstance(condition, exp.In)))
         return found
 
     def _add(self, condition: exp.Expr, source: Source, facts: Facts) -> None:
-        if isinstance(condition, exp.EQ):
+        if isinstance(condition, exp.EQ | exp.NullSafeEQ):
             for here, there in (
                 (condition.this, condition.expression),
                 (condition.expression, condition.this),
@@ -151,18 +221,17 @@ class FactFinder:
                     self._add_equality(
                         condition, name, here=here, there=there, source=source, facts=facts
                     )
+            self._add_comparison(condition, source, facts)
         elif isinstance(condition, exp.In):
             self._add_in(condition, source, facts)
         elif isinstance(condition, exp.Or):
             self._add_alternatives(condition, source, facts)
         elif isinstance(condition, exp.Between):
-            name = self._column_of(condition.this, source)
-            if name is not None:
-                low, high = (self.constant(condition.args[k]) for k in ("low", "high"))
-                if low is not None and high is not None:
-                    facts.between.setdefault(name, []).append(Between(low[0], high[0]))
-        elif isinstance(condition, exp.GT | exp.GTE | exp.LT | exp.LTE):
+            self._add_between(condition, source, facts)
+        elif isinstance(condition, (*_UPPER, *_LOWER)):
             self._add_comparison(condition, source, facts)
+        else:
+            self._add_pattern(condition, source, facts)
 
     def _add_equality(
         self,
@@ -174,57 +243,152 @@ class FactFinder:
         source: Source,
         facts: Facts,
     ) -> None:
-        constant = self.constant(there, condition, here)
+        null_is_equal = isinstance(condition, exp.NullSafeEQ)
+        constant = self._constants.value(there, condition, here)
         if constant is not None:
+            if constant[0] is None and null_is_equal:
+                return
             values = () if constant[0] is None else constant
             facts.equal.setdefault(name, []).append(Equal(values, False, condition))
             return
-        others = self._sources_of(there, source)
+        others = self._sources_of(there, source) if not null_is_equal else ()
         if others:
-            place = self._operand(condition, here)
+            place = self._constants.operand(condition, here)
             facts.joined.setdefault(name, []).append(Joined(there, place, others))
 
     def _add_in(self, condition: exp.In, source: Source, facts: Facts) -> None:
         name = self._column_of(condition.this, source)
-        if name is None:
-            return
         query = condition.args.get("query")
-        if query is not None:
+        members = [self._constants.value(e) for e in condition.expressions]
+        values = tuple(m[0] for m in members if m is not None and m[0] is not None)
+        known = bool(members) and all(m is not None for m in members)
+        if name is None:
+            view = self._view_of(condition.this, source)
+            if view is not None and known:
+                spans = [(first_date(view[1], v), last_date(view[1], v)) for v in values]
+                self._add_spans(view[0], spans, facts)
+        elif query is not None:
             if not correlated(query, source.scope, self._owners):
                 try:
                     place = self._text.group_around(self._text.span(query)[0])
                 except LookupError:
                     return
                 facts.queries.setdefault(name, []).append(InQuery(query, place))
-            return
-        members = [self.constant(e) for e in condition.expressions]
-        if members and all(m is not None for m in members):
-            values = tuple(m[0] for m in members if m is not None and m[0] is not None)
+        elif known:
             facts.equal.setdefault(name, []).append(Equal(values, True, condition))
 
     def _add_alternatives(self, condition: exp.Or, source: Source, facts: Facts) -> None:
-        """`a = 1 OR a = 2` says the same as `a IN (1, 2)`."""
-        inner = Facts()
+        """`a = 1 OR a = 2` says the same as `a IN (1, 2)`; other branches are told apart."""
         parts = disjuncts(condition)
+        if len(parts) > _MOST_BRANCHES:
+            branches = []
+        else:
+            branches = [self._facts_of(conjuncts(part), source) for part in parts]
+        inner = Facts()
         for part in parts:
-            self._add(part, source, inner)
+            if not isinstance(part, exp.And):
+                self._add(part, source, inner)
+        one_column = False
         for name, found in inner.equal.items():
             if len(found) == len(parts):
+                one_column = True
                 values = tuple(dict.fromkeys(v for equal in found for v in equal.values))
                 facts.equal.setdefault(name, []).append(Equal(values, True, condition))
+        if not one_column and branches and all(b.says_something for b in branches):
+            facts.either.append(tuple(branches))
+
+    def _facts_of(self, conditions: list[exp.Expr], source: Source) -> Facts:
+        found = Facts()
+        for condition in conditions:
+            self._add(condition, source, found)
+        return found
+
+    def _add_between(self, condition: exp.Between, source: Source, facts: Facts) -> None:
+        if condition.args.get("symmetric"):
+            return
+        low = self._constants.bound(condition, condition.args["low"], "BETWEEN")
+        high = self._constants.bound(condition, condition.args["high"], "AND")
+        name = self._column_of(condition.this, source)
+        if name is not None:
+            values = Between(low[0] if low else None, high[0] if high else None)
+            if values.low is not None or values.high is not None:
+                facts.between.setdefault(name, []).append(values)
+            return
+        view = self._view_of(condition.this, source)
+        if view is not None:
+            first = first_date(view[1], low[0]) if low else None
+            last = last_date(view[1], high[0]) if high else None
+            self._add_spans(view[0], [(first, last)], facts)
 
     def _add_comparison(self, condition: exp.Expr, source: Source, facts: Facts) -> None:
-        less = isinstance(condition, exp.LT | exp.LTE)
-        for here, there, upper in (
-            (condition.this, condition.expression, less),
-            (condition.expression, condition.this, not less),
+        """Bounds of a column, or of a monotone function of one.
+
+        A strict bound is searched as an inclusive one; the engine checks again.
+        """
+        for here, there, mirrored in (
+            (condition.this, condition.expression, False),
+            (condition.expression, condition.this, True),
         ):
+            upper = isinstance(condition, _LOWER if mirrored else _UPPER)
+            lower = isinstance(condition, _UPPER if mirrored else _LOWER)
             name = self._column_of(here, source)
-            constant = self.constant(there) if name is not None else None
-            if name is not None and constant is not None and constant[0] is not None:
-                # A strict bound is searched as an inclusive one; the engine checks again.
-                bound = Between(None, constant[0]) if upper else Between(constant[0], None)
+            view = self._view_of(here, source) if name is None else None
+            if view is None and (name is None or not (upper or lower)):
+                continue
+            constant = self._constants.value(there, condition, here)
+            if constant is None or constant[0] is None:
+                continue
+            value = constant[0]
+            if name is not None:
+                bound = Between(None, value) if upper else Between(value, None)
                 facts.between.setdefault(name, []).append(bound)
+            elif view is not None:
+                first = first_date(view[1], value) if not upper else None
+                last = last_date(view[1], value) if not lower else None
+                self._add_spans(view[0], [(first, last)], facts)
+
+    def _add_pattern(self, condition: exp.Expr, source: Source, facts: Facts) -> None:
+        """LIKE, ILIKE and starts_with; an ESCAPE stands around its LIKE and is left alone."""
+        if condition.args.get("negate"):
+            return  # NOT LIKE
+        if isinstance(condition, exp.Like | exp.ILike | exp.StartsWith):
+            here, there = condition.this, condition.expression
+        elif isinstance(condition, exp.Anonymous) and condition.name.lower() == "prefix":
+            if len(condition.expressions) != 2:
+                return
+            here, there = condition.expressions
+        else:
+            return
+        value = self._constants.literal(there)
+        if value is None or not isinstance(value[0], str):
+            return
+        is_like = isinstance(condition, exp.Like | exp.ILike)
+        pieces = tuple(re.split("[%_]+", value[0])) if is_like else (value[0], "")
+        folded = isinstance(condition, exp.ILike)
+        if isinstance(here, exp.Lower | exp.Upper):
+            here, folded = here.this, True
+        name = self._column_of(here, source)
+        if name is not None:
+            facts.pattern.setdefault(name, []).append(Pattern(pieces, folded))
+            return
+        view = self._view_of(here, source)
+        if view is not None and not folded:
+            span = text_dates(pieces[0], view[1].separator)
+            self._add_spans(view[0], [span or (None, None)], facts)
+
+    def _add_spans(
+        self,
+        name: str,
+        spans: list[tuple[datetime.date | None, datetime.date | None]],
+        facts: Facts,
+    ) -> None:
+        """The dates from the least first to the greatest last one."""
+        firsts = [first for first, _ in spans if first is not None]
+        lasts = [last for _, last in spans if last is not None]
+        low = min(firsts) if firsts and len(firsts) == len(spans) else None
+        high = max(lasts) if lasts and len(lasts) == len(spans) else None
+        if low is not None or high is not None:
+            facts.between.setdefault(name, []).append(Between(low, high))
 
     def _add_using(self, source: Source, facts: Facts) -> None:
         """USING equates this table's column with the earlier tables' (or a later one's)."""
@@ -251,12 +415,28 @@ class FactFinder:
 
     def _column_of(self, node: exp.Expr, source: Source) -> str | None:
         """The lower-case name of this source's column that a node is, else None."""
+        while isinstance(node, exp.Paren):
+            node = node.this
+        column = self._own_column(node, source)
+        return column.name.lower() if column is not None else None
+
+    def _own_column(self, node: exp.Expr, source: Source) -> TableColumn | None:
         if not isinstance(node, exp.Column) or isinstance(node.this, exp.Star):
             return None
         for owner, column in self._owners(node, source.scope):
             if owner is source and column is not None:
-                return column.name.lower()
+                return column
         return None
+
+    def _view_of(self, node: exp.Expr, source: Source) -> tuple[str, DateView] | None:
+        """The name of this source's column of dates, and the monotone function of it."""
+        while isinstance(node, exp.Paren):
+            node = node.this
+        view = date_view(node)
+        column = self._own_column(view.column, source) if view is not None else None
+        if view is None or column is None or column.type not in {"DATE", "TIMESTAMP"}:
+            return None
+        return column.name.lower(), view
 
     def _sources_of(self, node: exp.Expr, source: Source) -> tuple[Source, ...]:
         """The other tables that an expression reads; nothing where it reads this one as well."""
@@ -270,82 +450,6 @@ class FactFinder:
             if owners[0] not in found:
                 found.append(owners[0])
         return tuple(found)
-
-    def _operand(self, condition: exp.Expr, here: exp.Expr) -> tuple[int, int]:
-        """Offsets of the operand opposite to the column `here`."""
-        start, end = self._text.span(here)
-        if condition.this is here:
-            operator = self._text.token_between(end, len(self._text.text), frozenset({"=", "=="}))
-            assert operator is not None
-            return self._text.operand_after(operator.end + 1)
-        before = [t for t in self._text.tokens if t.end < start and word_of(t) in {"=", "=="}]
-        return self._text.operand_before(before[-1].start)
-
-    def constant(
-        self,
-        node: exp.Expr,
-        condition: exp.Expr | None = None,
-        here: exp.Expr | None = None,
-    ) -> tuple[Value] | None:
-        """The value of a constant in a one-element tuple, or None where it is no constant.
-
-        Args:
-            condition, here: the comparison, and the column that the constant is compared with;
-                without them only literals and placeholders are constants.
-        """
-        simple = self.literal(node)
-        if simple is not None:
-            return simple
-        if condition is None or here is None or not is_constant(node):
-            return None
-        start, end = self._operand(condition, here)
-        sql = self._text.render(start, end)
-        try:
-            return (self._evaluate(f"SELECT {sql}", self._text.values_in(sql)),)
-        except DatabaseError:
-            return None  # the engine says what is wrong, if it comes to compute it at all
-
-    def literal(self, node: exp.Expr) -> tuple[Value] | None:
-        """The value of a literal, a placeholder or a cast of one."""
-        if isinstance(node, exp.Paren):
-            return self.literal(node.this)
-        if isinstance(node, exp.Literal):
-            return (str(node.this) if node.is_string else _number(str(node.this)),)
-        if isinstance(node, exp.Boolean):
-            return (bool(node.this),)
-        if isinstance(node, exp.Null):
-            return (None,)
-        if isinstance(node, exp.Neg) and isinstance(node.this, exp.Literal):
-            return (_number(f"-{node.this.this}"),)
-        if isinstance(node, exp.Placeholder):
-            value = self._text.values.get(str(node.this or ""))
-            if value is None or isinstance(value, str | int | float | bool | datetime.date):
-                return (value,)
-            return (str(value),)
-        if isinstance(node, exp.Cast) and isinstance(node.this, exp.Literal):
-            kind = node.args["to"].this
-            if kind in {exp.DataType.Type.DATE, exp.DataType.Type.TEXT, exp.DataType.Type.VARCHAR}:
-                return (str(node.this.this),)
-        return None
-
-
-def is_constant(node: exp.Expr) -> bool:
-    """Whether an expression has one value for the whole statement."""
-    if node.find(*_VARIES) is not None:
-        return False
-    called = {f.name.lower() for f in node.find_all(exp.Anonymous)}
-    return not called & _VOLATILE
-
-
-def _number(text: str) -> int | float | str:
-    """A number's value; its text where another number is written alike (1.20, 007)."""
-    for kind in (int, float):
-        try:
-            value = kind(text)
-        except ValueError:
-            continue
-        return value if str(value) == text else text
-    return text
 
 
 def _side(source: Source) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
+from dicomsql.dicom.columns import Kind, Part
 from dicomsql.errors import PlanningError, nearest
 from dicomsql.planning.plan import ColumnKind
 from dicomsql.planning.scopes import Scope, Source, build
@@ -85,15 +86,21 @@ class Names:
 
     def _check_meant(self, node: exp.Table, name: str) -> None:
         """Refuse the bare name of a resource: the engine would say that there is no such table."""
+        found: dict[str, bool] = {}
         for provider in self.catalog.providers():
-            for service in provider.services:
-                known = self.catalog.service(provider.name, service).resource_names
-                if name in known:
-                    full = f"{provider.name}.{service}"
-                    raise self.text.error(
-                        f"There is no table {name}; write {full}.{name}, or USE {full} before.",
-                        node,
-                    )
+            for entry in self.catalog.entries(provider.name):
+                service = self.catalog.service(provider.name, entry.name)
+                if name in service.resource_names:
+                    methods = self.catalog.resource(provider.name, entry.name, name).methods
+                    has_server = any(m.servers for m in methods.values())
+                    found[f"{provider.name}.{entry.name}"] = has_server
+        if not found:
+            return
+        # A service whose server is known is what was meant, rather than one that needs an endpoint.
+        full = max(found, key=lambda service: found[service])
+        raise self.text.error(
+            f"There is no table {name}; write {full}.{name}, or USE {full} before.", node
+        )
 
     # -- columns ---------------------------------------------------------------------------------
 
@@ -112,15 +119,33 @@ class Names:
             if found:
                 return found
             at = at.parent
-        if len(qualifiers) == 1:
-            # `labels.env`: a member of a column, which only the engine understands.
-            at = scope
-            while at is not None:
-                found = self._unqualified(qualifiers[0], at)
-                if found and found[0][1] is not None:
-                    return [found[0]]
-                at = at.parent
+        return self._inside_column(column, qualifiers, scope) if qualifiers else []
+
+    def _inside_column(
+        self, column: exp.Column, qualifiers: list[str], scope: Scope
+    ) -> list[Owner]:
+        """The owner of a name that leads into a column: a path into sequences, or `labels.env`."""
+        path = ".".join([*qualifiers, column.name])
+        at: Scope | None = scope
+        while at is not None:
+            found = self._unqualified(path, at)
+            if found and found[0][1] is not None:
+                return found
+            found = self._unqualified(qualifiers[0], at)
+            if found and found[0][1] is not None and len(qualifiers) == 1:
+                self._check_member(column, path, *found[0])
+                return [found[0]]
+            at = at.parent
         return []
+
+    def _check_member(
+        self, column: exp.Column, path: str, source: Source, found: TableColumn | None
+    ) -> None:
+        """Refuse what a sequence's items cannot hold; other members only the engine understands."""
+        attribute = found.attribute if found is not None else None
+        if attribute is not None and attribute.kind is Kind.SEQUENCE:
+            assert source.table is not None
+            raise self.text.error(str(source.table.unknown(path)), column)
 
     def meaning(self, column: exp.Column, scope: Scope) -> TableColumn | None:
         """The resource's column whose value a column shows, through derived tables and CTEs."""
@@ -135,7 +160,8 @@ class Names:
             return self._meaning(shown, scope, depth + 1) if shown is not None else None
         source, found = owners[0]
         if found is not None:
-            is_member = column.name.lower() not in (found.name.lower(), found.parameter.lower())
+            same = (found.name.lower(), found.parameter.lower())
+            is_member = column.name.lower() not in same and not _is_path(found)
             return None if is_member and len(column.parts) > 1 else found
         inner = self._scope_of(source)
         if inner is None:
@@ -178,18 +204,25 @@ class Names:
         self, column: exp.Column, qualifiers: list[str], name: str, scope: Scope
     ) -> list[Owner]:
         source = scope.named(qualifiers[-1]) if len(qualifiers) == 1 else None
+        path = ""
         if source is None and len(qualifiers) > 1:
             source = _whole_name(qualifiers, scope)
             if source is None:
                 source = scope.named(qualifiers[0])
+                path = ".".join([*qualifiers[1:], name])
                 name = qualifiers[1]
         if source is None:
             return []
         if source.table is None:
             return [(source, None)]
+        found = source.table.column(path) if path else None
+        if found is not None:
+            return [(source, found)]
         found = source.table.column(name)
         if found is None:
             raise self.text.error(str(source.table.unknown(name)), column)
+        if path:
+            self._check_member(column, path, source, found)
         return [(source, found)]
 
     def _unqualified(self, name: str, scope: Scope) -> list[Owner]:
@@ -204,7 +237,9 @@ class Names:
             # Bound alike in every table; read from the highest level, else the first.
             return sorted(parameters, key=lambda f: f[0].level)
         if tables:
-            return [min(tables, key=lambda f: f[0].level)]
+            # Of which level a private attribute is, nobody knows; the lowest has them all.
+            choose = max if any(_is_private(c) for _, c in tables) else min
+            return [choose(tables, key=lambda f: f[0].level)]
         if having:
             return having[:1]
         unknown = [s for s in scope.sources if s.has(name) is None]
@@ -233,7 +268,11 @@ class Names:
         if "start" not in parts[0].meta:
             return
         start = parts[0].meta["start"]
-        if len(parts) > 2 and source.scope.named(parts[0].name) is None:
+        if len(parts) > 1 and _is_path(found) and "end" in parts[-1].meta:
+            # The engine knows the path as one column.
+            named = f"{quoted(source.alias)}.{quoted(found.name)}"
+            self.text.replace(start, parts[-1].meta["end"] + 1, named)
+        elif len(parts) > 2 and source.scope.named(parts[0].name) is None:
             self.text.replace(start, parts[-2].meta["end"] + 1, quoted(source.alias))
         elif len(parts) == 1 and not source.scope.used_in_using(column.name):
             rivals = [s for s in source.scope.sources if s is not source and s.has(column.name)]
@@ -355,6 +394,14 @@ class Names:
                 elif source.level >= 0:
                     shown.setdefault(name, source.level)
         return hidden
+
+
+def _is_path(column: TableColumn) -> bool:
+    return column.attribute is not None and bool(column.attribute.path)
+
+
+def _is_private(column: TableColumn) -> bool:
+    return column.attribute is not None and column.attribute.part is Part.PRIVATE
 
 
 def cte_of(node: exp.Expr, name: str) -> exp.Expr | None:

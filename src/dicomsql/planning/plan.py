@@ -72,6 +72,8 @@ class Bind:
         source: what it reads, for people: `studies.StudyInstanceUID`.
         together: values that one call takes as a list; 1 for one call each.
         separator: between the values of such a list.
+        fits: regular expression that the whole of every value, which has to be a text, must match:
+            where one does not, the scan's walk is taken. Empty where every value is sent.
     """
 
     parameters: tuple[str, ...]
@@ -80,6 +82,7 @@ class Bind:
     source: str
     together: int = 1
     separator: str = ","
+    fits: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +137,19 @@ class Split:
     parameter: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A query that counts what a scan should have given and did not; any ends the statement.
+
+    Attributes:
+        message: what is missing, for people; `{count}` stands for the number.
+    """
+
+    sql: str
+    values: Values
+    message: str
+
+
 class RowShape(StrEnum):
     """What one row of a scan is."""
 
@@ -163,6 +179,7 @@ class Scan:
         size: what tells the number of rows of the walk, or of the scan where there is no other.
         split: how the search is divided beyond the server's largest offset; None where it cannot.
         reasons: why the scan is as it is, for people.
+        check: what must hold once its rows are a table; None for nothing.
         stream: read once, as the engine pulls; False where it is kept for several readers.
         dicom: what the document says of its datasets, None for plain JSON.
     """
@@ -185,6 +202,7 @@ class Scan:
     size: Size | None = None
     split: Split | None = None
     reasons: tuple[str, ...] = ()
+    check: Check | None = None
     stream: bool = True
     dicom: DicomTable | None = None
 
@@ -225,6 +243,7 @@ class ReadPlan:
         guards: for writes: queries that count rows whose condition rests on a value that is not
             of its type, with the column's name; any such row stops the statement.
         windows: how the only scan is searched where the newest few rows are all that is wanted.
+        notes: sentences about the result that planning knows already.
     """
 
     sql: str
@@ -234,6 +253,7 @@ class ReadPlan:
     direct: tuple[tuple[str, str], ...] = ()
     guards: tuple[tuple[str, str], ...] = ()
     windows: Windows | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

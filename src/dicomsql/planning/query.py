@@ -7,7 +7,7 @@ others; and render the text with the tables' names replaced.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, NoReturn
@@ -19,18 +19,27 @@ from dicomsql.errors import PlanningError
 from dicomsql.planning.answers import Context
 from dicomsql.planning.binding import Binder, Evaluate, Planned, columns_for
 from dicomsql.planning.choice import choose, none_fits, usable_defaults
-from dicomsql.planning.facts import Equal, Facts
+from dicomsql.planning.cost import WALK_ABOVE
+from dicomsql.planning.counts import Recount, recount
+from dicomsql.planning.direct import is_plain, row_limit, shown_columns
+from dicomsql.planning.facts import Equal
+from dicomsql.planning.fill import Filler
+from dicomsql.planning.joins import Narrowing, complete_places, narrowing, own_parameters
 from dicomsql.planning.names import Names
-from dicomsql.planning.plan import Bind, Constant, ReadPlan, Scan
+from dicomsql.planning.plan import Bind, Constant, ReadPlan, Scan, Windows
 from dicomsql.planning.rewrite import Rewriter
 from dicomsql.planning.scan import ScanRequest, build_scan
+from dicomsql.planning.sharing import shared_facts, value_binds, value_sources
+from dicomsql.planning.splits import with_size_and_split
+from dicomsql.planning.tables import Origin
 from dicomsql.planning.values import quoted
+from dicomsql.planning.windows import windows_for
 
 if TYPE_CHECKING:
     from dicomsql.catalog.load import Catalog
     from dicomsql.catalog.model import Method
     from dicomsql.planning.scopes import Scope, Source
-    from dicomsql.planning.tables import Table, TableColumn
+    from dicomsql.planning.tables import TableColumn
     from dicomsql.planning.text import QueryText
 
 __all__ = ["Evaluate", "Purpose", "plan_query"]
@@ -46,15 +55,6 @@ _MAY_NOT_PARSE = frozenset(
         Kind.DECIMAL,
         Kind.FLOAT,
     }
-)
-
-# Calls for which a bind join may be cheaper than one walk of all that the walk would give.
-_WALK_ABOVE = 100
-
-# Parts of a SELECT after which the number of its rows is not that of its table's.
-_CHANGES_ROWS = (
-    *("group", "having", "distinct", "order", "qualify", "windows", "joins", "laterals"),
-    *("pivots", "sample"),
 )
 
 
@@ -103,17 +103,25 @@ class _QueryPlanner:
     binder: Binder
     # The tables whose rows are the query's own, by the id of their source.
     plain: set[int] = field(default_factory=set)
+    recounts: list[Recount] = field(default_factory=list)
+    filler: Filler = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.filler = Filler(self.binder)
 
     def plan(self) -> ReadPlan:
         self.names.resolve()
+        if self.purpose is Purpose.READ:
+            self.recounts = recount(self.text, self.names)
         sources = [s for scope in reversed(self.names.scopes) for s in scope.sources if s.table]
         Rewriter(self.text, self.names, self.binder.evaluate).rewrite()
         self.binder.find_facts(sources)
+        complete_places(sources, self.binder.facts)
         if self.purpose is Purpose.WRITE:
             self._need_raw_values()
         self._plan_sources(sources)
         sql = self.text.render()
-        scans = tuple(self._finished(p) for p in self.binder.done.values())
+        scans = tuple(s for p in self.binder.done.values() for s in self._finished(p))
         guards = self._guards() if self.purpose is Purpose.WRITE else ()
         direct = self._direct(sources)
         if direct:
@@ -128,13 +136,43 @@ class _QueryPlanner:
             self._residual(),
             direct,
             guards,
+            windows=self._windows(sources, scans),
+            notes=tuple(self._notes(sources)),
+        )
+
+    def _direct(self, sources: list[Source]) -> tuple[tuple[str, str], ...]:
+        """The result's columns where the only scan's rows are the result, else nothing."""
+        if len(sources) != 1 or id(sources[0]) not in self.plain or self.purpose is Purpose.WRITE:
+            return ()
+        return shown_columns(self.text, sources[0], self.binder.done[id(sources[0])].scan)
+
+    def _notes(self, sources: list[Source]) -> Iterator[str]:
+        """What the user has to know of the result."""
+        yield from (r.note for r in self.recounts if r.note)
+        for source in sources:
+            assert source.table is not None
+            yield from filter(None, map(source.table.caution, source.needed.values()))
+
+    def _windows(self, sources: list[Source], scans: tuple[Scan, ...]) -> Windows | None:
+        """The ranges that find the newest few rows, where these are all that is wanted."""
+        if len(sources) != 1 or len(scans) != 1 or self.purpose is Purpose.WRITE:
+            return None
+        return windows_for(
+            sources[0],
+            scans[0],
+            self.text,
+            self.names,
+            evaluate=self.binder.evaluate,
         )
 
     # -- scans -----------------------------------------------------------------------------------
 
     def _plan_sources(self, sources: list[Source]) -> None:
         """Plan tables with constants first, then those that wait for rows of others."""
-        waiting = sorted(sources, key=lambda s: (-s.scope.depth, s.level))
+        facts = self.binder.facts
+        waiting = sorted(
+            sources, key=lambda s: (-s.scope.depth, narrowing(s, facts[id(s)]), s.level)
+        )
         while waiting:
             planned = [s for s in waiting if self._try(s, _Waiting.FOR_OTHERS)]
             if not planned:
@@ -153,9 +191,12 @@ class _QueryPlanner:
         fallback = self._fallback(source)
         plain = choose(table.methods, constants.keys(), fallback.keys())
         found = self.binder.binds(source, constants, fallback.keys())
-        if mode is _Waiting.FOR_OTHERS and any(
-            plain is None or name in fallback or self._could_narrow(other)
-            for other, name in found.waiting
+        if mode is _Waiting.FOR_OTHERS and (
+            any(
+                plain is None or name in fallback or self._could_narrow(other)
+                for other, name in found.waiting
+            )
+            or any(True for _ in value_sources(source, self.binder))
         ):
             return False
         names = {p for b in found.ready for p in b.parameters}
@@ -173,6 +214,8 @@ class _QueryPlanner:
         if method is plain and not must:
             binds = ()
         walk = plain if binds and not must and plain is not method else None
+        if not binds and (values := value_binds(source, method, self.binder)):
+            binds, walk = values, method
         self._add(
             source,
             method,
@@ -196,16 +239,12 @@ class _QueryPlanner:
         table = source.table
         assert table is not None
         done = self.binder.done
-        for planned in done.values():
-            # Whatever a bind reads is read again by the query.
-            if any(planned.scan.name + " " in bind.sql + " " for bind in binds):
-                planned.kept = True
-        facts = Facts() if source.reshaped else self.binder.facts[id(source)]
+        facts = shared_facts(source, self.binder.facts, self._place)
         given = {c.parameter for c in constants}
-        if self._is_plain(source, [e for name, e in used.items() if name in given]):
+        if is_plain(source, self.names, [e for name, e in used.items() if name in given]):
             self.plain.add(id(source))
         request = ScanRequest(
-            name=f"scan_{len(done) + 1}",
+            name=f"scan_{self._scans_made() + 1}",
             alias=source.alias,
             table=table,
             method=method,
@@ -215,19 +254,37 @@ class _QueryPlanner:
             needed=tuple(source.needed.values()),
             star=source.star,
             walk=walk,
-            walk_above=_WALK_ABOVE,
-            endpoint=self.context.endpoint,
-            limit=self._limit(source),
+            walk_above=WALK_ABOVE,
+            endpoint=self.context.base_url(method),
+            limit=row_limit(self.text) if id(source) in self.plain else None,
         )
-        scan = build_scan(request)
-        narrow = bool(scan.filters or scan.binds or scan.limit is not None) or any(
-            c.origin != "session" and c.parameter in _own_names(table) for c in scan.constants
+        scan = with_size_and_split(build_scan(request), table, self.names.catalog)
+        filled = self.filler.fill(source, request, scan, self._scans_made() + 2)
+        scans = (filled.scan, *filled.fills) if filled is not None else (scan,)
+        scan = scans[0]
+        texts = [b.sql + " " for s in scans for b in s.binds]
+        for planned in done.values():
+            # Whatever a bind reads is read again by the query.
+            if any(f"{s.name} " in sql for s in planned.scans for sql in texts):
+                planned.kept = True
+        narrow = (
+            bool(scan.filters or scan.alternatives or scan.binds or scan.limit is not None)
+            or narrowing(source, facts) is not Narrowing.NOT_AT_ALL
+            or any(
+                c.origin != "session" and c.parameter in own_parameters(table)
+                for c in scan.constants
+            )
         )
-        done[id(source)] = Planned(source, scan, narrow, id(source) in self.names.outer)
+        kept = filled is not None or id(source) in self.names.outer
+        done[id(source)] = Planned(source, scan, narrow, kept, filled)
         # At once, since a bind may render the text around this table next.
         self._name_table(source)
         if all(s.table is None or id(s) in done for s in source.scope.sources):
-            self.names.hide_columns(source.scope, {i: p.scan for i, p in done.items()})
+            shown = {i: replace(p.scan, columns=p.columns) for i, p in done.items()}
+            self.names.hide_columns(source.scope, shown)
+
+    def _scans_made(self) -> int:
+        return sum(len(p.scans) for p in self.binder.done.values())
 
     def _check_determined(
         self,
@@ -260,6 +317,11 @@ class _QueryPlanner:
         session = {n: Constant(n, (value,), "session") for n, value in defaults.items()}
         return session | self.binder.inherited(source)
 
+    def _place(self, source: Source) -> dict[str, Constant]:
+        """The values of a source's parameters, as far as they are known before any call."""
+        constants, _ = self.binder.constants(source)
+        return self._fallback(source) | constants
+
     def _raise_missing(self, source: Source) -> NoReturn:
         table = source.table
         assert table is not None
@@ -272,76 +334,32 @@ class _QueryPlanner:
         if source.table is None:
             return True
         facts = self.binder.facts[id(source)]
-        own = {c for n in _own_names(source.table) for c in columns_for(source, n)}
-        matched = {k for k, a in source.table.attributes.items() if a.match}
-        return any(n in own or n in matched for n in (*facts.equal, *facts.between))
-
-    def _is_plain(self, source: Source, used: list[Equal]) -> bool:
-        """Whether the query's rows are the table's: nothing to check, nothing that changes them."""
-        select = self.text.tree
-        if not isinstance(select, exp.Select) or source.scope.node is not select:
-            return False
-        if len(self.names.scopes) > 1 or source.reshaped:
-            return False
-        if any(select.args.get(part) for part in _CHANGES_ROWS):
-            return False
-        plain = exp.Column | exp.Star | exp.Literal | exp.Placeholder
-        if not all(isinstance(e.unalias(), plain) for e in select.expressions):
-            return False
-        consumed = {id(e.condition) for e in used}
-        return all(id(c) in consumed for c in source.scope.where())
-
-    def _direct(self, sources: list[Source]) -> tuple[tuple[str, str], ...]:
-        """The result's columns where they are just columns of one table, else nothing."""
-        if len(sources) != 1 or self.purpose is Purpose.WRITE:
-            return ()
-        (source,) = sources
-        scan = self.binder.done[id(source)].scan
-        select = self.text.tree
-        limited = select.args.get("limit") is not None or select.args.get("offset") is not None
-        if id(source) not in self.plain or scan.binds or len(source.scope.sources) != 1:
-            return ()
-        if limited and (scan.limit is None or select.args.get("offset") is not None):
-            return ()
-        shown = []
-        given = {c.name.lower(): c.name for c in scan.columns}
-        for expression in select.expressions:
-            column = expression.unalias()
-            if not isinstance(column, exp.Column) or isinstance(column.this, exp.Star):
-                return ()
-            name = given.get(column.name.lower())
-            if name is None or len(column.parts) > 1:
-                return ()
-            shown.append((expression.alias if isinstance(expression, exp.Alias) else name, name))
-        return tuple(shown)
-
-    def _limit(self, source: Source) -> int | None:
-        """Rows that are enough, where the query's rows are the table's."""
-        select = self.text.tree
-        limit = select.args.get("limit")
-        if id(source) not in self.plain or not isinstance(limit, exp.Limit):
-            return None
-        options = limit.args.get("limit_options")
-        if limit.expressions or (options is not None and options.args.get("percent")):
-            return None
-        count = _whole(limit.expression, self.text.values)
-        offset = select.args.get("offset")
-        skipped = _whole(offset.expression, self.text.values) if offset is not None else 0
-        return count + skipped if count is not None and skipped is not None else None
+        return narrowing(source, facts) is not Narrowing.NOT_AT_ALL
 
     def _name_table(self, source: Source) -> None:
         node = source.node
         assert isinstance(node, exp.Table)
         parts = [p for p in node.parts if "start" in p.meta]
         start, end = parts[0].meta["start"], parts[-1].meta["end"] + 1
-        name = self.binder.done[id(source)].scan.name
+        name = self.binder.done[id(source)].place
         if not node.args.get("alias"):
             name = f"{name} AS {quoted(source.alias)}"
         self.text.replace(start, end, name)
 
-    def _finished(self, planned: Planned) -> Scan:
+    def _finished(self, planned: Planned) -> Iterator[Scan]:
         once = self.purpose is Purpose.READ and not planned.kept and _read_once(planned.source.node)
-        return replace(planned.scan, stream=once)
+        reasons = tuple(self._reasons(planned))
+        for scan in planned.scans:
+            mine = reasons if scan is planned.scan else ()
+            yield replace(scan, stream=once, reasons=(*mine, *scan.reasons))
+
+    def _reasons(self, planned: Planned) -> Iterator[str]:
+        """Why a table is read as it is."""
+        yield from (r.reason for r in self.recounts if r.source is planned.source)
+        if planned.scan.dicom is None or planned.source.scope.where() == []:
+            return
+        if not _narrows(planned.scan):
+            yield "the server can check none of the conditions on it, so all its rows are read"
 
     # -- what the engine checks ------------------------------------------------------------------
 
@@ -354,7 +372,9 @@ class _QueryPlanner:
                 column = owners[0][1] if owners else None
                 if column is None or column.attribute is None:
                     continue
-                attribute = column.attribute
+                attribute, table = column.attribute, owners[0][0].table
+                if table is None or table.origin(column.name) is Origin.COUNTED:
+                    continue
                 if attribute.part is Part.VALUE and attribute.kind in _MAY_NOT_PARSE:
                     found.append((owners[0][0], column))
         return found
@@ -365,25 +385,47 @@ class _QueryPlanner:
 
     def _guards(self) -> tuple[tuple[str, str], ...]:
         guards = []
-        for source, column in self._judged():
+        judged = self._judged()
+        unsure = {n.lower() for _, c in judged for n in (c.name, f"{c.name}_raw")}
+        for source, column in judged:
+            planned = self.binder.done[id(source)]
+            # A row that other conditions reject is not written, whatever this value is.
+            others = {c.name.lower() for c in planned.columns} - unsure
+            left = self.binder.restrictions.of(source, others)
             name, raw = quoted(column.name), quoted(f"{column.name}_raw")
-            scan = self.binder.done[id(source)].scan.name
-            sql = f"SELECT count(*) FROM {scan} WHERE {name} IS NULL AND {raw} IS NOT NULL"  # noqa: S608
-            guards.append((sql, column.name))
+            lost = f"{name} IS NULL AND {raw} IS NOT NULL"
+            if column.type.endswith("]"):
+                lost = f"{lost} OR len({name}) <> list_count({name})"
+            # A guard has no values of placeholders.
+            plain = [c for c in left.conditions if not self.text.values_in(left.head + c)]
+            where = " AND ".join([f"({lost})", *plain])
+            head = left.head if plain else ""
+            sql = f"{head}SELECT count(*) FROM {planned.place} AS {quoted(source.alias)}"  # noqa: S608
+            guards.append((f"{sql} WHERE {where}", column.name))
         return tuple(dict.fromkeys(guards))
 
     def _residual(self) -> str:
-        conditions = []
+        shown: list[exp.Expr] = []
         for scope in self.names.scopes:
-            if any(s.table for s in scope.sources):
-                conditions += [c.sql(dialect="duckdb") for c in scope.where()]
-        return " AND ".join(conditions)
+            # A condition shows the subqueries inside of it with theirs.
+            around = {id(node) for node in _ancestors(scope.node)}
+            if any(s.table for s in scope.sources) and not any(id(c) in around for c in shown):
+                shown += scope.where()
+        return " AND ".join(c.sql(dialect="duckdb") for c in shown)
 
 
-def _own_names(table: Table) -> set[str]:
-    """Parameters that narrow a table below all that its container holds."""
-    names = {p for p, _ in table.dicom.identity} if table.dicom is not None else set()
-    return names | {table.resource.own_id} - {""}
+def _narrows(scan: Scan) -> bool:
+    """Whether a scan's calls give less than all that their container holds."""
+    identity = {p for p, _ in scan.dicom.identity} if scan.dicom is not None else set()
+    given = any(c.parameter in identity for c in scan.constants)
+    return bool(given or scan.filters or scan.alternatives or scan.binds or scan.limit is not None)
+
+
+def _ancestors(node: exp.Expr) -> Iterator[exp.Expr]:
+    at = node.parent
+    while at is not None:
+        yield at
+        at = at.parent
 
 
 def _for_method(
@@ -410,16 +452,6 @@ def _condition_columns(scope: Scope) -> list[exp.Column]:
     parts += [s.join.args.get("on") for s in scope.sources if s.join is not None]
     inside = {id(c) for p in parts if p is not None for c in p.find_all(exp.Column)}
     return [c for c in scope.columns if id(c) in inside]
-
-
-def _whole(node: exp.Expr | None, values: Mapping[str, object]) -> int | None:
-    """The value of a row count, where it is a number as it stands or a placeholder's."""
-    if isinstance(node, exp.Literal) and not node.is_string and str(node.this).isdigit():
-        return int(node.this)
-    if isinstance(node, exp.Placeholder):
-        value = values.get(str(node.this or ""))
-        return value if type(value) is int and value >= 0 else None
-    return None
 
 
 _ONCE = (exp.Select, exp.Subquery, exp.From, exp.Join, exp.SetOperation, exp.Table, exp.Paren)

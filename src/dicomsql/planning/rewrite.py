@@ -38,8 +38,14 @@ _COMPARISONS = (
 _PATTERNS = (exp.Like, exp.ILike)
 _MOMENTS = frozenset({Kind.DATE, Kind.TIME, Kind.DATETIME})
 _NUMBERS = frozenset({Kind.INTEGER, Kind.UNSIGNED, Kind.DECIMAL, Kind.FLOAT})
-_EQUALS = frozenset({"=", "=="})
-_DIFFERS = frozenset({"<>", "!="})
+_SPELLINGS: dict[type[exp.Expr], frozenset[str]] = {
+    exp.EQ: frozenset({"=", "=="}),
+    exp.NEQ: frozenset({"<>", "!="}),
+    exp.GT: frozenset({">"}),
+    exp.GTE: frozenset({">="}),
+    exp.LT: frozenset({"<"}),
+    exp.LTE: frozenset({"<="}),
+}
 _LIKES = frozenset({"LIKE", "ILIKE"})
 
 # What DuckDB calls its numbers.
@@ -102,9 +108,7 @@ class Rewriter:
             if meant.kind is ColumnKind.PARAMETER and meant.type == "VARCHAR":
                 self._quote_numbers(parent, others)
             return
-        if attribute.part is not Part.VALUE:
-            return
-        for other in others:
+        for other in others if attribute.part is Part.VALUE else ():
             if attribute.kind in {Kind.TEXT, Kind.NAME}:
                 self._refuse_number(meant, other, scope)
             elif attribute.kind in _MOMENTS:
@@ -222,9 +226,13 @@ class Rewriter:
     ) -> None:
         """A list compared with a value means any of its members."""
         text = self.text
-        if isinstance(parent, exp.EQ | exp.NEQ):
+        if isinstance(parent, exp.EQ | exp.NEQ | exp.GT | exp.GTE | exp.LT | exp.LTE):
             if not self._is_list(others[0], scope):
                 self._one_member(column, parent)
+            return
+        if isinstance(parent, exp.Between):
+            if not any(self._is_list(other, scope) for other in others):
+                self._between(column)
             return
         start, end = text.span(column)
         name = text.render(start, end)
@@ -248,26 +256,46 @@ class Rewriter:
             first, last = text.operand_after(operator.end + 1)
             inside = text.token_between(end, operator.start, frozenset({"NOT"}))
             negation = "NOT " if inside is not None else ""
-            pattern = f"lambda member: member {operator.text} {text.render(first, last)}"
-            text.replace(start, last, f"{negation}(len(list_filter({name}, {pattern})) > 0)")
+            pattern = f"member {operator.text} {text.render(first, last)}"
+            text.replace(start, last, negation + _any_of(name, pattern))
 
     def _one_member(self, column: exp.Column, parent: exp.Expr) -> None:
-        """`list = value`, in either order."""
+        """`list = value`, `list < value` and their like, in either order."""
         text = self.text
         start, end = text.span(column)
         name = text.render(start, end)
-        operators = _EQUALS if isinstance(parent, exp.EQ) else _DIFFERS
-        negation = "NOT " if isinstance(parent, exp.NEQ) else ""
+        operators = _SPELLINGS[type(parent)]
         if parent.this is column:
             operator = text.token_between(end, len(text.text), operators)
             assert operator is not None
             first, last = text.operand_after(operator.end + 1)
-            whole = (start, last)
+            place = (start, last)
         else:
             operator = [t for t in text.tokens if t.end < start and word_of(t) in operators][-1]
             first, last = text.operand_before(operator.start)
-            whole = (first, end)
-        text.replace(*whole, f"{negation}list_contains({name}, {text.render(first, last)})")
+            place = (first, end)
+        value = text.render(first, last)
+        if isinstance(parent, exp.EQ | exp.NEQ):
+            negation = "NOT " if isinstance(parent, exp.NEQ) else ""
+            text.replace(*place, f"{negation}list_contains({name}, {value})")
+            return
+        sides = ("member", value) if parent.this is column else (value, "member")
+        text.replace(*place, _any_of(name, f"{sides[0]} {operator.text} {sides[1]}"))
+
+    def _between(self, column: exp.Column) -> None:
+        """`list [NOT] BETWEEN low AND high`."""
+        text = self.text
+        start, end = text.span(column)
+        operator = text.token_between(end, len(text.text), frozenset({"BETWEEN"}))
+        assert operator is not None
+        _, between = text.operand_after(operator.end + 1)
+        both = text.token_between(between, len(text.text), frozenset({"AND"}))
+        assert both is not None
+        _, last = text.operand_after(both.end + 1)
+        inside = text.token_between(end, operator.start, frozenset({"NOT"}))
+        negation = "NOT " if inside is not None else ""
+        condition = f"member BETWEEN {text.render(operator.end + 1, last).strip()}"
+        text.replace(start, last, negation + _any_of(text.render(start, end), condition))
 
     def _is_list(self, node: exp.Expr, scope: Scope) -> bool:
         """Whether an expression is a list itself, or may be one."""
@@ -283,7 +311,8 @@ class Rewriter:
             return meant is None or meant.type.endswith("]")
         if not is_constant(node):
             return True
-        return self._type_of(node.sql(dialect="duckdb")) != "VARCHAR"
+        kind = self._type_of(node.sql(dialect="duckdb"))
+        return not kind or kind.endswith("]")
 
     def _is_null(self, node: exp.Expr) -> bool:
         if isinstance(node, exp.Placeholder):
@@ -303,6 +332,11 @@ class Rewriter:
             path = node.expression.sql() if node.expression is not None else ""
             if "*" not in path and ":" not in path and isinstance(node.expression, exp.JSONPath):
                 self.text.replace(start, end, JSON_EXTRACT)
+
+
+def _any_of(name: str, condition: str) -> str:
+    """That a condition on `member` holds for any member of a list."""
+    return f"(len(list_filter({name}, lambda member: {condition})) > 0)"
 
 
 def _operands(parent: exp.Expr, column: exp.Column) -> list[exp.Expr]:

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import datetime
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dicomsql.dicom.columns import Kind, Part
+from dicomsql.dicom.columns import Part
 from dicomsql.dicom.columns import column as attribute_column
 from dicomsql.errors import PlanningError
-from dicomsql.planning.plan import Bind, ColumnKind, Constant, Filter, RowShape, Scan, ScanColumn
+from dicomsql.planning.plan import Bind, ColumnKind, Constant, RowShape, Scan, ScanColumn
+from dicomsql.planning.pushdown import Pushed, push
 
 if TYPE_CHECKING:
-    from dicomsql.catalog.model import Attribute, Method
-    from dicomsql.planning.facts import Facts, Value
+    from dicomsql.catalog.model import Method
+    from dicomsql.planning.facts import Facts
     from dicomsql.planning.tables import Table
-
-# Alternatives of one filter that are worth a call each; above, one walk is.
-_ALTERNATIVES = 16
-_IDENTIFIERS = 100
-
-# Characters that a server may take for a wildcard, a list or a separator (PS3.4 section C.2.2.2).
-_SPECIAL = re.compile(r"[*?\\,\x00-\x1f\x7f]")
-_DATE = re.compile(r"(\d{4})-?(\d{2})-?(\d{2})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +50,7 @@ def build_scan(request: ScanRequest) -> Scan:
     table, method = request.table, request.method
     shape = _shape(request)
     columns = _columns(request, shape)
-    filters = _filters(request) if table.dicom is not None and table.dicom.include else ()
+    pushed = _pushed(request)
     return Scan(
         name=request.name,
         alias=request.alias,
@@ -68,7 +59,8 @@ def build_scan(request: ScanRequest) -> Scan:
         base_url=request.endpoint or (method.servers[0] if method.servers else ""),
         constants=request.constants,
         binds=request.binds,
-        filters=filters,
+        filters=pushed.filters,
+        alternatives=pushed.alternatives,
         query=_projection(request, columns, shape),
         columns=columns,
         shape=shape,
@@ -163,25 +155,31 @@ def _projection(
 
 
 def _included(table: Table, columns: tuple[ScanColumn, ...]) -> tuple[tuple[str, str], ...]:
-    assert table.dicom is not None
-    include = table.dicom.include
+    """What the search is asked for beside what every answer has; only what the server takes."""
+    dicom = table.dicom
+    assert dicom is not None
     asked: list[str] = []
     for column in columns:
         if column.kind is ColumnKind.PARAMETER:
-            keyword = dict(table.dicom.identity).get(column.source)
-        else:
-            attribute = attribute_column(column.source)
-            if attribute is None:
-                continue
-            if attribute.part in {Part.DATASET, Part.DROPPED}:
-                return ((include, "all"),)
-            keyword = table.keyword(attribute)
-        listed = table.attributes.get((keyword or "").lower())
-        if listed is not None and listed.returned == "include" and listed.keyword not in asked:
-            asked.append(listed.keyword)
-        if attribute_needs_offset(column.source) and "TimezoneOffsetFromUTC" not in asked:
+            asked.append(dict(dicom.identity).get(column.source, ""))
+            continue
+        attribute = attribute_column(column.source)
+        if attribute is None:
+            continue
+        if attribute.part in {Part.DATASET, Part.DROPPED}:
+            return ((dicom.include, dicom.include_all),) if dicom.include_all else ()
+        asked.append(table.keyword(attribute))
+        if attribute_needs_offset(column.source):
             asked.append("TimezoneOffsetFromUTC")
-    return tuple((include, keyword) for keyword in asked)
+    return tuple((dicom.include, k) for k in dict.fromkeys(asked) if _is_asked_for(table, k))
+
+
+def _is_asked_for(table: Table, keyword: str) -> bool:
+    """Whether a search gives an attribute where it is asked for, and not of itself."""
+    listed = table.attributes.get(keyword.lower())
+    if listed is not None:
+        return listed.returned == "include"
+    return bool(keyword) and table.dicom is not None and table.dicom.include_any
 
 
 def attribute_needs_offset(name: str) -> bool:
@@ -190,65 +188,10 @@ def attribute_needs_offset(name: str) -> bool:
     return column is not None and column.part is Part.UTC
 
 
-def _filters(request: ScanRequest) -> tuple[Filter, ...]:
-    """What the server can check, from the facts; never more calls than one walk is worth."""
-    table = request.table
-    in_path = set(request.method.path_parameters)
-    dicom = table.dicom
-    assert dicom is not None
-    identity = {keyword: parameter for parameter, keyword in dicom.identity}
-    found: list[Filter] = []
-    calls = 1
-    for attribute in dicom.attributes:
-        if identity.get(attribute.keyword) in in_path:
-            continue
-        made = _filter(attribute, request.facts, identity.get(attribute.keyword, ""))
-        if made is None:
-            continue
-        most = _IDENTIFIERS if attribute.keyword in identity else _ALTERNATIVES
-        if len(made.values) > most or calls * len(made.values) > _IDENTIFIERS:
-            continue
-        calls *= max(1, len(made.values))
-        found.append(made)
-    return tuple(found)
-
-
-def _filter(attribute: Attribute, facts: Facts, parameter: str) -> Filter | None:
-    name = attribute.keyword
-    kind = attribute_column(name)
-    is_date = kind is not None and kind.kind is Kind.DATE
-    if "exact" in attribute.match:
-        keys = [name.lower(), *([parameter.lower()] if parameter else [])]
-        equals = [e for k in keys for e in facts.equal.get(k, [])]
-        for equal in sorted(equals, key=lambda e: len(e.values)):
-            values = [_dicom_date(v) if is_date else _plain(v) for v in equal.values]
-            if all(v is not None for v in values):
-                unique = dict.fromkeys(v for v in values if v is not None)
-                return Filter(name, tuple(unique), "exact")
-    if "range" in attribute.match and is_date:
-        lows, highs = [], []
-        for between in facts.between.get(name.lower(), []):
-            low, high = _dicom_date(between.low), _dicom_date(between.high)
-            lows += [low] if low else []
-            highs += [high] if high else []
-        if lows or highs:
-            low, high = max(lows, default=""), min(highs, default="")
-            if not (low and high and low > high):
-                return Filter(name, (f"{low}-{high}",), "range")
-    return None
-
-
-def _plain(value: Value) -> str | None:
-    """A value that every server takes literally, else None."""
-    if not isinstance(value, str) or not value.strip() or _SPECIAL.search(value):
-        return None
-    return value if value == value.strip() else None
-
-
-def _dicom_date(value: Value) -> str | None:
-    if isinstance(value, datetime.datetime) and value.tzinfo is not None:
-        value = value.astimezone(datetime.UTC)  # the engine's own time zone
-    if isinstance(value, datetime.date):
-        return value.strftime("%Y%m%d")
-    match = _DATE.fullmatch(value) if isinstance(value, str) else None
-    return "".join(match.groups()) if match else None
+def _pushed(request: ScanRequest) -> Pushed:
+    """What the server can check, but for what the call's path and binds fix already."""
+    dicom = request.table.dicom
+    if dicom is None:
+        return Pushed()
+    bound = {name for bind in request.binds for name in bind.parameters}
+    return push(dicom, request.facts, bound.union(request.method.path_parameters))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from dicomsql.dicom.columns import Part, column
+from dicomsql.dicom.columns import Kind, Part, column
 from dicomsql.dicom.tags import lookup
 from dicomsql.errors import PlanningError, nearest
 from dicomsql.planning.plan import ColumnKind
@@ -18,7 +19,56 @@ if TYPE_CHECKING:
 # From the highest level to the lowest; a lower one's datasets carry the higher ones' attributes.
 LEVELS = ("study", "series", "instance")
 
+# What tells the rows of a level apart, together with those of the levels above.
+UIDS = {
+    "study": "StudyInstanceUID",
+    "series": "SeriesInstanceUID",
+    "instance": "SOPInstanceUID",
+}
+
 _SQL_TYPES = {"string": "VARCHAR", "integer": "BIGINT", "number": "DOUBLE", "boolean": "BOOLEAN"}
+
+
+class Origin(StrEnum):
+    """Which answers hold the value of a column of a DICOM table."""
+
+    ROW = "row"  # those of the table's own method
+    METADATA = "metadata"  # the whole datasets alone
+    COUNTED = "counted"  # none: it is counted from the rows of a level below
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """An attribute that says something of the rows of a level below (PS3.4 section C.6.1.1.2).
+
+    Attributes:
+        of: the level that it is an attribute of.
+        rows: the level whose rows are counted.
+        member: the attribute whose distinct values are listed; empty for the number of rows.
+    """
+
+    of: str
+    rows: str
+    member: str = ""
+
+
+COUNTED = {
+    "ModalitiesInStudy": Counted("study", "series", "Modality"),
+    "SOPClassesInStudy": Counted("study", "instance", "SOPClassUID"),
+    "NumberOfStudyRelatedSeries": Counted("study", "series"),
+    "NumberOfStudyRelatedInstances": Counted("study", "instance"),
+    "NumberOfSeriesRelatedInstances": Counted("series", "instance"),
+}
+
+# What only a search makes (PS3.4 section C.6.1.1, PS3.18 section 10.6.3): no dataset holds it.
+_ANSWERS_ONLY = frozenset(
+    {
+        *COUNTED,
+        *("NumberOfPatientRelatedStudies", "NumberOfPatientRelatedSeries"),
+        *("NumberOfPatientRelatedInstances", "InstanceAvailability", "RetrieveAETitle"),
+        *("RetrieveURL", "RetrieveURI", "AvailableTransferSyntaxUID", "QueryRetrieveLevel"),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +176,69 @@ class Table:
 
     def _offers(self, attribute: AttributeColumn) -> bool:
         assert self.dicom is not None
-        if self.dicom.open or attribute.part in {Part.DATASET, Part.DROPPED}:
+        if attribute.part in {Part.DATASET, Part.DROPPED} or self.dicom.source != "search":
             return True
-        return self.keyword(attribute).lower() in self.attributes
+        if attribute.part is Part.PRIVATE or _is_private(attribute):
+            return True  # of which level it is, nobody but its creator knows
+        keyword = self.keyword(attribute)
+        listed = keyword.lower() in self.attributes
+        if not listed and not self._has_level(attribute):
+            return False
+        if self._returned(keyword) is Origin.COUNTED:
+            return keyword in COUNTED and attribute.part is Part.VALUE
+        return listed or keyword not in _ANSWERS_ONLY or self.dicom.include_any
+
+    def _has_level(self, attribute: AttributeColumn) -> bool:
+        return LEVELS.index(attribute.level) <= self.level
+
+    def origin(self, name: str) -> Origin:
+        """Which answers hold the value of one of this table's columns."""
+        dicom, found = self.dicom, self.column(name)
+        if dicom is None or dicom.source != "search" or found is None:
+            return Origin.ROW
+        attribute = found.attribute
+        if found.kind is not ColumnKind.ATTRIBUTE or attribute is None:
+            return Origin.ROW
+        if attribute.part is Part.DATASET or attribute.part is Part.DROPPED:
+            # A study's or a series' dataset is what the search gives of it.
+            whole = dicom.include_all or dicom.level != "instance"
+            return Origin.ROW if whole else Origin.METADATA
+        if attribute.part is Part.PRIVATE or _is_private(attribute):
+            return Origin.METADATA  # a search cannot be asked for a creator's block
+        keywords = [self.keyword(attribute)]
+        if attribute.part is Part.UTC:
+            keywords.append("TimezoneOffsetFromUTC")
+        origins = {self._returned(keyword) for keyword in keywords}
+        return next((o for o in (Origin.COUNTED, Origin.METADATA) if o in origins), Origin.ROW)
+
+    def _returned(self, keyword: str) -> Origin:
+        assert self.dicom is not None
+        listed = self.attributes.get(keyword.lower())
+        if listed is None and not self.dicom.include_any:
+            return Origin.COUNTED if keyword in COUNTED else Origin.METADATA
+        returned = listed.returned if listed is not None else "include"
+        return Origin(returned) if returned in {"metadata", "counted"} else Origin.ROW
 
     def keyword(self, attribute: AttributeColumn) -> str:
-        """The keyword of the attribute that a column is a part of; its tag where it has none."""
+        """The keyword of the attribute that a column is a part of, of a path that of its first.
+
+        It is the tag where there is no keyword.
+        """
         tag = lookup(attribute.tag) if attribute.tag else None
         return (tag.keyword or tag.tag) if tag is not None else ""
+
+    def caution(self, name: str) -> str:
+        """What the user has to know of a column; empty for nothing."""
+        found = self.column(name)
+        attribute = found.attribute if found is not None else None
+        if attribute is None or not _is_private(attribute):
+            return ""
+        group, element = attribute.tag[:4], attribute.tag[6:]
+        return (
+            f"{attribute.name}: what stands at a private tag depends on the creator that reserved "
+            f"its block, which may be another one in each dataset. "
+            f"private('CREATOR', '{group}', '{element}') finds a creator's own."
+        )
 
     def usual(self, method: Method) -> tuple[str, ...]:
         """The columns of `SELECT *` when this method fetches the rows."""
@@ -143,25 +248,54 @@ class Table:
 
     def unknown(self, name: str) -> PlanningError:
         """The error for a column that this table does not have."""
-        full = self.resource.full_name
-        if self.dicom is not None:
-            attribute = column(name)
-            if attribute is not None and self.dicom.elsewhere:
-                return PlanningError(
-                    f"{full} has no column {name}: its search does not return this attribute. "
-                    f"The table {self.dicom.elsewhere} has it.",
-                    resource=full,
-                )
-            known = [a.keyword for a in self.dicom.attributes]
-            if self.dicom.open:
-                from dicomsql.dicom.tags import keywords
+        return PlanningError(self._unknown(name), resource=self.resource.full_name)
 
-                known += list(keywords())
-        else:
-            known = [c.name for c in self._members.values()]
+    def _unknown(self, name: str) -> str:
+        full = self.resource.full_name
         parameters = [c.name for c in self._parameters.values()]
-        text = f"{full} has no column {name}.{nearest(name, [*known, *parameters])}"
-        if self.dicom is None and column(name) is not None:
-            # An attribute's keyword where only the request's parameters can be given.
-            text = f"{full} has no column {name}; its parameters are {', '.join(parameters)}."
-        return PlanningError(text, resource=full)
+        attribute = column(name)
+        if self.dicom is None:
+            if attribute is not None:
+                # An attribute's keyword where only the request's parameters can be given.
+                return f"{full} has no column {name}; its parameters are {', '.join(parameters)}."
+            known = [c.name for c in self._members.values()]
+            return f"{full} has no column {name}.{nearest(name, [*known, *parameters])}"
+        if attribute is not None:
+            return self._lacks(attribute)
+        if "." in name:
+            return f"{full} has no column {name}: {_misled(name)}"
+        from dicomsql.dicom.tags import keywords
+
+        return f"{full} has no column {name}.{nearest(name, [*keywords(), *parameters])}"
+
+    def _lacks(self, attribute: AttributeColumn) -> str:
+        """Why a search has no column for an attribute, and which table does."""
+        assert self.dicom is not None
+        full, keyword = self.resource.full_name, self.keyword(attribute)
+        level = attribute.level
+        if self._has_level(attribute):
+            return f"{full} has no column {attribute.name}: its search does not return {keyword}."
+        of = level if level == "series" else f"{level}s"
+        text = f"{full} has no column {attribute.name}: {keyword} is an attribute of the {of}"
+        place = full.rpartition(".")[0]
+        lower = dict(self.dicom.tables).get(level) or self.dicom.elsewhere
+        return f"{text}; ask {place}.{lower}." if lower else f"{text}."
+
+
+def _is_private(attribute: AttributeColumn) -> bool:
+    tag = lookup(attribute.tag) if attribute.tag else None
+    return tag is not None and tag.private
+
+
+def _misled(path: str) -> str:
+    """What is wrong with a path into sequences."""
+    *parents, last = path.split(".")
+    from dicomsql.dicom.tags import keywords
+
+    for step in (*parents, last):
+        found = column(step)
+        if found is None:
+            return f"{step} is no attribute.{nearest(step, list(keywords()))}"
+        if step is not last and found.kind is not Kind.SEQUENCE:
+            return f"{found.name} is no sequence."
+    return f"{last} cannot stand in a path."

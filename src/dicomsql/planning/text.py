@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from dicomsql.errors import LanguageError, ProgrammingError
+from dicomsql.errors import LanguageError, NotSupportedError, ProgrammingError
 
 if TYPE_CHECKING:
     from sqlglot import exp
@@ -77,13 +77,14 @@ class QueryText:
     ) -> None:
         self._source = source or fragment.text
         self._start = fragment.start if source else 0
-        self._shifts: list[tuple[int, int]] = []
+        # What each rewriting before the parse moved: (offset in its result, growth).
+        self._shifts: list[list[tuple[int, int]]] = []
         original = _transpiled(fragment.text, dialect) if dialect else fragment.text
         self.regenerated = original != fragment.text
         self.values: dict[str, object] = {}
-        body = self._named_placeholders(original, parameters, before)
         # A fragment that is no whole query is parsed behind words that make it one.
         self.offset = len(prefix)
+        body = self._private_columns(self._named_placeholders(original, parameters, before))
         self.text = prefix + body
         self.tokens = self._tokenize(self.text)
         self.tree = self._parse()
@@ -208,11 +209,9 @@ class QueryText:
     def _original(self, place: int) -> int:
         """An offset into `text` as an offset into the whole source."""
         place -= self.offset
-        shift = 0
-        for at, grown in self._shifts:
-            if place > at:
-                shift += grown
-        return self._start + max(0, place - shift)
+        for shifts in reversed(self._shifts):
+            place -= sum(grown for at, grown in shifts if place > at)
+        return self._start + max(0, place)
 
     def _named_placeholders(self, text: str, parameters: Parameters, before: int) -> str:
         """Give each `?` a name, so that pieces of the text can be run with their own values."""
@@ -221,6 +220,8 @@ class QueryText:
         ordinal = before
         found = _placeholders(text)
         names = {name for _, _, name in found}
+        shifts: list[tuple[int, int]] = []
+        self._shifts.append(shifts)
         for start, end, name in found:
             if name == "?" or name.isdigit():
                 ordinal = ordinal + 1 if name == "?" else int(name)
@@ -243,7 +244,38 @@ class QueryText:
             pieces += [text[at:start], "$", new]
             at = end
             shift = 1 + len(new) - (end - start)
-            self._shifts.append((start + sum(s for _, s in self._shifts), shift))
+            shifts.append((start + sum(s for _, s in shifts), shift))
+        pieces.append(text[at:])
+        return "".join(pieces)
+
+    def _private_columns(self, text: str) -> str:
+        """Put the name of its column in the place of each `private('CREATOR', '0019', '01')`."""
+        if "private" not in text.lower():
+            return text
+        from dicomsql.planning.private import HOW, private_calls
+
+        pieces: list[str] = []
+        at = shift = 0
+        shifts: list[tuple[int, int]] = []
+        self._shifts.append(shifts)
+        written: dict[str, str] = {}
+        for call in private_calls(text, self._tokenize(text), self.values):
+            if not call.column:
+                place = self._original(call.start + shift + self.offset)
+                position = None if self.regenerated else place
+                raise LanguageError(HOW, text=self._source, position=position)
+            if written.setdefault(call.column.lower(), call.column) != call.column:
+                raise NotSupportedError(
+                    "Two private creators whose names differ in case alone cannot stand in one "
+                    "query: the engine does not tell their columns apart."
+                )
+            new = f"{call.qualifier}." if call.qualifier else ""
+            new += '"' + call.column.replace('"', '""') + '"'
+            pieces += [text[at : call.start], new]
+            at = call.end
+            grown = len(new) - (call.end - call.start)
+            shifts.append((call.start + shift, grown))
+            shift += grown
         pieces.append(text[at:])
         return "".join(pieces)
 

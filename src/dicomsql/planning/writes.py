@@ -427,7 +427,7 @@ class WritePlanner:
             verb=verb,
             resource=resource.full_name,
             method=method,
-            base_url=self.context.endpoint or (method.servers[0] if method.servers else ""),
+            base_url=self.context.base_url(method),
             source=source,
             queried=queried,
             fields=fields,

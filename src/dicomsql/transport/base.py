@@ -33,6 +33,14 @@ def encode_segment(name: str, value: str) -> str:
     return quote(value, safe="")
 
 
+def encode_query(value: str) -> str:
+    """Percent-encode a value of a query parameter.
+
+    A wildcard stays as it is, which RFC 3986 section 3.4 allows: some servers do not decode it.
+    """
+    return quote(value, safe="*")
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One HTTP call.
@@ -70,7 +78,7 @@ class Request:
                 path = path.replace("{" + name + "}", encode_segment(name, value))
         text = self.base_url + path
         if self.query:
-            pairs = (f"{quote(k, safe='')}={quote(v, safe='')}" for k, v in self.query)
+            pairs = (f"{quote(k, safe='')}={encode_query(v)}" for k, v in self.query)
             text += "?" + "&".join(pairs)
         return text
 

@@ -140,6 +140,14 @@ class Client:
                 self._wait(delay)
             self._check()
 
+    def identity(self) -> str:
+        """What tells who is asking from everybody else, without a secret in the clear.
+
+        Raises:
+            CredentialsError: there is nothing to authorize with.
+        """
+        return self._authorizer.identity()
+
     def abort(self) -> None:
         """Cancel, and wake every thread that waits for a server. Safe from a signal handler."""
         self.cancel.set()
@@ -235,7 +243,11 @@ class Client:
         attempt.authorization = self._authorizer.headers(url)
         headers = [*request.headers, *attempt.authorization.items()]
         content = request.body
-        extensions = {"timeout": attempt.timeouts, "trace": self._trace}
+        extensions = {
+            "timeout": attempt.timeouts,
+            "trace": self._trace,
+            "repeatable": self._policy.may_repeat(request) and not callable(content),
+        }
         return self._http.build_request(
             request.method,
             url,
@@ -293,6 +305,9 @@ class Client:
                 attempts=attempt.number,
                 gate=self._gate,
             )
+        if status == 401:
+            message = f"{error.failure.message} (sent: {self._authorizer.sent})".lstrip()
+            error = type(error)(replace(error.failure, message=message))
         if asked is not None and asked > self._policy.longest_obeyed_delay:
             message = f"{error.failure.message} (the server asks to wait {asked:.0f} s)".lstrip()
             error = type(error)(replace(error.failure, message=message))
@@ -306,7 +321,8 @@ class Client:
             self.endpoint_error(attempt, error),
             status=0,
             unreached=isinstance(error, UNREACHED),
-            final=untrusted(error) is not None or isinstance(error, httpx.UnsupportedProtocol),
+            final=untrusted(error) is not None
+            or isinstance(error, (httpx.UnsupportedProtocol, httpx.LocalProtocolError)),
         )
 
     def endpoint_error(self, attempt: _Attempt, error: Exception) -> EndpointError:
@@ -388,8 +404,9 @@ class HttpResponse:
         """
         client, timeouts = self._client, self._attempt.timeouts
         deadline = self._attempt.start + client._timeout
-        # The wait for a body's next piece is read from here when the body begins.
-        timeouts["read"] = max(0.001, deadline - client._clock())
+        # The transport reads them when the body begins: what the whole may take, for ours, and
+        # the wait for the next piece, for others.
+        timeouts["body"] = timeouts["read"] = max(0.001, deadline - client._clock())
         self._body = b"".join(self._pieces(deadline))
 
     def _pieces(self, deadline: float | None = None) -> Iterator[bytes]:

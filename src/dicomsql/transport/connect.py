@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from dicomsql.config import Settings
-from dicomsql.errors import InterfaceError
+from dicomsql.config import DEFAULT_TIMEOUT, Connection, Login, Settings
+from dicomsql.errors import CredentialsError, InterfaceError
 from dicomsql.transport.gate import Gate
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dicomsql.transport.auth import Authorizer
     from dicomsql.transport.client import Client, OnResponse
     from dicomsql.transport.google_credentials import AuthRequest
+    from dicomsql.transport.wire import Sockets
 
 # The base URL of the emulator that runs in this process; no name server knows it.
 LOCAL_BASE_URL = "http://emulator.local"
@@ -74,12 +75,15 @@ def open_transport(
     parallel: int = 8,
     cancel: threading.Event | None = None,
     on_response: OnResponse | None = None,
+    connection: Connection | None = None,
 ) -> Client:
     """The transport that a session sends through.
 
     No connection is opened and no credentials are looked for before the first call.
 
     Parameters:
+        connection: the server, where it has a name of its own; it stands for the settings'
+            endpoint or local folder and for whom it is asked as.
         hosts: https hosts that may get Google credentials, by name or URL; from the document.
         scopes: the scopes to ask for; none means that the service takes no credentials but those
             that the user gave.
@@ -89,11 +93,15 @@ def open_transport(
 
     Raises:
         InterfaceError: the extra `emulator` is missing, or the proxy or CA bundle cannot be used.
+        CredentialsError: they would go to another machine in the clear.
         OperationalError: the emulator cannot use its folder.
     """
     from dicomsql.transport.client import Client
     from dicomsql.transport.wire import Sockets
 
+    login = settings.login()
+    if connection is not None:
+        settings, login = _at(settings, connection), connection.login
     gate = gate_for(settings)
     told = _log_too(settings, gate, on_response)
     parallel = settings.parallel or parallel
@@ -116,8 +124,9 @@ def open_transport(
             on_response=told,
             interruptible=local,
         )
-    http = _http_client(settings, parallel)
-    authorizer, close_auth = _authorizer(settings, hosts, scopes)
+    sockets = Sockets()
+    http = _http_client(settings, parallel, sockets)
+    authorizer, close_auth = _authorizer(settings, login, hosts, scopes)
     return Client(
         http,
         authorizer=authorizer,
@@ -126,8 +135,25 @@ def open_transport(
         timeout=settings.timeout,
         cancel=cancel,
         on_response=told,
-        interruptible=Sockets(),
+        interruptible=sockets,
         on_close=close_auth,
+    )
+
+
+def _at(settings: Settings, connection: Connection) -> Settings:
+    """The settings for a connection: what the user said of the session wins, but for who asks."""
+    _check_url(connection.endpoint)
+    given = settings.timeout != DEFAULT_TIMEOUT
+    return replace(
+        settings,
+        endpoint=connection.endpoint,
+        local=None,
+        credentials=None,
+        impersonate=None,
+        parallel=settings.parallel or connection.parallel,
+        timeout=settings.timeout if given else connection.timeout or DEFAULT_TIMEOUT,
+        ca_bundle=settings.ca_bundle or connection.ca_bundle,
+        insecure_auth=settings.insecure_auth or connection.insecure_auth,
     )
 
 
@@ -148,15 +174,20 @@ def _log_too(settings: Settings, gate: Gate, on_response: OnResponse | None) -> 
     return both
 
 
-def _http_client(settings: Settings, parallel: int) -> httpx.Client:
+def _http_client(settings: Settings, parallel: int, sockets: Sockets) -> httpx.Client:
     import httpx
 
+    from dicomsql.transport.direct import DirectTransport
+
+    tls = _tls(settings)
+    # The pace bounds the calls; streamed bodies, which leave it early, keep connections beyond it.
+    direct = DirectTransport(tls, idle=parallel, sockets=sockets)
     try:
         return httpx.Client(
-            verify=_tls(settings),
+            # Proxies are left to the stock transport.
+            transport=None if settings.proxy or _has_proxies() else direct,
+            verify=tls,
             proxy=settings.proxy,
-            # The pace bounds the calls; streamed bodies, which leave it early, keep connections
-            # beyond it.
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=parallel),
             headers={"user-agent": _USER_AGENT},
             follow_redirects=False,
@@ -170,6 +201,13 @@ def _http_client(settings: Settings, parallel: int) -> httpx.Client:
         raise InterfaceError(
             f"The proxy cannot be used ({type(error).__name__}); write it as http://host:port."
         ) from None
+
+
+def _has_proxies() -> bool:
+    """Whether the environment, or the system, names a proxy; httpx looks in the same place."""
+    from urllib.request import getproxies
+
+    return any(getproxies().get(name) for name in ("http", "https", "all"))
 
 
 def _tls(settings: Settings) -> ssl.SSLContext:
@@ -194,7 +232,7 @@ def _tls(settings: Settings) -> ssl.SSLContext:
 
 
 def _authorizer(
-    settings: Settings, hosts: tuple[str, ...], scopes: tuple[str, ...]
+    settings: Settings, login: Login, hosts: tuple[str, ...], scopes: tuple[str, ...]
 ) -> tuple[Authorizer, Callable[[], None] | None]:
     """Who the calls are made as, and what to close in the end."""
     from dicomsql.transport.auth import (
@@ -202,14 +240,22 @@ def _authorizer(
         Anonymous,
         Audience,
         GoogleAuthorizer,
+        LoginAuthorizer,
         Wanted,
     )
+
+    if login.kind != "none" and not settings.anonymous:
+        if not settings.endpoint:
+            return Anonymous(), None
+        _check_secure(settings)
+        return LoginAuthorizer(login, Audience.of_endpoint(settings.endpoint)), None
 
     explicit = settings.credentials is not None or bool(settings.impersonate)
     unasked = not explicit and (bool(settings.endpoint) or not scopes)
     if settings.anonymous or unasked:
         return Anonymous(), None
     if settings.endpoint:
+        _check_secure(settings)
         audience = Audience.of_endpoint(settings.endpoint)
     else:
         audience = Audience.of_hosts(hosts)
@@ -239,3 +285,20 @@ def _authorizer(
             opened.pop().close()
 
     return GoogleAuthorizer(wanted, audience, auth_request), close
+
+
+def _check_secure(settings: Settings) -> None:
+    """Make sure that credentials go to no other machine in the clear, unless the user wants it.
+
+    Raises:
+        CredentialsError: they would.
+    """
+    from dicomsql.transport.auth import is_open, origin_of
+
+    assert settings.endpoint is not None
+    if is_open(settings.endpoint) and not settings.insecure_auth:
+        host = origin_of(settings.endpoint)[1]
+        raise CredentialsError(
+            f"Credentials would go to {host} over plain http, where others can read them. Use "
+            "https, or allow it with --insecure-auth (insecure_auth = true for a connection)."
+        )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 from urllib.parse import quote
 
-from dicomsql.transport.base import Request
+from dicomsql.transport.base import Request, encode_query
 
 HIDDEN = "…"
 
@@ -33,10 +33,11 @@ PLAIN_PARAMETERS = frozenset(
 # Query parameters whose value is a secret, whoever asks.
 SECRET_PARAMETERS = frozenset({"access_token", "oauth_token", "key", "callback"})
 
-# What looks like a secret in a text, whoever asks: bearer tokens, Google's access tokens and API
-# keys, JSON web tokens, private keys.
+# What looks like a secret in a text, whoever asks: bearer tokens, users with passwords as basic
+# authentication writes them, Google's access tokens and API keys, JSON web tokens, private keys.
 _SECRETS = re.compile(
     r"(?i:\bbearer\s+)[\w.~+/=-]+"
+    r"|(?i:\bbasic\s+)(?=[A-Za-z]*(?:[0-9+/=]|[a-z][A-Z]))[A-Za-z0-9+/]{4,}={0,2}"
     r"|\bya29\.[\w.~+/=-]+"
     r"|\bAIza[\w-]{20,}"
     r"|\beyJ[\w-]+\.[\w-]+\.[\w-]*"
@@ -101,7 +102,7 @@ class Gate:
         path = request.url.removeprefix(request.base_url).partition("?")[0]
         pairs = (
             f"{quote(name, safe='$.')}="
-            + (HIDDEN if name in SECRET_PARAMETERS else quote(value, safe=""))
+            + (HIDDEN if name in SECRET_PARAMETERS else encode_query(value))
             for name, value in request.query
         )
         query = "&".join(pairs)
@@ -178,9 +179,8 @@ def _leaves(value: object) -> Iterator[str]:
 
 def _with_parts(value: str) -> Iterator[str]:
     yield value
-    encoded = quote(value, safe="")
-    if encoded != value:
-        yield encoded
+    # As it stands in a path, and as it stands in a query.
+    yield from {quote(value, safe=""), encode_query(value)} - {value}
     # A part of one character would take letters out of the message and tell nobody anything.
     yield from (part for part in _PART_BREAKS.split(value) if len(part) > 1)
 

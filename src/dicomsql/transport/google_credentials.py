@@ -71,6 +71,21 @@ def find(wanted: Wanted, environment: Mapping[str, str], request: AuthRequest) -
     return credentials
 
 
+def lasting_identity(credentials: Credentials) -> str:
+    """Who they stand for, the same after each refresh; empty where that cannot be told.
+
+    May hold a secret: for a digest only.
+    """
+    parts = [
+        getattr(credentials, name, None)
+        for name in ("_target_principal", "service_account_email", "client_id", "refresh_token")
+    ]
+    # A service account of the machine is called so until its first refresh.
+    if (not any(parts[:2]) and not parts[3]) or parts[1] == "default":
+        return ""
+    return " ".join(str(part or "") for part in parts)
+
+
 def refresh(credentials: Credentials, request: AuthRequest) -> None:
     """Get a new token.
 

@@ -26,7 +26,8 @@ class Interruptible(Protocol):
 class Sockets:
     """The open sockets of a client's pool, so that threads blocked in them can be woken.
 
-    Learns of them from the events of httpcore's extension `trace`.
+    Is told of them by our own transport; of the stock one's it learns from the events of httpcore's
+    extension `trace`.
     """
 
     def __init__(self) -> None:
@@ -39,8 +40,12 @@ class Sockets:
         if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
             found = info["return_value"].get_extra_info("socket")
             if isinstance(found, socket.socket):
-                with self._lock:
-                    self._sockets.add(found)
+                self.add(found)
+
+    def add(self, found: socket.socket) -> None:
+        """Note a socket, from before its connection comes about."""
+        with self._lock:
+            self._sockets.add(found)
 
     def interrupt(self) -> None:
         """Shut every socket: whoever reads from one is told that it has ended."""
@@ -82,6 +87,7 @@ _SAID: dict[type[Exception], str] = {
     httpx.ProxyError: "the proxy refused",
     httpx.ConnectError: "no connection",
     httpx.UnsupportedProtocol: "this kind of URL is not known",
+    httpx.LocalProtocolError: "the request cannot be written as HTTP",
     httpx.RemoteProtocolError: "the server broke off",
     httpx.DecodingError: "the answer could not be decoded",
     httpx.ReadError: "the connection broke",

@@ -1,0 +1,87 @@
+"""EXPLAIN of questions that people ask: what is called, pushed, left, why, and what it takes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from planning_hospital import Hospital
+
+HERE = "google.healthcare."
+ONE = "ESTIMATE  1 request"
+MORE = "ESTIMATE  at least 1 request; how many more depends on the rows that are found"
+PAGES = "  pages   of up to 5,000 by limit and offset, all of them, side by side"
+NARROWER = "  else    one walk of GET …/series where that "
+
+# What every one of them has, and what each has of its own.
+ALWAYS = ("READ  ", "  call    GET ", "  with    ", "  pages ", "  calls ", "  bytes ", "  rows ")
+QUESTIONS = [
+    ("SELECT StudyDate FROM @studies WHERE PatientID = 'SECRET'",
+     ["  pushed  PatientID (exact) = …; checked again", PAGES, "  checks  PatientID = …", MORE]),
+    ("SELECT PatientID FROM @studies WHERE StudyInstanceUID = '1.2.77'",
+     ["  calls   1", "  bytes   at most about 600 bytes", ONE]),
+    ("SELECT SeriesDescription FROM @series WHERE Modality = 'CT' AND StudyDate >= '2019-02-01'",
+     ["  pushed  Modality (exact) = …; checked again",
+      "  pushed  StudyDate (range) = …; checked again"]),
+    ("SELECT Modality, count(*) FROM @instances GROUP BY Modality",
+     ["READ  google.healthcare.series AS instances",
+      "  why     the query names nothing below the series, so the instances are counted from the "
+      "series by their NumberOfSeriesRelatedInstances"]),
+    ("SELECT DISTINCT PatientID FROM @series",
+     ["READ  google.healthcare.studies AS series",
+      "  why     the query names nothing below the study, so the studies are read"]),
+    ("SELECT PatientID FROM @studies WHERE StudyDescription ILIKE '%secret%'",
+     ["  why     the server can check none of the conditions on it, so all its rows are read"]),
+    ("SELECT e.Modality FROM @studies s JOIN @series e USING (StudyInstanceUID) "
+     "WHERE s.PatientID = 'SECRET'",
+     ["  bound   studiesId to each s.StudyInstanceUID", NARROWER]),
+    ("SELECT PatientName FROM @studies ORDER BY StudyDate DESC LIMIT 10",
+     ["  newest  7 growing ranges of StudyDate, the latest first, until the query has 10 rows",
+      "          then all, for what has no StudyDate"]),
+    ("SELECT Modality FROM @series WHERE Modality = 'CT' OR StudyDate > '2019-02-01'",
+     ["  union   of 2 searches, each row once", "  or      Modality (exact) = …; checked again",
+      "  calls   at least 2, one more for each further 5,000 rows"]),
+    ("SELECT * FROM @studies LIMIT 12000",
+     ["  pages   of up to 5,000 by limit and offset, until 12,000 rows are there",
+      "  calls   at least 1, at most 3", "ESTIMATE  at least 1 request, at most 3; at most"]),
+    ("SELECT KVP FROM @series_metadata WHERE studiesId = '1.2.77' AND seriesId = '1.2.77.1'",
+     ["  with    studiesId = …, seriesId = … (from the statement)", "  pages   one",
+      "  bytes   about 12.0 kB a row", ONE]),
+    ("SELECT studyCount FROM @dicom_store_metrics",
+     ["ENGINE  is not needed: the rows are the result", "ESTIMATE  1 request; at most about"]),
+    ("SELECT s.PatientID FROM @studies s WHERE NOT EXISTS (SELECT 1 FROM @series e "
+     "WHERE e.StudyInstanceUID = s.StudyInstanceUID AND e.Modality = 'SR')",
+     ["ENGINE  runs the query over 2 table(s)",
+      "  checks  NOT EXISTS(SELECT … FROM google.healthcare.series AS e WHERE "
+      "e.StudyInstanceUID = s.StudyInstanceUID AND e.Modality = …)"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("sql", "expected"), QUESTIONS)
+def test_a_question_reads_well(hospital: Hospital, sql: str, expected: list[str]) -> None:
+    lines = [line for (line,) in hospital.rows("EXPLAIN " + sql.replace("@", HERE))]
+    for wanted in (*ALWAYS, *expected):
+        assert any(line.startswith(wanted) for line in lines), wanted
+    text = "\n".join(lines)
+    assert not [s for s in ("SECRET", "secret", "1.2.77", "2019", "'CT'") if s in text]
+
+
+def test_the_document_says_what_the_lines_say(hospital: Hospital) -> None:
+    sql = (
+        "EXPLAIN (FORMAT json) SELECT PatientID FROM @studies WHERE StudyDate > '2019-02-01' "
+        "ORDER BY StudyDate DESC LIMIT 3"
+    )
+    ((text,),) = hospital.rows(sql.replace("@", HERE))
+    plan = json.loads(text)
+    assert plan["estimate"] == {"requests": {"least": 1, "most": None}, "bytes": {"most": None}}
+    assert plan["scans"][0]["estimate"]["requests"]["least"] == 1
+    assert plan["windows"]["attribute"] == "StudyDate"
+    assert set(plan["windows"]["ranges"]) == {"…"}
+    assert "2019" not in text
+
+
+def test_what_it_took_stands_beside_the_estimate(hospital: Hospital) -> None:
+    sql = "EXPLAIN ANALYZE SELECT count(*) AS n FROM @series".replace("@", HERE)
+    lines = [line for (line,) in hospital.rows(sql)]
+    assert MORE in lines
+    assert "  requests  1" in lines
