@@ -1,8 +1,8 @@
 """Elements of one attribute, a page of them, into the Arrow array of a column.
 
-Three ways give the same array. A page of elements that are all alike is read as one text; else all
-are parsed strictly, as a well-behaved server writes them; where a value surprises, each is read
-loosely by itself.
+Three ways give the same array. A page of elements that are written alike is read as one text; else
+all are parsed strictly, as a well-behaved server writes them; where a value surprises, each is read
+loosely by itself. An element that is the same in all rows is read once.
 
 Nothing here uses `pyarrow.compute` or NumPy: their import costs more than a page.
 """
@@ -48,6 +48,11 @@ def column_array(
     """
     if not page.count:
         return from_values(column.arrow_type, [])
+    # A value that depends on more than its element is not the same where the element is.
+    repeated = page.repeated if column.part is not Part.UTC else None
+    if repeated is not None:
+        once = column_array(column, Elements(repeated, 1), offsets)
+        return pa.repeat(once[0], page.count)
     if column.path:
         return _path_array(column, page, offsets)
     if column.part in (Part.RAW, Part.PRIVATE):

@@ -67,6 +67,16 @@ class Elements:
         """A JSON list of them."""
         return f"[{self.text.replace(SEPARATOR, ',')}]"
 
+    @property
+    def repeated(self) -> str | None:
+        """The JSON of the one element that all of several are, None where they differ."""
+        end = self.text.find(SEPARATOR)
+        first = self.text[:end]
+        # Their lengths tell nearly all columns apart without a look at the text.
+        if end < 0 or len(self.text) != self.count * (end + 1) - 1:
+            return None
+        return first if self.text == SEPARATOR.join([first] * self.count) else None
+
     def raws(self) -> list[Raw]:
         """Each by itself."""
         return [Raw(one.encode()) for one in self.text.split(SEPARATOR)] if self.count else []

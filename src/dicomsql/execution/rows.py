@@ -278,13 +278,19 @@ class DatasetDecoder:
             attribute = column(name) if name else None
             if attribute is not None:
                 wanted[name] = attribute
-        keys = [key for tag in identity if (key := column(tag)) is not None]
-        if not wanted and not keys:
+        # What tells rows apart is often shown as well, and read once then.
+        known = {(a.tag, a.part): name for name, a in wanted.items()}
+        names = []
+        for tag in identity:
+            key = _attribute(tag)
+            names.append(known.get((key.tag, key.part), tag))
+            wanted.setdefault(names[-1], key)
+        if not wanted:
             # Something has to be read to know how many rows there are.
             wanted["SOPClassUID"] = _attribute("SOPClassUID")
         self._positions = {name: i for i, name in enumerate(wanted)}
-        self._keys = len(keys)
-        self._decoder = DicomDecoder([*wanted.values(), *keys])
+        self._keys = tuple(self._positions[name] for name in names)
+        self._decoder = DicomDecoder(list(wanted.values()))
 
     def decode(self, page: Page, given: Given) -> Decoded:
         batch = self._decoder.decode(page.body)
@@ -299,10 +305,7 @@ class DatasetDecoder:
                 arrays.append(batch.column(self._positions[name]))
             else:
                 arrays.append(pa.nulls(batch.num_rows, self.schema.field(c.name).type))
-        keys = None
-        if self._keys:
-            first = batch.num_columns - self._keys
-            keys = tuple(batch.columns[first:])
+        keys = tuple(batch.column(at) for at in self._keys) or None
         return Decoded(pa.RecordBatch.from_arrays(arrays, schema=self.schema), keys)
 
 
