@@ -42,12 +42,12 @@ def _corpus(instances: int) -> Corpus:
     return Corpus(made + real, rows)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def corpus() -> Corpus:
     return _corpus(INSTANCES)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def emulator_world(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """The corpus in the emulator in process."""
     root = tmp_path_factory.mktemp("oracle") / "emulator"
@@ -57,17 +57,17 @@ def emulator_world(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> 
         yield World(session, oracle)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def emulator_maker(corpus: Corpus) -> Maker:
     return Maker(corpus.rows)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def small_corpus() -> Corpus:
     return _corpus(ORTHANC_INSTANCES)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def orthanc_world(
     small_corpus: Corpus, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[World]:
@@ -83,6 +83,6 @@ def orthanc_world(
             yield World(session, oracle)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def orthanc_maker(small_corpus: Corpus) -> Maker:
     return Maker(small_corpus.rows)
