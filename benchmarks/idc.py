@@ -1,13 +1,14 @@
-"""Pages of a series search with the real metadata of the NCI Imaging Data Commons.
+"""Answers of a series search with the real metadata of the NCI Imaging Data Commons.
 
 The package idc-index-data carries the index of its series, more than a million, as Parquet. The
-pages hold the twelve attributes that a Google-hosted store returns by itself, in the order of their
-tags, empty where the index does not know them.
+datasets hold the twelve attributes that a Google-hosted store returns by itself, in the order of
+their tags, empty where the index does not know them.
 """
 
 from __future__ import annotations
 
 import importlib.util
+from itertools import accumulate
 from pathlib import Path
 
 import duckdb
@@ -28,8 +29,9 @@ _ELEMENTS = (
     ("00200010", "SH", None),
 )
 
-# Ends every series' UID, so that a server can give the same pages again as other series.
+# Ends every series' UID, so that a server can give the same rows again as other series.
 MARKER = "9900"
+PAGE = 5_000
 
 
 def index() -> Path:
@@ -44,25 +46,30 @@ def index() -> Path:
     return Path(found.origin).with_name("idc_index.parquet")
 
 
-def write_pages(folder: Path, series: int, page_size: int) -> int:
-    """Write the bodies of a search's pages as `0.json`, `1.json`, ...; their bytes in all."""
-    elements = ", ',', ".join(_element(*element) for element in _ELEMENTS)
-    query = f"""
-        SELECT page, '[' || string_agg(dataset, ',') || ']' AS body FROM (
-            SELECT (row_number() OVER () - 1) // {page_size} AS page,
-                   concat('{{', {elements}, '}}') AS dataset
-            FROM (SELECT * FROM '{index()}' LIMIT {series})
-        ) GROUP BY page
+def write_rows(file: Path, series: int) -> list[int]:
+    """Write the datasets of a search one after another, separated by commas.
+
+    Returns: where each begins, and where another one would.
     """
-    written = 0
-    with duckdb.connect() as connection:
+    elements = ", ',', ".join(_element(*element) for element in _ELEMENTS)
+    query = f"SELECT concat('{{', {elements}, '}}') FROM (SELECT * FROM '{index()}' LIMIT {series})"
+    starts = [0]
+    with duckdb.connect() as connection, file.open("wb") as written:
         connection.execute("SET enable_progress_bar = false")
         connection.execute(query)
-        while (row := connection.fetchone()) is not None:
-            body = row[1].encode()
-            (folder / f"{row[0]}.json").write_bytes(body)
-            written += len(body)
-    return written
+        while rows := connection.fetchmany(PAGE):
+            datasets = [dataset.encode() + b"," for (dataset,) in rows]
+            written.write(b"".join(datasets))
+            starts += accumulate(map(len, datasets), initial=starts.pop())
+    return starts
+
+
+def pages(file: Path, starts: list[int]) -> list[bytes]:
+    """The bodies of the first twenty pages."""
+    data = memoryview(file.read_bytes())
+    firsts = range(0, min(20 * PAGE, len(starts) - 1), PAGE)
+    spans = [(starts[n], starts[min(n + PAGE, len(starts) - 1)]) for n in firsts]
+    return [b"[" + data[first : last - 1].tobytes() + b"]" for first, last in spans]
 
 
 def _element(tag: str, vr: str, column: str | None) -> str:

@@ -3,7 +3,7 @@
     python benchmarks/memory.py [--series 1000000] [--times 1 10]
 
 Each figure is the peak of a process of its own; the baseline is the same command for one row, which
-imports all that the others import. The server hands out the same pages `times` over, as other
+imports all that the others import. The server hands out the same rows `times` over, as other
 series.
 """
 
@@ -18,9 +18,9 @@ import threading
 import time
 from pathlib import Path
 
-from idc import write_pages
+from idc import write_rows
 from measure import print_machine, print_table
-from search import COLUMNS, PAGE
+from search import COLUMNS
 from search_server import running
 
 WANTED = 100
@@ -76,13 +76,13 @@ def main() -> None:
     arguments = parser.parse_args()
     print_machine()
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        write_pages(folder, arguments.series, PAGE)
-        with running(folder, PAGE) as url:
+        file = Path(name) / "rows.json"
+        starts = write_rows(file, arguments.series)
+        with running(file, starts) as url:
             base, _, _ = peak(url, SQL + " LIMIT 1", arguments.output)
         rows = [("1 row", f"{base:.0f}", "", "", "")]
         for times in arguments.times:
-            with running(folder, PAGE, times=times) as url:
+            with running(file, starts, times=times) as url:
                 used, lines, seconds = peak(url, SQL, arguments.output)
             more, wanted = f"{used - base:+.0f}", f"+{WANTED}"
             rows.append((f"{lines:,} lines", f"{used:.0f}", more, wanted, f"{seconds:.0f}"))

@@ -2,8 +2,8 @@
 
     python benchmarks/search.py [--series 1000000] [--peer-series 50000] [--rounds 3]
 
-The server is a process of its own that hands out prepared pages of 5,000, at once or after 50 ms.
-dicomweb-client gives dicts, which it needs memory for, so that it reads fewer pages; rows a second
+The server is a process of its own that hands out prepared rows, 5,000 a page, at once or after
+50 ms. dicomweb-client gives dicts, which it needs memory for, so that it reads fewer pages; rows a second
 are what is compared. The pool's bound is what the connections can carry at that delay if nothing
 else took any time; the decoding rate is that of one thread that does nothing else.
 """
@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dicomweb_client.api import DICOMwebClient
-from idc import write_pages
+from idc import PAGE, pages, write_rows
 from measure import print_machine, print_table
 from search_server import running
 
@@ -27,7 +27,6 @@ from dicomsql.dicom.columns import column
 from dicomsql.dicom.decode import Decoder
 from dicomsql.session import Session
 
-PAGE = 5_000
 PARALLEL = 8
 COLUMNS = ("StudyInstanceUID", "SeriesInstanceUID", "PatientID", "StudyDate", "Modality")
 STORE = "/v1/projects/p/locations/l/datasets/d/dicomStores/s/dicomWeb"
@@ -58,12 +57,11 @@ def by_client(url: str, series: int) -> int:
     return rows
 
 
-def decoding_rate(folder: Path) -> tuple[float, float]:
+def decoding_rate(bodies: list[bytes]) -> tuple[float, float]:
     """Rows and bytes a second of the decoder alone, on one thread."""
     decoder = Decoder([found for found in map(column, COLUMNS) if found is not None])
-    bodies = [(folder / f"{number}.json").read_bytes() for number in range(20)]
     best = min(_seconds(lambda: [decoder.decode(body) for body in bodies]) for _ in range(3))
-    return 20 * PAGE / best, sum(map(len, bodies)) / best
+    return len(bodies) * PAGE / best, sum(map(len, bodies)) / best
 
 
 def _seconds(task: Callable[[], object]) -> float:
@@ -86,15 +84,15 @@ def main() -> None:
     arguments = parser.parse_args()
     print_machine()
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        written = write_pages(folder, arguments.series, PAGE)
-        print(f"{arguments.series:,} series, {written / 1e6:.0f} MB, pages of {PAGE:,}")
-        decoded, carried = decoding_rate(folder)
+        file = Path(name) / "rows.json"
+        starts = write_rows(file, arguments.series)
+        print(f"{arguments.series:,} series, {starts[-1] / 1e6:.0f} MB, pages of {PAGE:,}")
+        decoded, carried = decoding_rate(pages(file, starts))
         print(f"decoding alone: {decoded:,.0f} rows/s, {carried / 1e6:.0f} MB/s")
         for delay, wanted in ((0.0, 8), (0.05, 12)):
             ours: list[float] = []
             theirs: list[float] = []
-            with running(folder, PAGE, delay=delay) as url:
+            with running(file, starts, delay=delay) as url:
                 for _ in range(arguments.rounds):
                     theirs.append(_rate(lambda: by_client(url, arguments.peer_series)))
                     ours.append(_rate(lambda: by_dicomsql(url)))
