@@ -11,7 +11,7 @@ HERE = "google.healthcare."
 ONE = "ESTIMATE  1 request"
 MORE = "ESTIMATE  at least 1 request; how many more depends on the rows that are found"
 PAGES = "  pages   of up to 5,000 by limit and offset, all of them, side by side"
-NARROWER = "  else    one walk of GET …/series where that "
+NARROWER = "  else    one walk of GET …/series where there are several"
 
 # What every one of them has, and what each has of its own.
 ALWAYS = ("READ  ", "  call    GET ", "  with    ", "  pages ", "  calls ", "  bytes ", "  rows ")

@@ -109,7 +109,7 @@ def _scan_lines(scan: Scan, show: Show, reveal: Reveal) -> Iterator[str]:
         lists = f", {bind.together:,} in one call" if bind.together > 1 else ""
         yield f"  bound   {', '.join(bind.parameters)} to each {source}{lists}"
     if scan.walk is not None:
-        yield f"  else    {_walk(scan)} where that {_walk_costs_less(scan)}"
+        yield f"  else    {_walk(scan)} {_walked_when(scan)}"
     for pushed in scan.filters:
         yield f"  pushed  {_filter(pushed, show)}; checked again"
     if scan.alternatives:
@@ -190,9 +190,11 @@ def _walk(scan: Scan) -> str:
     return f"one walk of {scan.walk.http_method} …{scan.walk.path[scan.walk.path.rfind('/') :]}"
 
 
-def _walk_costs_less(scan: Scan) -> str:
+def _walked_when(scan: Scan) -> str:
+    if scan.walk_above <= 1:
+        return "where there are several, as the server finds no others by what is pushed"
     told = "costs less, by the metrics" if scan.size is not None else "is likely to cost less"
-    return f"{told} (from {scan.walk_above + 1:,} calls on where its size is not known)"
+    return f"where that {told} (from {scan.walk_above + 1:,} calls on where its size is not known)"
 
 
 def _paging(method: Method, limit: int | None) -> str:

@@ -259,6 +259,8 @@ class _QueryPlanner:
             limit=row_limit(self.text) if id(source) in self.plain else None,
         )
         scan = with_size_and_split(build_scan(request), table, self.names.catalog)
+        if walk is not None and self._is_narrowed_alike(scan):
+            scan = replace(scan, walk_above=1, size=None)
         filled = self.filler.fill(source, request, scan, self._scans_made() + 2)
         scans = (filled.scan, *filled.fills) if filled is not None else (scan,)
         scan = scans[0]
@@ -282,6 +284,26 @@ class _QueryPlanner:
         if all(s.table is None or id(s) in done for s in source.scope.sources):
             shown = {i: replace(p.scan, columns=p.columns) for i, p in done.items()}
             self.names.hide_columns(source.scope, shown)
+
+    def _is_narrowed_alike(self, scan: Scan) -> bool:
+        """Whether the server finds no more in a walk than for each row that the binds come from.
+
+        That is so where all that narrows those rows narrows the walk as well.
+        """
+        givers = [
+            planned
+            for planned in self.binder.done.values()
+            if any(f"{s.name} " in f"{b.sql} " for s in planned.scans for b in scan.binds)
+        ]
+        if len(givers) != 1 or not scan.filters:
+            return False
+        (giver,) = givers
+        given = giver.scan
+        if giver.filled is not None or given.alternatives or given.binds:
+            return False
+        columns = {c.name.lower() for c in giver.columns}
+        said = self.binder.restrictions.of(giver.source, columns).conditions
+        return set(given.filters) <= set(scan.filters) and len(said) == len(given.filters)
 
     def _scans_made(self) -> int:
         return sum(len(p.scans) for p in self.binder.done.values())
