@@ -3,7 +3,7 @@
 # make check  what CI runs: lint, types, tests with coverage
 # make compiled  the planning with sqlglot's compiled form
 # make conformance  a thousand generated queries over 20,000 instances, in the emulator and in Orthanc
-# make bench  the benchmarks, each with its peer beside it
+# make bench  the benchmarks, each with its peer beside it; two need the extra `bench`
 # make docs   the parts of docs/ that are made from the code
 
 PYTHON ?= python3
@@ -58,6 +58,9 @@ bench: $(VENV)/dev-ready
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/listing.py
 	$(BIN)/python benchmarks/decode.py
+	$(BIN)/python benchmarks/questions.py
+	$(BIN)/python benchmarks/search.py
+	$(BIN)/python benchmarks/memory.py
 
 docs: $(VENV)/dev-ready
 	$(BIN)/python scripts/build_docs.py

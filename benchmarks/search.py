@@ -3,9 +3,9 @@
     python benchmarks/search.py [--series 1000000] [--peer-series 50000] [--rounds 3]
 
 The server is a process of its own that hands out prepared rows, 5,000 a page, at once or after
-50 ms. dicomweb-client gives dicts, which it needs memory for, so that it reads fewer pages; rows a second
-are what is compared. The pool's bound is what the connections can carry at that delay if nothing
-else took any time; the decoding rate is that of one thread that does nothing else.
+50 ms. dicomweb-client gives dicts, which it needs memory for, so that it reads fewer pages; rows a
+second are what is compared. The pool's bound is what the connections can carry at that delay if
+nothing else took any time; the decoding rate is that of one thread that does nothing else.
 """
 
 from __future__ import annotations

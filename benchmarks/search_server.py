@@ -3,7 +3,8 @@
     python benchmarks/search_server.py FILE STARTS [--delay 50] [--times 10]
 
 FILE holds the rows, STARTS where each begins (eight bytes each, native order). `limit` and `offset`
-of a request choose the rows, whatever else it asks for. With --times, the rows are given again and
+of a request choose the rows, whatever else it asks for; a store's metrics tell how many there are,
+as Google's do. With --times, the rows are given again and
 again as other series, which the end of their UIDs tells apart. Beyond the last row the answer is
 204. It prints its URL, and serves until it is ended.
 """
@@ -46,6 +47,10 @@ class Rows:
         """Send what the request line asks for."""
         if self.delay:
             time.sleep(self.delay)
+        if b":getDICOMStoreMetrics" in line:
+            body = b'{"seriesCount":"%d"}' % ((len(self.starts) - 1) * self.times)
+            connection.sendall(_HEAD.format(len(body)).encode() + body)
+            return
         if b"/series" not in line:
             connection.sendall(_MISSING)
             return

@@ -16,12 +16,17 @@ OUTPUT = """## What is written how
 
 - Rows go to standard output, everything else to standard error.
 - Without `-o`, a file of `-f` is written in the format that its ending names, a terminal gets a
-  table, a pipe csv. A plan (EXPLAIN, `--dry-run`) and SHOW INSERT are plain text then.
+  table, a pipe csv. A plan (EXPLAIN, `--dry-run`) and SHOW INSERT are plain text then. An ending
+  that is not known is an error; the known ones are `.csv`, `.tsv`, `.json`, `.jsonl`, `.md`,
+  `.parquet` and `.txt` (csv).
 - A table on a terminal cuts no column below twelve characters; columns that do not fit are named
   under it. `-o vertical` shows all.
 - In csv and tsv an empty text is `""` and NULL is nothing; in a result of one column NULL is `""`
   too, since programs that read csv pass over empty lines.
 - json is one array with values of their own type, nested ones as JSON; jsonl streams.
+- parquet is written to a file only, one result each. Columns keep their types; JSON is text.
+- `--max-bytes` takes a number of bytes, or one with k, M, G or T (powers of 1,000; Ki, Mi, Gi, Ti
+  of 1,024) and a B where you like: `10k`, `1.5MB`, `2 GiB`.
 """
 
 TARGET = Path(__file__).parent.parent / "docs" / "cli.md"

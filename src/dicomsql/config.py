@@ -34,6 +34,8 @@ DEFAULT_TIMEOUT = 120.0
 LONGEST_CACHE = 86_400.0
 
 _AGE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(s|m|h)", re.IGNORECASE)
+_BYTES = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kMGT]?)(i?)B?", re.IGNORECASE)
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -299,12 +301,39 @@ def seconds_of(text: str) -> float | None:
     return seconds
 
 
+def bytes_of(text: str) -> int:
+    """The number of bytes of a size such as `500000`, `10k`, `1.5 MB` or `2GiB`.
+
+    k, M, G and T are powers of 1,000, and with an i of 1,024.
+
+    Raises:
+        InterfaceError: it is none, or less than a byte.
+    """
+    found = _BYTES.fullmatch(text.strip())
+    size = 0
+    if found is not None:
+        number, unit, binary = found.groups()
+        if unit or not binary:
+            factor = (1024 if binary else 1000) ** _POWERS[unit.lower()]
+            size = int(float(number) * factor) if "." in number else int(number) * factor
+    if size < 1:
+        raise InterfaceError(
+            "must be a number of bytes from 1 on, such as 500000, '10kB', '1.5 MB' or '2GiB'."
+        )
+    return size
+
+
 def _checked(values: dict[str, Any]) -> Settings:
     """Settings with each value in its own type."""
     if isinstance(values.get("anonymous"), str):
         values["anonymous"] = values["anonymous"].lower() not in {"", "0", "false", "no"}
     if isinstance(values.get("cache"), str):
         values["cache"] = seconds_of(values["cache"])
+    if isinstance(values.get("max_bytes"), str):
+        try:
+            values["max_bytes"] = bytes_of(values["max_bytes"])
+        except InterfaceError as error:
+            raise InterfaceError(f"max_bytes {error}") from None
     kinds = {"timeout": float, "max_pages": int, "parallel": int, "max_bytes": int}
     for name, kind in kinds.items():
         if values.get(name) is not None:

@@ -11,6 +11,36 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
+class ScanStatistics:
+    """What one table of a statement cost. Names and numbers, no values.
+
+    Attributes:
+        name: of the plan's scan.
+        resource: its full name.
+        alias: the query's name for it.
+        requests: HTTP calls that were made for it, attempts included.
+        bytes_received: bytes of their answers, decoded.
+        from_cache: answers that were kept from before.
+        rows: rows that it gave.
+        decided: sentences on what was decided once the statement ran.
+    """
+
+    name: str
+    resource: str
+    alias: str
+    requests: int = 0
+    bytes_received: int = 0
+    from_cache: int = 0
+    rows: int = 0
+    decided: list[str] = field(default_factory=list)
+
+    def decide(self, what: str) -> None:
+        """Put down what was decided, once."""
+        if what not in self.decided:
+            self.decided.append(what)
+
+
+@dataclass(slots=True)
 class Statistics:
     """What a statement cost.
 
@@ -21,6 +51,7 @@ class Statistics:
         pages: pages of lists and searches.
         seconds: time from the start of the execution to its last row.
         notes: sentences for people, such as what was skipped.
+        scans: the parts of this that single tables took, in the order in which they were read.
     """
 
     requests: int = 0
@@ -29,6 +60,11 @@ class Statistics:
     pages: int = 0
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
+    scans: list[ScanStatistics] = field(default_factory=list)
+
+    def scan(self, name: str) -> ScanStatistics | None:
+        """What the table of a scan cost so far; None where there is none of that name."""
+        return next((s for s in self.scans if s.name == name), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from dicomsql.config import PARAMETER_DEFAULTS, Settings, seconds_of
+from dicomsql.config import PARAMETER_DEFAULTS, Settings, bytes_of, seconds_of
 from dicomsql.errors import Error, InterfaceError, PlanningError, nearest
 from dicomsql.language.parse import parse
 from dicomsql.planning.answers import Context, ListPlan, SettingPlan
@@ -52,6 +52,8 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "on_page_bound": ("error", "warn"),
 }
 _NUMBERS = {"max_calls": 1, "max_bytes": 1, "max_pages": 1, "parallel": 1, "allow_writes": 0}
+# Takes a size with its unit too.
+_BYTES = "max_bytes"
 _CACHE = "cache"
 _AWAIT = "await"
 _APPROXIMATE = "approximate_counts"
@@ -236,6 +238,9 @@ class Session:
     def _evaluate(self, sql: str, values: tuple[tuple[str, object], ...]) -> Any:
         return self.engine.value(sql, values)
 
+    def _has_function(self, name: str) -> bool:
+        return self.engine.has_function(name)
+
     def _new_run(self, *, reading: bool = False) -> Run:
         """What a statement runs with.
 
@@ -292,8 +297,10 @@ class Session:
         return self._write(plan)
 
     def _read(self, plan: ReadPlan) -> Result:
+        from dicomsql.engine.guards import check_statement
         from dicomsql.execution.reads import read
 
+        check_statement(plan.sql, self._has_function)
         result = read(self._new_run(reading=True), plan)
         if result.columns is None:
             return result
@@ -339,19 +346,21 @@ class Session:
         return Result(columns, iter(()), rows=tuple(rows))
 
     def _explain(self, plan: ExplainPlan) -> Result:
+        from dicomsql.execution.report import report_document, report_lines
         from dicomsql.planning.explain import Reveal, explain_json, explain_lines
         from dicomsql.planning.plan import WritePlan
 
         gate = self._gate()
         reveal = Reveal.VALUES if self.settings.show_phi else Reveal.NAMES
         if plan.format == "json":
-            text = explain_json(plan.plan, gate.show_value, reveal)
+            ran = report_document(*self._measured(plan.plan)) if plan.mode == "analyze" else None
+            text = explain_json(plan.plan, gate.show_value, reveal, ran)
             return Result((ResultColumn("plan", "JSON"),), iter(()), rows=((text,),))
         lines = explain_lines(plan.plan, gate.show_value, reveal)
         if isinstance(plan.plan, WritePlan) and plan.mode == "explain":
             lines += self._sized(plan.plan)
         if plan.mode == "analyze":
-            lines += self._measured(plan.plan)
+            lines += report_lines(*self._measured(plan.plan), lines)
         rows = tuple((line,) for line in lines)
         return Result((ResultColumn("plan", "VARCHAR"),), iter(()), rows=rows)
 
@@ -376,20 +385,11 @@ class Session:
         finally:
             run.close()
 
-    def _measured(self, plan: Plan) -> list[str]:
-        """EXPLAIN ANALYZE: what the statement took when it ran."""
+    def _measured(self, plan: Plan) -> tuple[Statistics, int]:
+        """EXPLAIN ANALYZE: run the statement, for what it takes and the number of its rows."""
         result = self._run(plan)
         rows = sum(batch.num_rows for batch in result.batches())
-        s = result.statistics
-        lines = [
-            f"RAN  {rows:,} rows in {s.seconds:.3f} s",
-            f"  requests  {s.requests:,}",
-            f"  pages     {s.pages:,}",
-            f"  bytes     {s.bytes_received:,}",
-        ]
-        if s.from_cache:
-            lines.append(f"  cached    {s.from_cache:,}")
-        return lines + [f"  note      {note}" for note in s.notes]
+        return result.statistics, rows
 
     def _apply(self, plan: SettingPlan) -> None:
         """SET, RESET and USE."""
@@ -419,6 +419,9 @@ class Session:
             else:
                 self._set[name] = _checked(name, plan.value)
         else:
+            from dicomsql.engine.guards import check_setting
+
+            check_setting(name)
             known = self.engine.settings()
             if name not in {setting.lower() for setting in known}:
                 own = [*_DEFAULTS, *_CHOICES, *_NUMBERS, *_SWITCHES, _CACHE]
@@ -599,14 +602,16 @@ class _Transports:
                 self._clients[provider, service] = client
             return client
 
-    def _count_kept(self) -> None:
+    def _count_kept(self, request: Request) -> None:
         with self._lock:
             self.statistics.from_cache += 1
+            if (scan := self.statistics.scan(request.scan)) is not None:
+                scan.from_cache += 1
 
     def _count(
         self,
-        request: Request,  # noqa: ARG002 - the transport names its arguments
-        status: int,  # noqa: ARG002
+        request: Request,
+        status: int,  # noqa: ARG002 - the transport names its arguments
         received: int,
         seconds: float,  # noqa: ARG002
         attempt: int,  # noqa: ARG002
@@ -614,6 +619,9 @@ class _Transports:
         with self._lock:
             self.statistics.requests += 1
             self.statistics.bytes_received += received
+            if (scan := self.statistics.scan(request.scan)) is not None:
+                scan.requests += 1
+                scan.bytes_received += received
 
 
 def _age(value: object) -> float | None:
@@ -631,6 +639,11 @@ def _checked(name: str, value: object) -> object:
     if name in _CHOICES:
         if value not in _CHOICES[name]:
             raise PlanningError(f"SET {name} takes {' or '.join(_CHOICES[name])}.")
+    elif name == _BYTES and isinstance(value, str):
+        try:
+            return bytes_of(value)
+        except InterfaceError as error:
+            raise PlanningError(f"SET {name}: it {error}") from None
     elif not isinstance(value, int) or isinstance(value, bool) or value < _NUMBERS[name]:
         raise PlanningError(f"SET {name} takes a whole number from {_NUMBERS[name]} on.")
     return value

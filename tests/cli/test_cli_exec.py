@@ -233,6 +233,17 @@ def test_sql_comes_from_a_file_or_standard_input(run: Run, tmp_path: Path) -> No
         (["--timeout", "nan", "SELECT 1"], None, "no number of seconds"),
         (["--delimiter", "ab", "SELECT 1"], None, "no delimiter"),
         (["-o", "xml", "SELECT 1"], None, "invalid choice"),
+        (["-o", "parquet", "SELECT 1"], None, "name it with -f FILE"),
+        (["-o", "parquet", "-f", "-", "SELECT 1"], None, "name it with -f FILE"),
+        (["-o", "parquet", "-f", os.devnull, "SELECT 1"], None, "name it with -f FILE"),
+        (
+            ["-f", "x.foo", "SELECT 1"],
+            None,
+            ".foo says nothing of the format. Those known are .csv",
+        ),
+        (["-f", "x.parquet", "SELECT 1; SELECT 2"], None, "A parquet file holds one result"),
+        (["--max-bytes", "10X", "SELECT 1"], None, "it must be a number of bytes from 1 on"),
+        (["--max-bytes", "0", "SELECT 1"], None, "it must be a number of bytes from 1 on"),
         (["-f", "/no/such/folder/x.csv", "SELECT 1"], None, "Cannot write /no/such"),
         (["-f", "/", "SELECT 1"], None, "Cannot write /: Is a directory"),
         (["--loca", "d", "SELECT 1"], None, "There is no option --loca. Did you mean --local?"),
@@ -417,6 +428,24 @@ def test_an_outfile_appears_whole_and_for_its_owner_alone(run: Run, tmp_path: Pa
     assert run("-f", str(file), "SELECT 3 c; DROP failed")[0] == 1
     assert file.read_text() == "a\n1\nb\n2\n"
     assert [p.name for p in tmp_path.iterdir()] == ["rows.csv"]
+
+
+def test_parquet_is_a_file_that_is_whole_or_not_there(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "rows.parquet"
+    assert run("-f", str(file), "DROP said; SELECT 1 a, 'x' b")[:2] == (0, "")
+    assert duckdb.sql(f"SELECT * FROM '{file}'").fetchall() == [(1, "x")]
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    code, _, err = run("-f", str(file), "DROP shown; DROP explained")
+    assert (code, "holds one result" in err) == (2, True)
+    assert run("-f", str(file), "SELECT 3 c; DROP failed")[0] == 1
+    assert duckdb.sql(f"SELECT * FROM '{file}'").fetchall() == [(1, "x")]
+    assert run("-f", str(file), "DROP shown")[0] == 0
+    assert duckdb.sql(f"SELECT * FROM '{file}'").fetchall() == [("INSERT INTO x\n  (a, b)",)]
+    assert [p.name for p in tmp_path.iterdir()] == ["rows.parquet"]
+
+
+def test_a_document_is_no_cell_of_a_table(run: Run) -> None:
+    assert run("-o", "table", "DROP explained") == (0, '{\n  "a": "b, \x9b"\n}\n', "")
 
 
 def test_a_device_is_written_and_not_replaced(run: Run) -> None:

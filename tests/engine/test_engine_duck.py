@@ -15,6 +15,7 @@ import pytest
 
 from dicomsql.engine.duck import Engine
 from dicomsql.engine.failures import translated
+from dicomsql.engine.guards import check_statement
 from dicomsql.errors import (
     CancelledError,
     DatabaseError,
@@ -150,6 +151,120 @@ def test_errors_about_values_show_none(engine: Engine, sql: str, kind: type[Data
     assert type(caught.value) is kind
     assert "Doe" not in str(caught.value)
     assert "77123" not in str(caught.value)
+
+
+RUNS_INTO_A_VALUE = [
+    "SELECT regexp_matches('a', '(' || id) FROM p",
+    "SELECT regexp_replace('a', '(' || id, 'b') FROM p",
+    "SELECT regexp_extract('a', '(' || id) FROM p",
+    "SELECT 'a' SIMILAR TO '(' || id FROM p",
+    "SELECT format('{' || id || '}', 1) FROM p",
+    "SELECT TIMESTAMPTZ '2020-01-01' AT TIME ZONE id FROM p",
+    "SELECT CAST('2020-01-01 00:00:00 ' || id AS TIMESTAMPTZ) FROM p",
+    "SELECT error(id) FROM p",
+    "SELECT error('x SECRET is text and is compared' || id) FROM p",
+    "SELECT error(E'a\\n\\nLINE 1: ' || id) FROM p",
+    "SELECT CAST(name AS INT) FROM p",
+    "SELECT CAST(E'\\'a\\n\\nLINE 1: ' || id AS INT) FROM p",
+    "SELECT CAST('\\x' || id AS BLOB) FROM p",
+    "SELECT CAST('x' AS of_values)",
+    "SELECT x::of_values = 1 FROM (SELECT id AS x FROM p)",
+    "FROM query(getvariable('v'))",
+    "FROM query_table(getvariable('v'))",
+    "SELECT nope FROM (PIVOT (SELECT id FROM p) ON id)",
+    "SELECT TIMESTAMPTZ '2020-01-01' AT TIME ZONE getvariable('v')",
+    "COPY p TO '{folder}' (FORMAT csv, PARTITION_BY (id))",
+]
+
+
+@pytest.mark.parametrize("sql", RUNS_INTO_A_VALUE)
+def test_no_way_into_an_error_shows_a_value(engine: Engine, sql: str, tmp_path: Path) -> None:
+    # A file where the folder of the one value belongs.
+    (tmp_path / "id=SECRET").touch()
+    engine.rows("CREATE TABLE p AS SELECT 'SECRET' AS id, E'O\\'Neil\\nO\\'SECRET' AS name")
+    engine.rows("SET VARIABLE v = (SELECT id FROM p)")
+    if "of_values" in sql:
+        engine.rows("CREATE TYPE of_values AS ENUM (SELECT id FROM p)")
+    with pytest.raises(DatabaseError) as caught:
+        rows = engine.stream(sql.replace("{folder}", str(tmp_path)))
+        list(rows.batches() if rows is not None else ())
+    said = str(caught.value).replace("x SECRET is text", "")
+    assert "SECRET" not in said
+    assert "Neil" not in said
+
+
+def test_what_is_made_of_values_keeps_them_from_later_errors(engine: Engine) -> None:
+    engine.rows("CREATE TABLE p AS SELECT 'SECRET' AS id")
+    engine.rows("CREATE TABLE wide AS FROM (PIVOT p ON id USING count(*))")
+    with pytest.raises(ProgrammingError) as caught:
+        engine.rows("SELECT nope FROM wide")
+    assert "SECRET" not in str(caught.value)
+    assert "--show-phi" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("sql", "said"),
+    [
+        ("SELECT regexp_matches('a', '(x')", r"missing \)"),
+        ("DROP TABLE nope", "Table with name nope does not exist"),
+        ("CREATE TABLE p AS SELECT 1", 'Table with name "p" already exists'),
+        ("DETACH nope", 'database with name "nope"'),
+        ("ALTER TABLE p DROP COLUMN nope", 'column with name "nope"'),
+        ("COPY p TO '/dev/null/x.csv'", "/dev/null/x.csv"),
+        ("SET nope = 1", 'unrecognized configuration parameter "nope"'),
+        ("SELECT (SELECT id FROM p)", "More than one row returned by a subquery"),
+        ("SELECT dicomsql_total(nullif(id, 'SECRET')::INT, 'NumberOfStudyRelatedSeries') FROM p",
+         "without their NumberOfStudyRelatedSeries, so that .* one by one"),
+        ("SELECT dicomsql_total(length(id) - 6, 'NumberOfStudyRelatedSeries') FROM p",
+         "without their NumberOfStudyRelatedSeries, so that .* one by one"),
+        ("SELECT dicomsql_as_text(length(id), 'PatientID') FROM p", "PatientID is text and is"),
+        ("SELECT error(id) FROM p", r"of the kind 'invalid input'.*--show-phi"),
+    ],
+)  # fmt: skip
+def test_what_errors_still_say(engine: Engine, sql: str, said: str) -> None:
+    engine.rows("CREATE TABLE p AS SELECT 'SECRET' AS id FROM range(2)")
+    with pytest.raises(DatabaseError, match=said):
+        engine.rows(sql)
+
+
+BUILT_IN = frozenset({"year", "~~"})
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "PRAGMA default_collation = NOCASE",
+        "/* so */ SET GLOBAL default_collation = 'NOCASE'",
+        "CREATE TABLE t (a VARCHAR COLLATE NOCASE)",
+        "ALTER TABLE t ALTER a TYPE VARCHAR COLLATE NOCASE",
+        "CREATE MACRO year(d) AS 2023",
+        "-- so\nCREATE OR REPLACE TEMP/**/MACRO year (d) AS 2023",
+        'CREATE FUNCTION IF NOT EXISTS memory.main."year"(d) AS 2023',
+        'CREATE MACRO "~~"(a, b) AS true',
+    ],
+)
+def test_meanings_that_are_not_changed(sql: str) -> None:
+    with pytest.raises(PlanningError):
+        check_statement(sql, BUILT_IN.__contains__)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT a COLLATE NOCASE FROM t",
+        "CREATE TABLE t AS SELECT 'COLLATE' AS a -- COLLATE",
+        "CREATE MACRO my_year(d) AS year(d)",
+        "SET VARIABLE v = 'default_collation'",
+    ],
+)
+def test_meanings_that_stay(sql: str) -> None:
+    check_statement(sql, BUILT_IN.__contains__)
+
+
+def test_functions_of_the_engine(engine: Engine) -> None:
+    engine.rows("CREATE MACRO mine(a) AS a")
+    names = ("YEAR", "~~", "date_part", "dicomsql_total", "mine", "nope")
+    assert [engine.has_function(n) for n in names] == [True, True, True, True, False, False]
 
 
 def test_an_error_in_the_middle_of_a_stream_is_translated(engine: Engine) -> None:

@@ -230,7 +230,7 @@ def test_a_short_page_under_a_limit_is_followed_up_too(make_bench: Make) -> None
 def test_a_server_that_says_there_is_more_is_asked_for_it(make_bench: Make) -> None:
     def answer(request: Any) -> Answer:
         if query_of(request, "offset"):
-            return Answer(studies(33, 2))
+            return Answer(studies(32, 3))
         return Answer(studies(0, 33), warning='299 server "There are additional results"')
 
     assert len(make_bench(answer).rows(SEARCH)) == 35
@@ -244,7 +244,7 @@ def test_a_server_that_ignores_the_offset_is_an_error(make_bench: Make) -> None:
 
 def test_rows_that_shift_between_pages_come_once(make_bench: Make) -> None:
     def answer(request: Any) -> Any:
-        return studies(4999, 3) if query_of(request, "offset") else studies(0, 5000)
+        return studies(4998, 4) if query_of(request, "offset") else studies(0, 5000)
 
     result = (bench := make_bench(answer)).open(SEARCH)
     found = [u for batch in result.batches() for u in batch.column(0).to_pylist()]
@@ -252,7 +252,7 @@ def test_rows_that_shift_between_pages_come_once(make_bench: Make) -> None:
     assert result.statistics.notes[0].endswith("while it was read.")
     assert "1 row came twice" in result.statistics.notes[0]
     # The second walk finds nothing new, so that nothing was missed.
-    assert [query_of(r, "offset") for r in bench.wire.requests] == ["", "5000", "", "5000"]
+    assert [query_of(r, "offset") for r in bench.wire.requests] == ["", "4999", "", "4999"]
 
 
 def test_limit_is_sent_where_nothing_is_left_to_check(make_bench: Make) -> None:

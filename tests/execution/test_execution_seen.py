@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 
 import pytest
 
@@ -10,9 +11,20 @@ from dicomsql.execution.seen import Seen
 
 
 @pytest.mark.parametrize(
-    "form", [{}, {"most": 10, "run": 64, "capacity": 100}, {"most": 500, "run": 1000}]
+    "form",
+    [
+        {},
+        {"most": 10, "run": 64, "capacity": 100},
+        {"most": 500, "run": 1000},
+        {"most": 10, "run": 3000, "capacity": 4000},
+    ],
 )
-def test_what_came_before_is_known(form: dict[str, int]) -> None:
+@pytest.mark.parametrize("numpy", ["with NumPy", "without NumPy"])
+def test_what_came_before_is_known(
+    form: dict[str, int], numpy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if numpy == "without NumPy":
+        monkeypatch.setitem(sys.modules, "numpy", None)
     chosen = random.Random(1)
     values = [chosen.getrandbits(64) - (1 << 63) for _ in range(3_000)]
     seen, before = Seen(**form), set[int]()
@@ -27,4 +39,5 @@ def test_what_came_before_is_known(form: dict[str, int]) -> None:
     assert len(seen) == len(before)
     assert all(value in seen for value in before)
     assert not any(chosen.getrandbits(63) in seen for _ in range(1_000))
+    assert seen.add([]) == []
     seen.close()

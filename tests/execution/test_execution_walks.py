@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import random
 import threading
 from collections.abc import Callable, Iterator
@@ -13,7 +14,13 @@ import pytest
 from execution_bench import Answer, Wire, query_of, refused
 
 from dicomsql.catalog.model import Column, DicomTable, Method, OffsetPaging, Parameter, Type
-from dicomsql.errors import ApiError, BudgetError, IncompleteError, NotSupportedError
+from dicomsql.errors import (
+    ApiError,
+    BudgetError,
+    IncompleteError,
+    NotSupportedError,
+    OperationalError,
+)
 from dicomsql.execution.run import Limits, Run
 from dicomsql.execution.scans import ScanRunner
 from dicomsql.planning.plan import (
@@ -143,7 +150,7 @@ def test_few_pages_are_asked_for_in_vain(read: Any) -> None:
     for total in (35, 200, 395):
         server = Server([row(i) for i in range(total)])
         read(scan(), server)
-        least = total // 10 + 1
+        least = (total - 1) // 9 + 1
         assert least <= len(server.searches) <= least + max(1, least // 2)
         known = Server([row(i) for i in range(total)], size=total)
         read(scan(size=SIZE), known)
@@ -154,7 +161,7 @@ def test_a_limit_asks_one_page_after_the_other_of_the_right_size(read: Any) -> N
     server = Server([row(i) for i in range(100)])
     found, _, _ = read(scan(limit=25), server)
     assert found == uids(25)
-    assert server.searches == [(0, 10), (10, 10), (20, 5)]
+    assert server.searches == [(0, 10), (9, 10), (18, 7)]
     assert read(scan(limit=0), server)[2].requests == []
 
 
@@ -163,7 +170,7 @@ def test_a_server_with_a_lower_cap_is_read_in_its_own_pages(read: Any) -> None:
     server = Server([row(i) for i in range(330)], most=60)
     found, _, _ = read(scan(replace(STUDIES, paging=paging)), server)
     assert found == uids(330)
-    assert (120, 60) in server.searches
+    assert (118, 60) in server.searches
 
 
 def test_a_server_that_ignores_the_limit_is_read_to_its_end(read: Any) -> None:
@@ -197,7 +204,7 @@ def test_a_short_page_in_the_middle_is_not_the_end(read: Any) -> None:
 
     def answer(request: Any) -> Any:
         offset, limit = int(query_of(request, "offset") or 0), int(query_of(request, "limit"))
-        return rows[offset : offset + min(limit, 7 if offset == 40 else 10)] or Answer()
+        return rows[offset : offset + min(limit, 7 if offset == 36 else 10)] or Answer()
 
     assert read(scan(), answer)[0] == uids(95)
 
@@ -224,6 +231,113 @@ def test_what_was_written_meanwhile_is_found_by_reading_again(read: Any) -> None
     assert sorted(found) == sorted([*uids(25), "1.99"])
     assert "1 row came twice and is shown once" in run.statistics.notes[0]
     assert "1 row that had shifted meanwhile was found" in run.statistics.notes[1]
+
+
+@pytest.mark.parametrize("parallel", [1, 8])
+@pytest.mark.parametrize("limit", [None, 32])
+def test_what_a_deletion_moves_to_a_page_that_was_read_is_found(
+    read: Any, parallel: int, limit: int | None
+) -> None:
+    def delete(number: int, rows: list[dict[str, Any]]) -> None:
+        if number == 2:
+            del rows[3:6]
+
+    server = Server([row(i) for i in range(33)], after=delete)
+    found, run, wire = read(scan(limit=limit), server, parallel=parallel)
+    assert len(found) == len(set(found))
+    # What is read again may not come from kept answers.
+    fresh = [request.fresh for request in wire.requests]
+    assert fresh == sorted(fresh)
+    assert fresh[-1]
+    assert len(found) == limit or set(uids(33)) - {"1.3", "1.4", "1.5"} <= set(found)
+    if limit is None:
+        assert "changed while it was read, so it was read again" in run.statistics.notes[0]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_every_row_that_is_there_all_the_time_is_found_once(read: Any, seed: int) -> None:
+    chosen = random.Random(seed)
+    total, changes = chosen.randrange(20, 90), chosen.randrange(1, 5)
+    gone: set[str] = set()
+    added = itertools.count(1_000)
+
+    def change(number: int, rows: list[dict[str, Any]]) -> None:
+        for _ in range(chosen.randrange(3) if number <= changes else 0):
+            if chosen.random() < 0.5:
+                rows.insert(chosen.randrange(len(rows)), row(next(added)))
+            else:
+                gone.add(rows.pop(chosen.randrange(len(rows)))["0020000D"]["Value"][0])
+
+    most = chosen.choice([3, 10, 25])
+    server = Server([row(i) for i in range(total)], most, after=change)
+    paging = OffsetPaging("limit", "offset", max_limit=most, max_offset=0)
+    wanted = scan(replace(STUDIES, paging=paging))
+    found, _, _ = read(wanted, server, parallel=chosen.choice([1, 1, 4]))
+    assert len(found) == len(set(found))
+    assert set(uids(total)) - gone <= set(found)
+
+
+@pytest.mark.parametrize("seed", [*range(10), 174])
+def test_an_order_that_is_not_the_same_each_time_loses_nothing(read: Any, seed: int) -> None:
+    chosen = random.Random(seed)
+    total, alike = chosen.randrange(15, 80), chosen.choice([2, 3, 5, 20])
+
+    def answer(request: Any) -> Any:
+        offset, limit = int(query_of(request, "offset") or 0), int(query_of(request, "limit"))
+        order = sorted(range(total), key=lambda i: (i // alike, chosen.random()))
+        return [row(i) for i in order[offset : offset + limit]] or Answer()
+
+    try:
+        found, _, _ = read(scan(), answer, parallel=1)
+    except IncompleteError:
+        return
+    assert sorted(found) == sorted(uids(total))
+
+
+def test_a_store_that_is_emptied_meanwhile_ends_the_statement(read: Any) -> None:
+    server = Server([row(i) for i in range(200)], after=lambda _n, rows: rows.pop(0))
+    with pytest.raises(IncompleteError, match="did not hold still"):
+        read(scan(), server, parallel=1)
+
+
+def test_of_several_places_only_the_one_that_changed_is_read_again(read: Any) -> None:
+    servers = {name: Server([row(i) for i in range(35)]) for name in "abcdef"}
+    servers["b"].after = lambda number, rows: rows.pop(0) if number == 2 else None
+
+    def answer(request: Any) -> Any:
+        return servers[dict(request.path_values)["store"]](request)
+
+    stores = Constant("store", tuple(servers), "statement", True)
+    found, _, _ = read(scan(constants=(stores,)), answer)
+    assert sorted(found) == sorted(uids(35) * 6)
+    assert [len(s.searches) >= 8 for s in servers.values()] == [name == "b" for name in "abcdef"]
+
+
+def test_alternatives_that_shift_are_read_again(read: Any) -> None:
+    shifts = {"1": True, "2": True}
+    rows = [row(i) for i in range(42)]
+
+    def answer(request: Any) -> Any:
+        name, offset = query_of(request, "PatientID"), int(query_of(request, "offset") or 0)
+        found = rows[:30] if name == "1" else rows[20:]
+        if offset and shifts[name]:
+            shifts[name] = False
+            return found[offset + 1 : offset + 11]
+        return found[offset : offset + 10]
+
+    either = (Filter("PatientID", ("1", "2"), "exact"),)
+    found, _, _ = read(scan(filters=either), answer, parallel=1)
+    assert sorted(found) == sorted(uids(42))
+
+
+def test_rows_without_a_uid_come_as_often_as_they_are_there(read: Any) -> None:
+    nameless = [{"00080020": {"vr": "DA", "Value": ["20260101"]}}] * 3
+    rows = [row(i) for i in range(9)] + nameless + [row(i) for i in range(9, 30)]
+    found, _, _ = read(scan(), Server(rows))
+    assert sorted(map(str, found)) == sorted([*uids(30), *["None"] * 3])
+    moving = Server(rows, after=lambda number, held: held.pop(0) if number == 2 else None)
+    with pytest.raises(IncompleteError, match="rows without a UID"):
+        read(scan(), moving, parallel=1)
 
 
 def test_a_list_that_never_holds_still_ends_the_statement(read: Any) -> None:
@@ -340,6 +454,7 @@ class Archive:
     dates: dict[int, str]
     size: int | None = None
     asked: list[dict[str, str]] = field(default_factory=list)
+    refused: Callable[[str], bool] = lambda _path: True
 
     def __call__(self, request: Any) -> Any:
         if request.path.endswith("/metrics"):
@@ -347,7 +462,7 @@ class Archive:
         query, path = dict(request.query), dict(request.path_values)
         self.asked.append(query)
         offset = int(query.get("offset", 0))
-        if offset > 40:
+        if offset > 40 and self.refused(request.path):
             return refused(400)(request)
         low, dash, high = query.get("StudyDate", "-").partition("-")
         high = (high or "99991231") if dash else low
@@ -412,6 +527,37 @@ def test_one_day_with_too_many_studies_is_an_error(read: Any) -> None:
         read(scan(limited(STUDIES), split=BY_DATE), Archive(spread(60, day="20200202")))
 
 
+def test_all_that_offsets_lead_to_is_reached(read: Any) -> None:
+    for total in (46, 47, 49):
+        archive = Archive(spread(total))
+        assert len(read(scan(limited(STUDIES)), archive)[0]) == total
+        assert max(int(query.get("offset", 0)) for query in archive.asked) <= 40
+
+
+@pytest.mark.parametrize("part", ["range", "list"])
+def test_a_part_of_a_divided_search_that_changes_is_read_again(read: Any, part: str) -> None:
+    archive = Archive(spread(60) | {60: "", 61: "", 62: ""})
+    hidden = []
+
+    def answer(request: Any) -> Any:
+        query = dict(request.query)
+        is_list = request.path.endswith("/studies")
+        later = int(query.get("offset", 0)) > 0
+        hit = is_list if part == "list" else "StudyDate" in query
+        if later and hit and not hidden and query["limit"] != "1":
+            hidden.append(query)
+            query["offset"] = str(int(query["offset"]) + 1)
+            return archive(replace(request, query=tuple(query.items())))
+        return archive(request)
+
+    split = replace(BY_STUDY, studies=replace(STUDIES, paging=PAGING))
+    archive.refused = lambda path: path.endswith("/series")
+    found, run, _ = read(scan(limited(SERIES), "series", split=split), answer, parallel=1)
+    assert sorted(found) == sorted(f"2.{2 * s + i}" for s in archive.dates for i in (0, 1))
+    assert hidden
+    assert "so it was read again" in run.statistics.notes[0]
+
+
 def test_without_a_way_to_divide_the_end_is_an_error(read: Any) -> None:
     with pytest.raises(IncompleteError, match="no results beyond offset 40"):
         read(scan(limited(STUDIES)), Archive(spread(130)))
@@ -421,3 +567,34 @@ def test_without_a_way_to_divide_the_end_is_an_error(read: Any) -> None:
 def test_the_budget_holds_while_a_search_is_divided(read: Any) -> None:
     with pytest.raises(BudgetError):
         read(scan(limited(SERIES), "series", split=BY_STUDY), Archive(spread(90)), calls=20)
+
+
+@pytest.mark.parametrize("most", [1, 3, 7])
+def test_a_server_with_a_small_cap_is_read_until_it_gives_nothing(read: Any, most: int) -> None:
+    server = Server([row(n) for n in range(23)], most=most)
+    capped = replace(STUDIES, paging=replace(PAGING, capped=True))
+    found, _, _ = read(scan(capped), server)
+    assert found == uids(23)
+
+
+def test_rows_that_are_given_twice_on_the_only_page_are_shown_once(read: Any) -> None:
+    found, run, _ = read(scan(), Server([row(1), row(2), row(1)]))
+    assert found == ["1.1", "1.2"]
+    assert "twice in one answer" in run.statistics.notes[0]
+
+
+def test_an_answer_for_another_path_is_none(read: Any) -> None:
+    of_study = scan(OF_STUDY, "series", constants=_study("1.5"))
+    with pytest.raises(OperationalError, match="another StudyInstanceUID"):
+        read(of_study, Server([row(1, study=4)]))
+
+
+def test_a_uid_that_only_the_path_holds_is_the_rows(read: Any) -> None:
+    named = ScanColumn("StudyInstanceUID", ColumnKind.ATTRIBUTE, "StudyInstanceUID", "VARCHAR")
+    of_study = replace(scan(OF_STUDY, "series", constants=_study("1.5")), columns=(named,))
+    found, _, _ = read(of_study, Server([{"0020000E": {"vr": "UI", "Value": ["2.1"]}}]))
+    assert found == ["1.5"]
+
+
+def _study(uid: str) -> tuple[Constant, ...]:
+    return (Constant("store", ("a",), "statement"), Constant("study", (uid,), "statement"))

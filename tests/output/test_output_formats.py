@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import csv
+import gc
 import io
 import json
 from collections.abc import Iterator
+from datetime import date
 from decimal import Decimal
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from dicomsql import output
 from dicomsql.cli.arguments import OUTPUT_FORMATS
 from dicomsql.errors import InterfaceError
+from dicomsql.output import columnar
 from dicomsql.result import Result, ResultColumn
 
 
@@ -87,10 +91,10 @@ EXPECTED = {
 
 
 def test_the_command_line_offers_every_format() -> None:
-    assert set(output.FORMATS) == set(OUTPUT_FORMATS) == set(EXPECTED)
+    assert set(output.FORMATS) == set(OUTPUT_FORMATS) == {*EXPECTED, "parquet"}
 
 
-@pytest.mark.parametrize("form", output.FORMATS)
+@pytest.mark.parametrize("form", EXPECTED)
 def test_formats(form: str) -> None:
     assert written(SMALL, form) == EXPECTED[form]
 
@@ -400,3 +404,66 @@ def test_csv_of_many_rows_reads_back(odd: str) -> None:
         assert list(csv.reader(text, delimiter=delimiter)) == [["a", "b", "n"], *rows]
         quoted = not odd or any(c in odd for c in f'"\r\n{delimiter}')
         assert (b'"' in stream.getvalue()) == quoted
+
+
+def parquet(result: Result) -> pa.Table:
+    stream = io.BytesIO()
+    output.write(result, "parquet", stream)
+    return pq.read_table(io.BytesIO(stream.getvalue()))
+
+
+@pytest.mark.parametrize("condition", ["true", "false"])
+def test_parquet_keeps_types_with_rows_and_without(condition: str) -> None:
+    table = parquet(result_of(f"SELECT * FROM ({TYPED}) WHERE {condition}"))
+    kinds = {field.name: field.type for field in table.schema}
+    assert {n: str(kinds[n]) for n in ("d", "dt", "tz", "blob", "i", "e", "j", "m")} == {
+        "d": "decimal128(5, 2)", "dt": "date32[day]", "tz": "timestamp[us, tz=Etc/UTC]",
+        "blob": "binary", "i": "string", "e": "string", "j": "string",
+        "m": "map<string, int32 ('m')>",
+    }  # fmt: skip
+    assert table.num_rows == (condition == "true")
+    for row in table.select(["hh", "dd", "b", "i", "j", "js", "l", "s", "n"]).to_pylist():
+        assert row == {
+            "hh": 170141183460469231731687303715884105727,
+            "dd": Decimal("1E-7"),
+            "b": True,
+            "i": "P1M2DT3.5S",
+            "j": '{"a":  [1.0, "x"]}',
+            "js": ['{"b":1}', None],
+            "l": [1, None],
+            "s": {"a": 1, "b": [date(2026, 1, 31)]},
+            "n": None,
+        }
+
+
+def test_parquet_has_each_column_by_a_name_of_its_own() -> None:
+    assert parquet(result_of("SELECT 1 a, 2 a")).to_pylist() == [{"a": 1, "a_1": 2}]
+    columns = (ResultColumn("name", "VARCHAR"), ResultColumn("kind", "VARCHAR"))
+    listed = Result(columns, iter(()), rows=(("a", None),))
+    assert parquet(listed).to_pylist() == [{"name": "a", "kind": None}]
+
+
+def test_parquet_is_written_in_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(columnar, "_GROUP_ROWS", 10_000)
+    stream = io.BytesIO()
+    output.write(result_of("SELECT i FROM range(12000) t(i)", copies=3), "parquet", stream)
+    found = pq.ParquetFile(stream)
+    groups = [found.metadata.row_group(i).num_rows for i in range(found.num_row_groups)]
+    assert sum(groups) == 36_000
+    assert max(groups) < 20_000
+
+
+def test_parquet_of_a_result_that_fails_cannot_be_read() -> None:
+    table = pa.table({"a": range(200_000)})
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        yield from table.to_batches()
+        raise InterfaceError("The server went away.")
+
+    stream = io.BytesIO()
+    with pytest.raises(InterfaceError, match="went away"):
+        output.write(Result((ResultColumn("a", "BIGINT"),), batches()), "parquet", stream)
+    gc.collect()
+    assert stream.tell() > 1000
+    with pytest.raises(pa.ArrowInvalid):
+        pq.read_table(stream)

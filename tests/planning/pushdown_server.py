@@ -100,7 +100,7 @@ class Planner:
     def facts(self, where: str, dicom: DicomTable, parameters: Any) -> tuple[QueryText, Facts]:
         sql = f"SELECT StudyInstanceUID FROM made.web.studies WHERE {where}"
         text = QueryText(Fragment(sql, 0), parameters=parameters)
-        names = Names(text, cast(Catalog, _Catalog(dicom)), Context())
+        names = Names(text, cast(Catalog, _Catalog(dicom)), Context(), self.evaluate)
         names.resolve()
         Rewriter(text, names, self.evaluate).rewrite()
         (source,) = names.scopes[0].sources

@@ -155,6 +155,11 @@ def test_a_path_is_one_column(planning: Hospital, sql: str, expected: str) -> No
         ("PixelSpacing > [0.5]", "PixelSpacing > [0.5]"),
         ("PixelSpacing BETWEEN [0] AND [1]", "PixelSpacing BETWEEN [0] AND [1]"),
         ("PixelSpacing IS NULL", "PixelSpacing IS NULL"),
+        *(
+            (f"ImageType {given} 'A%'", f"{shown} member {operator} 'A%')) > 0)")
+            for given, operator in (("~~", "~~"), ("!~~", "~~"), ("~~*", "~~*"), ("!~~*", "~~*"))
+            for shown in [f"{'NOT ' * ('!' in given)}(len(list_filter(ImageType, lambda member:"]
+        ),
     ],
 )
 def test_a_list_is_compared_by_any_member(

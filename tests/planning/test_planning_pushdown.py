@@ -69,6 +69,11 @@ CASES = [
     ("PatientID = ' A'", ""),
     ("PatientID IN ('A1', 'B*')", ""),
     ("PatientID = 'a1' COLLATE NOCASE", ""),
+    # As the engine writes the number, not as it stands.
+    ("PatientID = 0123::VARCHAR", "PatientID exact 123"),
+    ("PatientID IN (CAST(007 AS VARCHAR))", ""),
+    ("PatientID = '007'::VARCHAR", "PatientID exact 007"),
+    ("PatientID = 1e3::VARCHAR", "PatientID exact 1000.0"),
     ("PatientID = DATE '2024-01-01'", ""),
     ("PatientID <> 'A1'", ""),
     ("NOT PatientID = 'A1'", ""),

@@ -120,6 +120,12 @@ def test_a_studys_conditions_reach_the_levels_below(
          ()),
         ("SELECT 1 FROM @studies s WHERE PatientName IN (SELECT 'x')", "s", ()),
         ("SELECT 1 FROM @studies s WHERE PatientID IN (SELECT 'x' COLLATE NOCASE)", "s", ()),
+        (
+            "WITH v AS (SELECT 'x' COLLATE NOCASE AS id) "
+            "SELECT 1 FROM @studies s JOIN v ON v.id = s.PatientID",
+            "s",
+            (),
+        ),
     ],
 )  # fmt: skip
 def test_values_of_other_rows_are_searched_for(

@@ -62,6 +62,20 @@ def compared(hospital: Hospital, oracle: duckdb.DuckDBPyConnection, sql: str) ->
             "studies",
         ),
         ("SELECT count(*) FROM @series WHERE StudyDate >= '2026-02-01' LIMIT 5", "studies"),
+        (
+            "SELECT PatientID, count(*) AS n FROM @instances GROUP BY 1 ORDER BY n DESC, 1",
+            "studies",
+        ),
+        # The engine does not take twice what may end the statement.
+        (
+            "SELECT PatientID, count(*) AS n FROM @instances GROUP BY 1 HAVING n > 1",
+            "instances",
+        ),
+        ("SELECT count(*) AS n, n + 1 AS m FROM @instances", "instances"),
+        (
+            "SELECT PatientID, count(*) AS n FROM @instances GROUP BY 1 ORDER BY n + 1, 1",
+            "instances",
+        ),
     ],
 )
 def test_a_level_above_counts_what_is_below(

@@ -19,10 +19,25 @@ QUESTIONS = [
     ("SELECT StudyDate FROM @studies WHERE PatientID = 'SECRET'",
      ["  pushed  PatientID (exact) = …; checked again", PAGES, "  checks  PatientID = …", MORE]),
     ("SELECT PatientID FROM @studies WHERE StudyInstanceUID = '1.2.77'",
-     ["  calls   1", "  bytes   at most about 600 bytes", ONE]),
+     ["  calls   1", "  bytes   at most about 600 bytes", ONE,
+      "  rows    PatientID, StudyInstanceUID; used while they arrive"]),
+    ("SELECT StudyTime FROM @studies WHERE StudyDate BETWEEN '2019-02-01' AND '2019-05-01'",
+     ["  pushed  StudyDate between … and …; checked again"]),
+    ("SELECT StudyTime FROM @studies WHERE StudyDate < '2019-02-01'",
+     ["  pushed  StudyDate up to …; checked again"]),
+    ("SELECT Modality FROM @series WHERE StudyInstanceUID IN (SELECT StudyInstanceUID "
+     "FROM @studies WHERE PatientID = 'SECRET')",
+     ["  bound   studiesId to each value of the subquery",
+      "  calls   none for certain, one for each bound row"]),
+    ("SELECT s.StudyTime FROM (VALUES ('1.2.77')) c(PatientID) JOIN @studies s USING (PatientID)",
+     ["  bound   PatientID to each c.PatientID", "ENGINE  runs the query over 1 table",
+      "  nothing is left to check",
+      "ESTIMATE  no request is certain; how many there are depends on the rows that are found"]),
+    ("SELECT a.Modality FROM @series a JOIN @series b ON a.SeriesNumber > b.SeriesNumber + 1",
+     ["  rows    Modality, SeriesNumber; used while they arrive"]),
     ("SELECT SeriesDescription FROM @series WHERE Modality = 'CT' AND StudyDate >= '2019-02-01'",
      ["  pushed  Modality (exact) = …; checked again",
-      "  pushed  StudyDate (range) = …; checked again"]),
+      "  pushed  StudyDate from …; checked again"]),
     ("SELECT Modality, count(*) FROM @instances GROUP BY Modality",
      ["READ  google.healthcare.series AS instances",
       "  why     the query names nothing below the series, so the instances are counted from the "
@@ -51,7 +66,7 @@ QUESTIONS = [
      ["ENGINE  is not needed: the rows are the result", "ESTIMATE  1 request; at most about"]),
     ("SELECT s.PatientID FROM @studies s WHERE NOT EXISTS (SELECT 1 FROM @series e "
      "WHERE e.StudyInstanceUID = s.StudyInstanceUID AND e.Modality = 'SR')",
-     ["ENGINE  runs the query over 2 table(s)",
+     ["ENGINE  runs the query over 2 tables",
       "  checks  NOT EXISTS(SELECT … FROM google.healthcare.series AS e WHERE "
       "e.StudyInstanceUID = s.StudyInstanceUID AND e.Modality = …)"]),
 ]  # fmt: skip
@@ -85,3 +100,49 @@ def test_what_it_took_stands_beside_the_estimate(hospital: Hospital) -> None:
     lines = [line for (line,) in hospital.rows(sql)]
     assert MORE in lines
     assert "  requests  1" in lines
+    read = "  read      google.healthcare.studies AS series: 1 request, 12 rows, "
+    assert [line.startswith(read) for line in lines].count(True) == 1
+    assert any(line.startswith("RAN  1 row in ") for line in lines)
+
+
+def test_what_was_decided_on_the_way_is_told(hospital: Hospital) -> None:
+    def read(sql: str) -> list[str]:
+        lines = [line for (line,) in hospital.rows("EXPLAIN ANALYZE " + sql.replace("@", HERE))]
+        assert not [s for s in ("SECRET", "2016", "1.2.77") if s in "\n".join(lines)]
+        at = next(i for i, line in enumerate(lines) if line.startswith("  read "))
+        return lines[at:]
+
+    some = "SELECT s.StudyTime FROM ({}) c(PatientID) JOIN @studies s USING (PatientID)"
+    few = read(some.format("VALUES ('1.2.77'), ('SECRET')"))
+    assert few[0].startswith("  read      google.healthcare.studies AS s: ")
+    assert " in place of " in few[1]
+    many = read(some.format("SELECT 'SECRET' || i FROM range(200) t(i)"))
+    assert many[1] == (
+        "            one walk in place of 200 bound calls, as the metrics tell of 12 rows of "
+        "the walk"
+    )
+    special = read(some.format("VALUES ('SECRET*')"))
+    assert special[1:] == ["            one walk, as some of the values cannot be searched for"]
+    newest = read("SELECT StudyTime FROM @studies ORDER BY StudyDate DESC LIMIT 2")
+    assert newest[1] == "            7 of 7 ranges of StudyDate were searched"
+    beyond = read("SELECT StudyTime FROM @studies ORDER BY StudyDate DESC LIMIT 100")
+    assert beyond[1] == "            all were searched, as no range had enough"
+
+
+def test_a_note_is_told_once(hospital: Hospital) -> None:
+    hospital.rows("SET approximate_counts = true")
+    try:
+        told = hospital.rows(f"EXPLAIN ANALYZE SELECT count(*) FROM {HERE}studies")
+    finally:
+        hospital.rows("RESET approximate_counts")
+    assert sum("may lag" in line for (line,) in told) == 1
+
+
+def test_a_document_of_what_ran_has_its_cost(hospital: Hospital) -> None:
+    sql = f"EXPLAIN (ANALYZE, FORMAT json) SELECT StudyTime FROM {HERE}studies LIMIT 3"
+    ((text,),) = hospital.rows(sql)
+    ran = json.loads(text)["ran"]
+    assert (ran["rows"], ran["requests"]) == (3, 1)
+    assert [(s["resource"], s["requests"], s["rows"]) for s in ran["scans"]] == [
+        ("google.healthcare.studies", 1, 3)
+    ]

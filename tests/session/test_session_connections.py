@@ -123,10 +123,11 @@ def test_answers_are_kept_where_that_is_asked_for(
         assert first.requests > 0
         assert (first.from_cache, second.requests) == (0, 0)
         assert second.from_cache == first.requests
-        assert any(
-            str(row["plan"]).startswith("  cached")
-            for row in run(session, f"EXPLAIN ANALYZE {query}")[0]
-        )
+        lines = [str(row["plan"]) for row in run(session, f"EXPLAIN ANALYZE {query}")[0]]
+        assert any(line.startswith("  cached") for line in lines)
+        (read,) = (line for line in lines if line.startswith("  read"))
+        assert read.startswith("  read      dicomweb.north.studies: 0 requests, 1 row, 0 bytes, ")
+        assert read.endswith(" from the cache")
     # Another process finds them too; another user does not.
     with Session(Settings(connections=connections(url), cache=600)) as session:
         assert run(session, query)[1].requests == 0
@@ -168,7 +169,9 @@ def test_a_statement_may_receive_so_much_and_no_more(pacs: tuple[str, Seen]) -> 
     url, _ = pacs
     with Session(Settings(connections=connections(url), max_bytes=1_000_000)) as session:
         received = run(session, JOIN)[1].bytes_received
-        run(session, "SET max_bytes = 10")
+        run(session, "SET max_bytes = '0.01kB'")
+        with pytest.raises(PlanningError, match="SET max_bytes: it must be a number of bytes"):
+            run(session, "SET max_bytes = '10 apples'")
         with pytest.raises(BudgetError, match=r"it may receive 10\. .* SET max_bytes"):
             run(session, JOIN)
         run(session, f"SET max_bytes = {received}")

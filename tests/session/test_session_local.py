@@ -155,7 +155,7 @@ def test_show_and_describe(local: Local) -> None:
 
 def test_explain_analyze_runs_what_it_explains(local: Local) -> None:
     lines = [line for (line,) in local.rows(f"EXPLAIN ANALYZE SELECT count(*) FROM {STORES}")]
-    assert any(line.startswith("RAN  1 rows in") for line in lines)
+    assert any(line.startswith("RAN  1 row in") for line in lines)
     assert "  requests  1" in lines
     shown = local.open(f"EXPLAIN (FORMAT json) SELECT count(*) FROM {STORES}")
     assert shown.columns is not None
@@ -257,3 +257,18 @@ def test_an_endpoint_with_a_password_is_refused_without_it(endpoint: str) -> Non
         config.settings({}, endpoint=endpoint)
     assert "hunter2" not in str(caught.value)
     assert config.settings({}, endpoint="http://host/a@b").endpoint == "http://host/a@b"
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SET default_collation = 'NOCASE'",
+        "PRAGMA default_collation = NOCASE",
+        "CREATE TABLE t (a VARCHAR COLLATE NOCASE)",
+        "CREATE MACRO year(d) AS 2023",
+    ],
+)
+def test_what_equality_and_functions_mean_stays(tmp_path: Path, sql: str) -> None:
+    local = Local(tmp_path)
+    with local.session, pytest.raises(PlanningError, match=r"COLLATE|another name"):
+        local.open(sql)

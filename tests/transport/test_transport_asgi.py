@@ -163,6 +163,37 @@ def test_leaving_early_tells_the_application() -> None:
     assert "caller left" in app.events
 
 
+def test_a_caller_who_leaves_is_no_defect(caplog: pytest.LogCaptureFixture) -> None:
+    ended = threading.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            raise RuntimeError
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        try:
+            if scope["path"] == "/wrapped":
+                try:
+                    await send({"type": "http.response.body", "body": b"x"})
+                except OSError:
+                    raise RuntimeError from None
+            elif scope["path"] == "/defect":
+                raise OSError("Doe")
+            await send({"type": "http.response.body", "body": b"x"})
+        finally:
+            ended.set()
+
+    with running(app) as http:
+        for path in ("/plain", "/wrapped", "/defect"):
+            ended.clear()
+            with http.stream("GET", path):
+                pass
+            assert ended.wait(10)
+    failures = [r.message for r in caplog.records if r.levelname == "ERROR"]
+    assert failures == ["the application in this process failed: OSError"]
+
+
 def test_a_defect_is_a_500_that_tells_nothing(caplog: pytest.LogCaptureFixture) -> None:
     with running(App()) as http:
         response = http.get("/fails")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,7 @@ class Bench:
         self.hits = 0
         self.who: str | None = "anonymous"
 
-    def hit(self) -> None:
+    def hit(self, _: Request) -> None:
         self.hits += 1
 
     def get(self, request: Request = GET, *, stream: bool = False, age: float = 60.0) -> bytes:
@@ -88,6 +89,12 @@ def test_an_answer_is_used_again(bench: Bench) -> None:
 def test_another_request_is_another_answer(bench: Bench, other: Request) -> None:
     bench.get()
     assert bench.get(other) == b"answer 2"
+
+
+def test_what_has_to_be_fresh_is_asked_for_and_kept(bench: Bench) -> None:
+    bench.get()
+    assert bench.get(replace(GET, fresh=True)) == b"answer 2"
+    assert bench.get() == b"answer 2"
 
 
 def test_another_user_gets_nothing_of_it(bench: Bench) -> None:

@@ -20,6 +20,8 @@ from dicomsql.transport.base import Request
 from dicomsql.transport.failures import errors_from_response
 from dicomsql.transport.gate import Gate
 
+WITHHELD = "The server's own words may be about a patient; --show-phi shows them."
+
 REQUEST = Request(
     "GET",
     "https://example.org",
@@ -175,16 +177,63 @@ def test_many_reasons_are_counted() -> None:
         (b"\x00\x01", "application/dicom; x=y", "Bad Request"),
         (b'{"Message": "Unknown resource", "Details": "d"}', "", "Unknown resource"),
         (b'{"error": "invalid_grant", "error_description": "expired"}', "", "expired"),
-        (b'{"error": "invalid_grant"}', "", "invalid_grant"),
+        (b'{"error": "invalid_grant"}', "", "Bad Request"),
         (b'{"type": "about:blank", "title": "Bad"}', "", "Bad"),
         (b'["odd"]', "", "Bad Request"),
+        (
+            b'{"Message": "Bad request", "OrthancStatus": 8, "Details": "no JANE"}',
+            "",
+            "Bad request: no JANE",
+        ),
         (b"{broken", "", "{broken"),
         (b"[" * 100_000, "", "[" * 999 + "…"),
         (b"x" * 5_000, "", "x" * 999 + "…"),
     ],
 )
 def test_other_bodies(body: bytes, content_type: str, message: str) -> None:
-    assert failed(400, body, content_type=content_type).failure.message == message
+    opened = failed(400, body, Gate.open(), content_type=content_type)
+    assert opened.failure.message == message
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "message"),
+    [
+        (b"<p>cannot render study of ZQX</p>", "", "Bad Request. "),
+        (b"<html><title>ZQX</title></html>", "", "Bad Request. "),
+        (b"<Error><Message>no ZQX</Message></Error>", "", "Bad Request. "),
+        (b"no ZQX", "", "Bad Request. "),
+        (b"{broken ZQX", "", "Bad Request. "),
+        (b'{"title": "ZQX", "status": "ZQX^9", "code": 7}', "", "Bad Request. "),
+        (
+            b'{"error": "invalid_grant", "error_description": "ZQX"}',
+            "invalid_grant",
+            "Bad Request. ",
+        ),
+        (
+            b'{"Message": "Bad request", "OrthancStatus": 8, "Details": "no ZQX"}',
+            "OrthancStatus 8",
+            "Bad request. ",
+        ),
+        (b'{"00000902": {"Value": ["no ZQX"]}}', "", "Bad Request. "),
+        (
+            b'{"00000902": {"Value": ["no ZQX"]}, "00081197": {"Value": [99]}}',
+            "",
+            "failure reason 99. ",
+        ),
+    ],
+)
+def test_free_text_stays_behind_the_gate(body: bytes, code: str, message: str) -> None:
+    error = failed(400, body)
+    assert "ZQX" not in str(error)
+    assert error.failure.code == code
+    assert error.failure.message == f"{message}{WITHHELD}"
+    assert "ZQX" in str(failed(400, body, Gate.open()))
+
+
+def test_a_message_that_is_shown_whole_withholds_nothing() -> None:
+    orthanc = {"Message": "Unknown resource", "OrthancStatus": 17}
+    assert failed(404, orthanc).failure.message == "Unknown resource"
+    assert failed(400, {"error": "invalid_grant"}).failure.message == "Bad Request"
 
 
 def test_a_status_that_nobody_knows() -> None:

@@ -10,6 +10,7 @@ from dicomsql.config import (
     Connection,
     Login,
     Settings,
+    bytes_of,
     default_config_file,
     read_connections,
     seconds_of,
@@ -94,6 +95,31 @@ def test_what_does_not_fit(given: dict[str, str], message: str) -> None:
 def test_ages(text: str, seconds: float | None) -> None:
     assert seconds_of(text) == seconds
     assert settings({"DICOMSQL_CACHE": text}).cache == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("1", 1),
+        ("10k", 10_000),
+        ("10 kB", 10_000),
+        ("1MB", 1_000_000),
+        ("1.5m", 1_500_000),
+        ("2gb", 2_000_000_000),
+        ("1T", 10**12),
+        ("2KiB", 2048),
+        ("500 B", 500),
+    ],
+)
+def test_sizes(text: str, size: int) -> None:
+    assert bytes_of(text) == size
+    assert settings({}, max_bytes=text).max_bytes == size
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "k", "10x", "10 iB", "1 000", "0.0001k", "1e6"])
+def test_sizes_that_are_none(text: str) -> None:
+    with pytest.raises(InterfaceError, match="a number of bytes from 1 on"):
+        bytes_of(text)
 
 
 @pytest.mark.parametrize("text", ["", "10", "25h", "-1m", "0s", "10 minutes"])

@@ -8,7 +8,7 @@ import sys
 from typing import NoReturn
 
 # Kept apart from `output.FORMATS`, which a test holds it to, so that `--help` imports nothing.
-OUTPUT_FORMATS = ("table", "csv", "tsv", "json", "jsonl", "markdown", "vertical")
+OUTPUT_FORMATS = ("table", "csv", "tsv", "json", "jsonl", "markdown", "vertical", "parquet")
 
 _EXEC_EXAMPLES = """\
 examples:
@@ -251,7 +251,10 @@ def _add_exec(parser: argparse.ArgumentParser) -> None:
         "--max-calls", type=_count, metavar="N", help="calls that one statement may make"
     )
     group.add_argument(
-        "--max-bytes", type=_count, metavar="N", help="bytes that one statement may receive"
+        "--max-bytes",
+        type=_bytes,
+        metavar="N",
+        help="bytes that one statement may receive: 500000, 10MB, 2GB, ...",
     )
     group.add_argument(
         "--cache",
@@ -318,6 +321,16 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of 1 or more")
     return int(text)
+
+
+def _bytes(text: str) -> int:
+    from dicomsql.config import bytes_of
+    from dicomsql.errors import InterfaceError
+
+    try:
+        return bytes_of(text)
+    except InterfaceError as error:
+        raise argparse.ArgumentTypeError(f"it {error}") from None
 
 
 def _seconds(text: str) -> float:

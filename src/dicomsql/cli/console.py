@@ -92,14 +92,20 @@ class Console:
 
 
 class RowStream:
-    """Where rows go; takes the line of progress away before each write."""
+    """Where rows go; takes the line of progress away before each write.
+
+    Attributes:
+        written: bytes that have been.
+    """
 
     def __init__(self, file: BinaryIO, console: Console) -> None:
         self._file = file
         self._console = console
+        self.written = 0
 
     def write(self, data: bytes) -> None:
         self._console.clear()
+        self.written += len(data)
         try:
             self._file.write(data)
         except BrokenPipeError:

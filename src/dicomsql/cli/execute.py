@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from dicomsql.errors import InterfaceError, nearest
 
 if TYPE_CHECKING:
     from dicomsql.config import Settings
+    from dicomsql.language.statements import Statement
     from dicomsql.result import Result
 
 # Options of the command line that are settings of the session, by the same name.
@@ -33,7 +34,15 @@ _ENDINGS = {
     ".json": "json",
     ".jsonl": "jsonl",
     ".md": "markdown",
+    ".parquet": "parquet",
+    ".txt": "csv",
 }
+
+_PARQUET = "parquet"
+_ONE_RESULT = (
+    "A parquet file holds one result, but more than one statement has one; "
+    "write each to a file of its own."
+)
 
 # Options that only calls over the network heed.
 _NETWORK_OPTIONS = {"--proxy": "proxy", "--ca-bundle": "ca_bundle"}
@@ -50,6 +59,7 @@ def execute(arguments: argparse.Namespace) -> int:
     """
     text = _sql(arguments)
     variables = _variables(arguments)
+    form = _asked_format(arguments.output, arguments.outfile)
     console = Console()
     settings = _with_password(_settings(arguments), console)
     _tell_what_has_no_effect(arguments, console)
@@ -71,29 +81,34 @@ def execute(arguments: argparse.Namespace) -> int:
             statements = session.parse(text, variables)
             if not statements:
                 raise UsageError(_NO_SQL)
+            if form == _PARQUET:
+                _check_one_result(statements)
             for statement in statements:
                 if not isinstance(statement, Describe | Set | Show | Use):
                     import_arrow()
                 result = session.execute(statement, dry_run=arguments.dry_run)
-                _write(result, arguments, stream, console)
+                _write(result, form, arguments, stream, console)
         finally:
             console.clear()
     return 0
 
 
 def _write(
-    result: Result, arguments: argparse.Namespace, stream: RowStream, console: Console
+    result: Result,
+    form: str | None,
+    arguments: argparse.Namespace,
+    stream: RowStream,
+    console: Console,
 ) -> None:
     from dicomsql import output
 
     to_terminal = arguments.outfile in {None, "-"} and sys.stdout.isatty()
-    form = arguments.output
-    if form is None and output.is_text(result):
+    if output.is_text(result) and _is_written_as_text(result, form, arguments):
         output.write_text(result, stream, escape=to_terminal)
     else:
         _write_rows(
             result,
-            form or ("table" if to_terminal else _format_of(arguments.outfile)),
+            form or ("table" if to_terminal else "csv"),
             arguments,
             stream,
             console,
@@ -116,6 +131,9 @@ def _write_rows(
 ) -> None:
     from dicomsql import output
 
+    if form == _PARQUET and stream.written and result.columns is not None:
+        result.close()
+        raise UsageError(_ONE_RESULT)
     left_out: list[str] = []
     count = output.write(
         result,
@@ -135,9 +153,48 @@ def _write_rows(
         console.say(f"({count:,} row{'' if count == 1 else 's'})")
 
 
-def _format_of(outfile: str | None) -> str:
-    """The format for what is no terminal and for which no format was asked."""
-    return _ENDINGS.get(Path(outfile or "").suffix.lower(), "csv")
+def _is_written_as_text(result: Result, form: str | None, arguments: argparse.Namespace) -> bool:
+    """Whether lines of a text are written as such, and not as rows of one column."""
+    if form == "table":
+        # A document in a cell that is cut to the terminal is of no use to anybody.
+        return result.columns is not None and result.columns[0].type == "JSON"
+    return arguments.output is None and form != _PARQUET
+
+
+def _asked_format(output: str | None, outfile: str | None) -> str | None:
+    """The format that is asked for by its name or by the file's ending; None for neither.
+
+    Raises:
+        UsageError: the ending is none that is known, or the format cannot be written there.
+    """
+    ending = Path(outfile or "").suffix.lower()
+    form = output or _ENDINGS.get(ending)
+    if form is None and ending:
+        raise UsageError(
+            f"{outfile}: the ending {ending} says nothing of the format. Those known are "
+            f"{', '.join(_ENDINGS)}; for another, name the format with -o."
+        )
+    if form == _PARQUET and (outfile in {None, "-"} or not _is_file(outfile)):
+        raise UsageError("Parquet is written to a file and to nothing else: name it with -f FILE.")
+    return form
+
+
+def _is_file(outfile: str | None) -> bool:
+    """Whether it is a file, or nothing yet."""
+    path = Path(outfile or "").expanduser()
+    return path.is_file() or not path.exists()
+
+
+def _check_one_result(statements: Sequence[Statement]) -> None:
+    """Refuse more than one result for a file that holds one, before any statement runs."""
+    from dicomsql.language.statements import Engine, Set, Use
+
+    count = 0
+    for statement in statements:
+        writes_only = getattr(statement, "returning", statement) is None
+        count += not (isinstance(statement, Engine | Set | Use) or writes_only)
+    if count > 1:
+        raise UsageError(_ONE_RESULT)
 
 
 def _sql(arguments: argparse.Namespace) -> str:

@@ -4,7 +4,8 @@ Three ways give the same array. A page of elements that are written alike is rea
 all are parsed strictly, as a well-behaved server writes them; where a value surprises, each is read
 loosely by itself. An element that is the same in all rows is read once.
 
-Nothing here uses `pyarrow.compute` or NumPy: their import costs more than a page.
+Nothing here imports `pyarrow.compute` or NumPy, which costs more than a page does; the decoder of
+many pages hands the former in.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import chain
 from operator import attrgetter
+from types import ModuleType
 from typing import Any
 
 import msgspec
@@ -34,17 +36,23 @@ _SURPRISES = (
     pa.ArrowInvalid,
 )
 
+_PADDING = values.PADDING.encode()
+
 _sequence = msgspec.json.Decoder(SequenceElement)
 
 
 def column_array(
-    column: AttributeColumn, page: Elements, offsets: Sequence[int | None]
+    column: AttributeColumn,
+    page: Elements,
+    offsets: Sequence[int | None],
+    kernels: ModuleType | None = None,
 ) -> pa.Array:
     """The column's array.
 
     Args:
         page: the elements of its tag, one a row.
         offsets: minutes from UTC of each dataset, only looked at for `Part.UTC`.
+        kernels: `pyarrow.compute`, where it is worth its import.
     """
     if not page.count:
         return from_values(column.arrow_type, [])
@@ -57,6 +65,10 @@ def column_array(
         return _path_array(column, page, offsets)
     if column.part in (Part.RAW, Part.PRIVATE):
         return _raw_array(page)
+    if kernels is not None and column.kind in _TEXTUAL and not column.many:
+        texts = uniform.text_array(page, _group(column), kernels)
+        if texts is not None:
+            return _of_text_array(column, texts, kernels)
     for way in (_uniform_array, _strict_array):
         try:
             array = way(column, page, offsets)
@@ -91,9 +103,13 @@ def _uniform_array(
         return None if several is None else from_values(column.arrow_type, several)
     if kind in (Kind.BULK, Kind.SEQUENCE):
         return None
-    group = elements.name_group(column.part) if kind is Kind.NAME else ""
-    texts = uniform.texts(page, group)
+    texts = uniform.texts(page, _group(column))
     return None if texts is None else _of_texts(column, texts, offsets)
+
+
+def _group(column: AttributeColumn) -> str:
+    """The component group that the column shows of a person's name, empty for other values."""
+    return elements.name_group(column.part) if column.kind is Kind.NAME else ""
 
 
 _NUMBERS: dict[Kind, type] = {
@@ -152,6 +168,28 @@ _MEMOS: dict[Kind, values.Memo[Any]] = {
 }
 
 
+# What stands as one text in JSON, and whose meaning depends on nothing else.
+_TEXTUAL = frozenset({Kind.TEXT, Kind.NAME, Kind.DATE, Kind.TIME})
+
+
+def _of_text_array(column: AttributeColumn, texts: pa.Array, kernels: ModuleType) -> pa.Array:
+    """The same as `_of_texts` of texts that are an array already."""
+    memo = _MEMOS.get(column.kind)
+    if memo is not None:
+        # Dates and times are the same in many rows.
+        found = texts.dictionary_encode()
+        parsed = [memo[text] for text in found.dictionary.to_pylist()]
+        return from_values(column.arrow_type, parsed).take(found.indices)
+    if uniform.holds(texts, _PADDING):
+        leading = elements.keeps_leading_spaces(column.vr)
+        trim = kernels.ascii_rtrim if leading else kernels.ascii_trim
+        texts = trim(texts, values.PADDING)
+    # Most columns have no empty text, which their lengths tell fastest.
+    if kernels.min(kernels.binary_length(texts)).as_py():
+        return texts
+    return kernels.if_else(kernels.equal(texts, ""), None, texts)
+
+
 def _loose_array(
     column: AttributeColumn, page: Elements, offsets: Sequence[int | None]
 ) -> pa.Array:
@@ -203,7 +241,7 @@ def _text_array(texts: Sequence[str | None], vr: str) -> pa.Array:
     """The array of texts, their padding taken off."""
     array = pa.array(texts, pa.string())
     # Most columns hold no space at all, which costs less to learn than to look at each value.
-    if _holds(array, values.PADDING):
+    if uniform.holds(array, _PADDING):
         strip = elements.str_stripper(vr)
         array = pa.array([t and (strip(t, values.PADDING) or None) for t in texts], pa.string())
     return array
@@ -221,13 +259,6 @@ def _list_array(column: AttributeColumn, found: Sequence[Any]) -> pa.Array | Non
             if not text or "\\" in text or strip(text, values.PADDING) != text:
                 return None
     return array
-
-
-def _holds(array: pa.Array, characters: str) -> bool:
-    """Whether a text has any of these ASCII characters."""
-    buffer = array.buffers()[2]
-    data = b"" if buffer is None else buffer.to_pybytes()
-    return any(character in data for character in characters.encode())
 
 
 def _datetimes(

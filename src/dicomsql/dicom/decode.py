@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from types import ModuleType
 from typing import Any, NoReturn
 
 import msgspec
@@ -30,6 +31,9 @@ from dicomsql.errors import IncompleteError, InternalError, OperationalError
 
 __all__ = ["Decoder", "count", "uids"]
 
+# Rows of a result from which on more are likely to follow than the import of Arrow's kernels costs.
+_KERNELS_AFTER = 20_000
+
 _OFFSET = AttributeColumn("TimezoneOffsetFromUTC", Part.VALUE, "00080201", "SH", many=False)
 
 # What is raised where the JSON is not what it should be.
@@ -43,12 +47,19 @@ class Decoder:
 
     One decoder may be used by several threads.
 
+    Parameters:
+        columns: what each column of the batches is to hold.
+        kernels_after: rows from which on Arrow's kernels are used. They read columns in half the
+            time, and let other threads run meanwhile, but their import takes as long as ten pages.
+
     Attributes:
         columns: what each column of the batches holds.
         schema: of the batches.
     """
 
-    def __init__(self, columns: Sequence[AttributeColumn]) -> None:
+    def __init__(
+        self, columns: Sequence[AttributeColumn], kernels_after: int = _KERNELS_AFTER
+    ) -> None:
         if not columns:
             # Arrow gives batches without columns no rows, which would be a wrong number.
             raise InternalError("A decoder needs columns; `count` tells the number of rows.")
@@ -59,6 +70,8 @@ class Decoder:
             tags.append(_OFFSET.tag)
         self._reading = _Reading(tuple(dict.fromkeys(tags)))
         self._whole = any(not column.tag for column in self.columns)
+        self._rows_left = kernels_after
+        self._kernels: ModuleType | None = None
 
     @property
     def _needs_offsets(self) -> bool:
@@ -86,7 +99,7 @@ class Decoder:
             except _SURPRISES:
                 pass
             else:
-                if not self._missed(page, batch):
+                if not self._may_miss(batch, body):
                     return batch
             return self._batch(self._reading.forgiven_page(body, whole=self._whole))
 
@@ -95,6 +108,12 @@ class Decoder:
         if self._needs_offsets:
             texts = column_array(_OFFSET, page.elements[_OFFSET.tag], ()).to_pylist()
             offsets = [elements.OFFSETS[text] for text in texts]
+        if self._kernels is None:
+            self._rows_left -= page.count
+            if self._rows_left < 0:
+                import pyarrow.compute
+
+                self._kernels = pyarrow.compute
         arrays = [self._array(column, page, offsets) for column in self.columns]
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
@@ -102,7 +121,7 @@ class Decoder:
         self, column: AttributeColumn, page: _Page, offsets: Sequence[int | None]
     ) -> pa.Array:
         if column.tag:
-            return column_array(column, page.elements[column.tag], offsets)
+            return column_array(column, page.elements[column.tag], offsets, self._kernels)
         found: Iterator[Any]
         if column.part is Part.DATASET:
             found = iter(page.texts)
@@ -113,10 +132,10 @@ class Decoder:
             found = (nested.block_text(text, column.creator, group, element) for text in page.texts)
         return from_values(column.arrow_type, found)
 
-    def _missed(self, page: _Page, batch: pa.RecordBatch) -> bool:
-        """Whether a value is missing because the server writes tags in lower case."""
+    def _may_miss(self, batch: pa.RecordBatch, body: bytes) -> bool:
+        """Whether a value may be missing because the server writes tags in lower case."""
         return any(
-            array.null_count and column.tag in page.in_lower_case
+            array.null_count and column.tag != (low := column.tag.lower()) and low.encode() in body
             for column, array in zip(self.columns, batch.columns, strict=True)
         )
 
@@ -156,7 +175,6 @@ class _Element(Struct, gc=False):
 
 
 _raw_datasets = msgspec.json.Decoder(list[Raw])
-_BETWEEN = SEPARATOR.encode()
 _ROWS = 200
 _any_elements = msgspec.json.Decoder(dict[str, _Element])
 
@@ -166,28 +184,26 @@ class _Page:
     """A page's datasets, taken apart.
 
     Attributes:
+        count: how many there are.
         texts: the JSON text of each dataset; empty where no column needs it.
         elements: tag -> its elements.
-        in_lower_case: tags that some dataset has with lower-case digits.
     """
 
+    count: int
     texts: Sequence[bytes]
     elements: Mapping[str, Elements]
-    in_lower_case: frozenset[str] = frozenset()
 
 
 class _Reading:
     """How the elements of some tags are found in a page's datasets."""
 
     def __init__(self, tags: tuple[str, ...]) -> None:
-        self._tags = tags
-        self._lettered = tuple(tag for tag in tags if tag != tag.lower())
-        written = [*tags, *(tag.lower() for tag in self._lettered)]
-        names = [f"tag_{number}" for number in range(len(written))]
+        # msgspec looks for a member behind the last one first, and datasets are in this order.
+        self._tags = tuple(sorted(tags))
         row = msgspec.defstruct(
             "Row",
-            [(name, Raw, NO_ELEMENT) for name in names],
-            rename=dict(zip(names, written, strict=True)),
+            [(f"tag_{tag}", Raw, NO_ELEMENT) for tag in self._tags],
+            rename={f"tag_{tag}": tag for tag in self._tags},
             gc=False,
         )
         self._row = msgspec.json.Decoder(row)
@@ -209,21 +225,19 @@ class _Reading:
         # first look at their elements until they are gone.
         count = len(rows)
         parts: list[list[bytes]] = [[] for _ in self._tags]
-        lowered: set[str] = set()
         while rows:
             some = rows[-_ROWS:]
             del rows[-_ROWS:]
-            columns = list(zip(*map(msgspec.structs.astuple, some), strict=True))
-            for part, held in zip(parts, columns, strict=False):
-                part.append(_BETWEEN.join(held))
-            for tag, held in zip(self._lettered, columns[len(parts) :], strict=True):
-                if held.count(NO_ELEMENT) < len(held):
-                    lowered.add(tag)
-        found = {
-            tag: Elements(_BETWEEN.join(reversed(part)).decode(), count)
-            for tag, part in zip(self._tags, parts, strict=True)
-        }
-        return _Page(texts, found, frozenset(lowered))
+            columns = zip(*map(msgspec.structs.astuple, some), strict=True)
+            for part, held in zip(parts, columns, strict=True):
+                part.append(SEPARATOR.join(held))
+        found = {}
+        for tag, part in zip(self._tags, parts, strict=True):
+            data = SEPARATOR.join(reversed(part))
+            if not data.isascii():
+                data.decode()  # what is no UTF-8 may not become a text
+            found[tag] = Elements(data, count)
+        return _Page(count, texts, found)
 
     def forgiven_page(self, body: bytes, *, whole: bool) -> _Page:
         """The same of a body that may be strange in any way, though it must be datasets.
@@ -233,7 +247,7 @@ class _Reading:
         datasets = _forgiven(body)
         found = {
             tag: Elements(
-                SEPARATOR.join(json.dumps(dataset.get(tag, {})) for dataset in datasets),
+                SEPARATOR.join(json.dumps(dataset.get(tag, {})).encode() for dataset in datasets),
                 len(datasets),
             )
             for tag in self._tags
@@ -245,7 +259,7 @@ class _Reading:
             except (msgspec.DecodeError, RecursionError):
                 # No JSON text could be passed on as it is, so it is one that means the same.
                 texts = [json.dumps(dataset).encode() for dataset in datasets]
-        return _Page(texts, found)
+        return _Page(len(datasets), texts, found)
 
 
 def _forgiven(body: bytes) -> list[dict[str, Any]]:

@@ -42,7 +42,7 @@ __all__ = [
 NO_ELEMENT = Raw(b"{}")
 
 # JSON has no control characters but white space, and msgspec refuses them where it skips a value.
-SEPARATOR = "\x1e"
+SEPARATOR = b"\x1e"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,36 +50,36 @@ class Elements:
     """A page's elements of one attribute, one for each dataset.
 
     Attributes:
-        text: their JSON, with `SEPARATOR` between them.
+        data: their JSON in UTF-8, with `SEPARATOR` between them.
         count: how many there are.
     """
 
-    text: str
+    data: bytes
     count: int
 
     @classmethod
     def of(cls, page: Sequence[Raw]) -> Elements:
         """Elements that were found one by one."""
-        return cls(SEPARATOR.encode().join(page).decode(), len(page))
+        return cls(SEPARATOR.join(page), len(page))
 
     @property
-    def json(self) -> str:
+    def json(self) -> bytes:
         """A JSON list of them."""
-        return f"[{self.text.replace(SEPARATOR, ',')}]"
+        return b"[%b]" % self.data.replace(SEPARATOR, b",")
 
     @property
-    def repeated(self) -> str | None:
+    def repeated(self) -> bytes | None:
         """The JSON of the one element that all of several are, None where they differ."""
-        end = self.text.find(SEPARATOR)
-        first = self.text[:end]
+        end = self.data.find(SEPARATOR)
+        first = self.data[:end]
         # Their lengths tell nearly all columns apart without a look at the text.
-        if end < 0 or len(self.text) != self.count * (end + 1) - 1:
+        if end < 0 or len(self.data) != self.count * (end + 1) - 1:
             return None
-        return first if self.text == SEPARATOR.join([first] * self.count) else None
+        return first if self.data == SEPARATOR.join([first] * self.count) else None
 
     def raws(self) -> list[Raw]:
         """Each by itself."""
-        return [Raw(one.encode()) for one in self.text.split(SEPARATOR)] if self.count else []
+        return list(map(Raw, self.data.split(SEPARATOR))) if self.count else []
 
 
 # The shapes hold no reference cycles, so the garbage collector need not look at them.

@@ -9,18 +9,16 @@ import pyarrow as pa
 __all__ = ["row_hashes"]
 
 
-def row_hashes(batch: pa.RecordBatch, columns: Sequence[int]) -> list[int | None]:
-    """A hash of each row's values in some columns, None where any of them is missing.
+def row_hashes(keys: Sequence[pa.Array]) -> list[int]:
+    """A hash of each row's key; a missing value is one like any other.
 
     It is Python's: of 64 bits, keyed at random for each process, so that no server can prepare
     values that collide. Two different rows of ten million have the same hash once in about
-    300,000 walks. Nothing of the batch is kept.
+    300,000 walks. Nothing of the arrays is kept.
 
     Args:
-        columns: places of columns of strings in the batch, at least one.
+        keys: the columns of strings that make the key, at least one, and all of one length.
     """
-    first, *others = (batch.column(place).to_pylist() for place in columns)
-    if not others:
-        return [None if text is None else hash(text) for text in first]
-    rows = zip(first, *others, strict=True)
-    return [None if None in row else hash(row) for row in rows]
+    columns = [column.to_pylist() for column in keys]
+    rows = columns[0] if len(columns) == 1 else zip(*columns, strict=True)
+    return list(map(hash, rows))

@@ -23,9 +23,10 @@ from typing import TypeVar
 import duckdb
 import pyarrow as pa
 
-from dicomsql.engine.failures import translated
+from dicomsql.engine.failures import is_indirect, same_words, translated
 from dicomsql.errors import InterfaceError, PlanningError
-from dicomsql.planning.counts import MISSING, TOTAL
+from dicomsql.planning.counts import TOTAL, missing
+from dicomsql.planning.identifiers import AS_TEXT, NUMBER_MACRO
 from dicomsql.planning.rewrite import JSON_EXTRACT
 from dicomsql.result import ResultColumn
 
@@ -47,13 +48,15 @@ _MACROS = (
         CASE WHEN json_type(document, path) IN ('OBJECT', 'ARRAY')
              THEN CAST(json_extract(document, path) AS VARCHAR)
              ELSE json_extract_string(document, path) END""",
-    # The sum of a number that each row has to have: without it a row would count for nothing.
+    # The sum of a number that each row has to have: without it a row would count for nothing, and
+    # there is nothing that has none of what it is made of.
     f"""CREATE MACRO {TOTAL}(number, name) AS
-        CASE WHEN count(*) = count(number) THEN CAST(coalesce(sum(number), 0) AS BIGINT)
-             ELSE error('{MISSING}' || name || ', so that they cannot '
-                        || 'be counted by it. count(DISTINCT ...) of the UID that tells the rows '
-                        || 'apart counts them one by one.') END""",
+        CASE WHEN count(*) = count(number) AND coalesce(min(number), 1) >= 1
+             THEN CAST(coalesce(sum(number), 0) AS BIGINT)
+             ELSE error('{missing("' || name || '")}') END""",
+    NUMBER_MACRO,
 )
+_OUR_FUNCTIONS = frozenset({JSON_EXTRACT.lower(), TOTAL, AS_TEXT})
 
 # Settings that decide what code runs, what can be reached and what is written down, or on which
 # our reading of answers and errors rests: no statement changes those.
@@ -61,6 +64,10 @@ _GUARDED = re.compile(
     r"extension|external|unsigned|python|pandas|arrow|secret|password|user|proxy|http|duckdb_api"
     r"|temp_directory|unredacted|^log|_log|profil|progress|^allowed|lock_|disabled_filesystems|access_mode|as_json"
 )
+
+# Makes something that later statements name; sets something for them.
+_MAKES = re.compile(r"\b(?:CREATE|PREPARE)\b", re.IGNORECASE)
+_SETS = re.compile(r"\s*(?:SET|RESET)\b(?!\s+VARIABLE\b)", re.IGNORECASE)
 
 _RETURNING = re.compile(r"\bRETURNING\b", re.IGNORECASE)
 
@@ -137,6 +144,8 @@ class Engine:
         # An engine that nobody closes takes it away too, at the latest when the process ends.
         self._remove_spilled = weakref.finalize(self, shutil.rmtree, spilled, ignore_errors=True)
         self._opened: duckdb.DuckDBPyConnection | None = None
+        # Whether a statement may have made something whose names are values of rows.
+        self._made_of_values = False
         try:
             self._opened = self._call(lambda: _connected(database, spilled))
         except BaseException:
@@ -153,6 +162,13 @@ class Engine:
         """Lower-case names of the tables and views that statements have made."""
         found = self.rows("SELECT lower(table_name) FROM information_schema.tables")
         return frozenset(str(row[0]) for row in found)
+
+    def has_function(self, name: str) -> bool:
+        """Whether the engine has a function of that name by itself, or for us."""
+        if name.lower() in _OUR_FUNCTIONS:
+            return True
+        sql = "SELECT function_name FROM duckdb_functions() WHERE internal"
+        return any(str(found).lower() == name.lower() for (found,) in self.rows(sql))
 
     def register(self, name: str, data: pa.Table | pa.RecordBatchReader) -> None:
         """Make Arrow data a table; a reader can be read once."""
@@ -174,7 +190,7 @@ class Engine:
             relation = self._relation(sql, values)
             return relation.fetchall() if relation is not None else []
 
-        return self._call(run)
+        return self._call(run, sql, values)
 
     def table(self, sql: str, values: Values = ()) -> pa.Table:
         """All rows as an Arrow table."""
@@ -183,7 +199,7 @@ class Engine:
             relation = self._relation(sql, values)
             return relation.to_arrow_table() if relation is not None else pa.table({})
 
-        return self._call(run)
+        return self._call(run, sql, values)
 
     def stream(self, sql: str, values: Values = ()) -> Rows | None:
         """Run a statement; its rows as they come, or None where it gives none."""
@@ -198,7 +214,7 @@ class Engine:
             )
             return Rows(columns, relation.to_arrow_reader(_BATCH_ROWS), self)
 
-        return self._call(run)
+        return self._call(run, sql, values)
 
     def settings(self) -> tuple[str, ...]:
         """The names of the settings that `set` takes."""
@@ -252,20 +268,47 @@ class Engine:
         changes = duckdb.ExpectedResultType.CHANGED_ROWS in expected
         return changes and relation.columns == ["Count"] and not _RETURNING.search(sql)
 
-    def _call(self, work: Callable[[], _T]) -> _T:
-        """Run on the engine's thread and wait, where signals are heard."""
+    def _call(self, work: Callable[[], _T], sql: str = "", values: Values = ()) -> _T:
+        """Run on the engine's thread and wait, where signals are heard.
+
+        Args:
+            sql, values: the statement that is run, for what may be shown of its errors.
+        """
         with self._lock:
             if self._thread is None:
                 raise InterfaceError("The engine is closed.")
-            future = self._thread.submit(work)
+            future = self._thread.submit(self._done, work, sql, values)
         try:
             return future.result()
-        except (duckdb.Error, pa.ArrowException, OSError) as error:
-            raise translated(error, show_values=self._show_values) from None
         except KeyboardInterrupt:
             future.cancel()
             self.interrupt()
             raise
+
+    def _done(self, work: Callable[[], _T], sql: str, values: Values) -> _T:
+        """Run here, with DuckDB's failures as our own."""
+        indirect = is_indirect(sql)
+        if indirect and _MAKES.search(sql):
+            self._made_of_values = True
+        try:
+            return work()
+        except (duckdb.Error, pa.ArrowException, OSError) as error:
+            known = "" if indirect or self._made_of_values else sql
+            prepared = self._is_refused(known, values, error)
+            shown = self._show_values
+            raise translated(error, show_values=shown, sql=known, prepared=prepared) from None
+
+    def _is_refused(self, sql: str, values: Values, error: BaseException) -> bool:
+        """Whether a statement fails as it stands, before it has rows and by no value of theirs."""
+        if not sql:
+            return False
+        if _SETS.match(sql):
+            return True
+        try:
+            self._relation(f"EXPLAIN {sql}", values)
+        except duckdb.Error as another:
+            return same_words(error, another)
+        return False
 
 
 def _connected(database: str, spilled: str) -> duckdb.DuckDBPyConnection:

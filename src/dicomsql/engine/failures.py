@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from enum import Enum, auto
 
 from dicomsql.errors import (
     CancelledError,
@@ -19,8 +20,17 @@ from dicomsql.errors import (
     OperationalError,
     ProgrammingError,
 )
+from dicomsql.planning.counts import NUMBERS, missing
 
 HIDDEN = "…"
+
+
+class _Words(Enum):
+    """What the text of a kind of error is made of, where it is raised over rows."""
+
+    STATEMENT = auto()  # names and texts of the statement and of what the system said
+    MASKED = auto()  # a sentence that quotes a value of a row
+    VALUES = auto()  # whatever a value of a row says
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,55 +38,131 @@ class _Kind:
     """What stands behind one of DuckDB's kinds of error.
 
     Attributes:
-        of_statement: its text repeats the statement and names of tables, never a value of a row.
+        prepared: its text repeats only the statement, if it is raised before there are rows.
     """
 
     error: type[DatabaseError]
-    of_statement: bool = False
+    running: _Words = _Words.VALUES
+    prepared: bool = False
+
+
+def _of_statement(error: type[DatabaseError]) -> _Kind:
+    return _Kind(error, _Words.STATEMENT, prepared=True)
 
 
 _KINDS = {
-    "parser": _Kind(ProgrammingError, of_statement=True),
-    "syntax": _Kind(ProgrammingError, of_statement=True),
-    "binder": _Kind(ProgrammingError, of_statement=True),
-    "catalog": _Kind(ProgrammingError, of_statement=True),
-    "dependency": _Kind(ProgrammingError, of_statement=True),
-    "permission": _Kind(ProgrammingError, of_statement=True),
-    "not implemented": _Kind(NotSupportedError, of_statement=True),
-    "io": _Kind(OperationalError, of_statement=True),
-    "out of memory": _Kind(OperationalError, of_statement=True),
-    "interrupt": _Kind(CancelledError, of_statement=True),
-    "conversion": _Kind(DataError),
-    "out of range": _Kind(DataError),
-    "mismatch type": _Kind(DataError),
+    "parser": _of_statement(ProgrammingError),
+    "syntax": _of_statement(ProgrammingError),
+    "binder": _of_statement(ProgrammingError),
+    "catalog": _of_statement(ProgrammingError),
+    "dependency": _of_statement(ProgrammingError),
+    "permission": _of_statement(ProgrammingError),
+    "not implemented": _Kind(NotSupportedError, prepared=True),
+    "io": _of_statement(OperationalError),
+    "out of memory": _of_statement(OperationalError),
+    "interrupt": _of_statement(CancelledError),
+    "conversion": _Kind(DataError, _Words.MASKED),
+    "out of range": _Kind(DataError, _Words.MASKED),
+    "mismatch type": _Kind(DataError, _Words.MASKED),
     "invalid input": _Kind(ProgrammingError),
     "invalid type": _Kind(ProgrammingError),
-    "constraint": _Kind(IntegrityError),
+    "constraint": _Kind(IntegrityError, _Words.MASKED),
     "internal": _Kind(InternalError),
 }
 _OTHER = _Kind(OperationalError)
 
+# Errors without a value that are worth their words, whose kind has values in others: our macros',
+# and one that says what is wrong with the statement.
+_SPOKEN = re.compile(
+    "|".join(
+        (
+            *(re.escape(missing(number)) for number in NUMBERS),
+            r"[\w.\"]+ is text and is compared with a column of numbers, which could match another "
+            r"identifier\. Read that column as text\.",
+            "More than one row returned by a subquery used as an expression",
+        )
+    )
+)
+
 _HEAD = re.compile(r"(?:\w+(?:Exception|Error): )?([A-Za-z][A-Za-z ]*?) Error: ")
 _PLACE = "\n\nLINE "
-# Quoted text, and numbers that are no part of a name.
-_VALUES = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|(?<![\w.])-?\d[\w.:+-]*")
+# From the first quote to the last: a value may hold quotes of its own, which are not escaped.
+_QUOTED = re.compile(r"[\"'].*[\"']|[\"'].*", re.DOTALL)
+# What may follow the last quote: the type, and the column, that a value was cast to and from.
+_BEHIND = re.compile(
+    r"(?: to [A-Z][A-Z0-9_ ]*(?:\([0-9, ]*\))?(?:\[\])*)?(?: when casting from source column \w+)?"
+)
+_PARTS = re.compile(r"\"([^\"]*)\"|'([^']*)'")
+# Numbers that are no part of a name.
+_NUMBERS = re.compile(r"(?<![\w.])-?\d[\w.:+-]*")
+
+# What lets values of rows into names and texts of a statement before it runs.
+_INDIRECT = re.compile(
+    r"\b(?:getvariable|query|query_table)\"?\s*\(|\b(?:pivot|pivot_wider|enum)\b", re.IGNORECASE
+)
 
 
-def translated(error: BaseException, *, show_values: bool) -> DatabaseError:
+def is_indirect(sql: str) -> bool:
+    """Whether a statement may have names and texts that are values of rows."""
+    return _INDIRECT.search(sql) is not None
+
+
+def same_words(error: BaseException, another: BaseException) -> bool:
+    """Whether two errors say the same, wherever in their statement."""
+    return str(error).partition(_PLACE)[0] == str(another).partition(_PLACE)[0]
+
+
+def translated(
+    error: BaseException, *, show_values: bool, sql: str = "", prepared: bool = False
+) -> DatabaseError:
     """The error of our tree for one of DuckDB's, or for one that came through Arrow.
 
     Args:
         show_values: let values of the data into its text.
+        sql: the statement, where it is known and names no values of rows.
+        prepared: the statement was refused before there were rows, and names none of their values.
     """
     text = str(error)
     found = _HEAD.match(text)
     kind = _KINDS.get(found.group(1).lower(), _OTHER) if found else _OTHER
     if kind.error is CancelledError:
         return CancelledError("The statement was cancelled.")
-    head, marker, place = (text[found.end() :] if found else text).partition(_PLACE)
+    said = text[found.end() :] if found else text
+    # A value may hold the marker too; the last one is DuckDB's.
+    head, marker, place = said.rpartition(_PLACE)
+    if not marker:
+        head, place = said, ""
     # What a reader of ours raised is known to the scan that it belongs to; its trace is no text.
     head = head.split("Detail: Python exception")[0].strip()
-    if kind.of_statement or show_values:
+    if show_values or (prepared and kind.prepared):
         return kind.error(f"{head}\nLINE {place}".rstrip() if marker else head)
-    # Lines below the first repeat the value that did not fit.
-    return kind.error(_VALUES.sub(HIDDEN, head.split("\n", 1)[0]).strip())
+    if spoken := _SPOKEN.match(head):
+        return kind.error(spoken[0].rstrip(".") + ".")
+    if kind.running is _Words.STATEMENT and (line := _repeated(head, sql)):
+        return kind.error(line)
+    if kind.running is _Words.MASKED or prepared:
+        return kind.error(_masked(head))
+    name = found.group(1).lower() if found else "unnamed"
+    return kind.error(
+        f"The engine stopped with an error of the kind '{name}'. Its own words may repeat values "
+        "of the data; --show-phi shows them."
+    )
+
+
+def _repeated(head: str, sql: str) -> str:
+    """The first line of a text if all that it quotes stands in the statement, else nothing."""
+    line = head.partition("\n")[0]
+    quoted = [first or second for first, second in _PARTS.findall(line)]
+    return line if quoted and all(part in sql for part in quoted) else ""
+
+
+def _masked(head: str) -> str:
+    """The first line of a text without its values."""
+    found = _QUOTED.search(head)
+    line_end = head.find("\n")
+    if found is None or 0 <= line_end < found.start():
+        # Lines below the first repeat the value that did not fit.
+        return _NUMBERS.sub(HIDDEN, head.partition("\n")[0]).strip()
+    before, behind = head[: found.start()], head[found.end() :]
+    kept = behind if _BEHIND.fullmatch(behind) else ""
+    return f"{_NUMBERS.sub(HIDDEN, before)}{HIDDEN}{kept}".strip()

@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from dicomsql.errors import IncompleteError
+from dicomsql.execution.seams import Course
 from dicomsql.execution.searches import Call
 from dicomsql.execution.seen import Seen
 
@@ -25,14 +26,11 @@ _FIRST = datetime.date(1850, 1, 1)
 _MARGIN = datetime.timedelta(days=400)
 _DAY = datetime.timedelta(days=1)
 
-_STUDY = "0020000D"
-
 
 class Role(StrEnum):
     """What a search is for."""
 
     PLAIN = "plain"  # the scan's own
-    AGAIN = "again"  # the same once more, for what shifted
     RANGE = "range"  # of one range of dates
     STUDIES = "studies"  # lists studies, which are then searched one by one
     STUDY = "study"  # of one study
@@ -62,6 +60,7 @@ class Search:
 
     Attributes:
         alone: it is the only search of its place, so that no row should come twice.
+        course: its walks, as far as they came.
         division: what it is a part of; None where it is the scan's own.
         days: its range of dates, None for all.
     """
@@ -71,6 +70,7 @@ class Search:
     alone: bool = False
     division: Division | None = None
     days: Range | None = None
+    course: Course = field(default_factory=Course)
 
 
 @dataclass(eq=False)
@@ -131,13 +131,11 @@ class Division:
         if self.split.studies is not None:
             self._found.add([hash(uid) for uid in dict.fromkeys(studies) if uid is not None])
 
-    def each(self, body: bytes, days: Range | None) -> Iterator[Search]:
-        """A search for each of the studies on a page of the list, but those that are found."""
-        from dicomsql.dicom.decode import uids
-
+    def each(self, studies: Sequence[str | None], days: Range | None) -> Iterator[Search]:
+        """A search for each of the studies of a list, but those that are found."""
         split = self.split
         assert split.narrower is not None
-        for uid in dict.fromkeys(uids(body, _STUDY)):
+        for uid in dict.fromkeys(studies):
             # Without its UID a study cannot be asked for.
             if uid is None or self._found.add([hash(uid)]):
                 continue

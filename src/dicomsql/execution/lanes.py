@@ -45,14 +45,17 @@ class Lane(Generic[T]):
     Attributes:
         call: what it was added as.
         delivered: pages that were given out.
+        overlap: of the first rows of the page that was given out last, those that the page before
+            it ended with.
     """
 
     call: T
     walk: Walk
     delivered: int = 0
+    overlap: int = 0
     open: deque[Ask] = field(default_factory=deque)
     arrived: dict[int, Page | Exception] = field(default_factory=dict)
-    ready: deque[Page] = field(default_factory=deque)
+    ready: deque[tuple[Ask, Page]] = field(default_factory=deque)
     reading: tuple[Ask, Page] | None = None
     error: Exception | None = None
     sized: bool = False
@@ -112,11 +115,10 @@ class Lanes(Generic[T]):
         """
         while True:
             if lane.ready:
-                lane.delivered += 1
                 self._out -= 1
-                page = lane.ready.popleft()
+                ask, page = lane.ready.popleft()
                 self._fill_ahead()
-                return page
+                return self._given(lane, ask, page)
             if lane.error is not None:
                 raise lane.error
             if lane.walk.done:
@@ -126,8 +128,7 @@ class Lanes(Generic[T]):
                 self._take(lane, reading=True)
                 if lane.reading is not None:
                     self._fill_ahead()
-                    lane.delivered += 1
-                    return lane.reading[1]
+                    return self._given(lane, *lane.reading)
                 continue
             self._fill()
             if lane.open or lane.walk.done or lane.ready:
@@ -135,6 +136,11 @@ class Lanes(Generic[T]):
                     self._wait()
                 continue
             raise InternalError(f"Reading {self._what} came to a standstill.")
+
+    def _given(self, lane: Lane[T], ask: Ask, page: Page) -> Page:
+        lane.delivered += 1
+        lane.overlap = ask.overlap
+        return page
 
     def learn(self, lane: Lane[T], rows: int) -> None:
         """Tell how many rows the head's last page had."""
@@ -278,7 +284,7 @@ class Lanes(Generic[T]):
             lane.error = error
             return
         if delivers and page is not None:
-            lane.ready.append(page)
+            lane.ready.append((ask, page))
         else:
             self._out -= 1
         self._after(lane)

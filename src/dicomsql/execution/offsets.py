@@ -4,6 +4,10 @@ The first page is asked for alone. Once a page was full, further offsets are ask
 many as half of the pages that came, or all of them where the number of rows is known. A page that
 is not as long as it was due to be makes the offsets after it wrong: what was asked for ahead is let
 go, and the walk goes on from the end of what came, if it does.
+
+Where its reader can tell rows apart, each page begins with the last row of the page before it:
+`seams` sees by that row whether the list was the same for both. A page of that row alone is the
+end, as an empty page is where pages share none.
 """
 
 from __future__ import annotations
@@ -43,6 +47,9 @@ class OffsetWalk:
         total: the rows that there should be, where metrics tell; only a guide.
         is_long: enough pages were full for knowing `total` to be worth a call.
         rows: that came so far.
+
+    Parameters:
+        overlap: rows that a page shares with the page before it, as far as pages are longer.
     """
 
     def __init__(
@@ -54,6 +61,7 @@ class OffsetWalk:
         *,
         limit: int | None,
         reach: Reach = Reach.ERROR,
+        overlap: int = 0,
     ) -> None:
         self._run = run
         self._method = method
@@ -61,6 +69,7 @@ class OffsetWalk:
         self._request = request
         self._limit = limit
         self._reach = reach
+        self._overlap = overlap
         self._probe_after = 0 if reach is Reach.PROBE_FIRST else paging.max_offset // _PROBE_AFTER
         probes = reach in (Reach.PROBE, Reach.PROBE_FIRST) and paging.max_offset > 0
         self._probed = not probes or limit is not None
@@ -68,9 +77,12 @@ class OffsetWalk:
         self._goes_on = True
         self._round = 0
         self._number = 0
-        self._stride = 0
-        self._last = self._largest = 0
+        # Rows of a page as the server gives them; 0 while it is not known.
+        self._length = 0
+        self._offset = self._last = self._largest = 0
         self._pages: set[bytes] = set()
+        # Rows that there must be, by pages that came out of their turn.
+        self._proven = 0
         self.rows = 0
         self.total: int | None = None
         self.is_long = False
@@ -83,13 +95,15 @@ class OffsetWalk:
         if not self._open:
             if not self._goes_on:
                 return None
-            if not self._probed and self._number and self.rows >= self._probe_after:
+            if self._number and self._is_probe_due(self.rows):
                 return self._asked(self._paging.max_offset, 1, probe=True)
-            return self._asked(self.rows, self._size())
+            following = self._after(self.rows, self._offset, self._last)
+            return self._asked(*following) if following is not None else None
         last = self._open[-1]
         if last.round != self._round or last.probe or not self._is_ahead_allowed(last):
             return None
-        return self._asked(last.offset + self._stride, self._stride)
+        following = self._ahead(last)
+        return self._asked(*following) if following is not None else None
 
     def counts(self, ask: Ask) -> bool:
         return ask.round == self._round and not ask.probe
@@ -111,6 +125,7 @@ class OffsetWalk:
             # Made ahead of a page that came short. Rows here say that it was not the last.
             if rows and page is not None and _digest(page) not in self._pages:
                 self._goes_on = True
+                self._proven = max(self._proven, ask.offset + rows)
             self._settle()
             return False
         assert page is not None
@@ -135,20 +150,21 @@ class OffsetWalk:
     def _take(self, ask: Ask, page: Page, rows: int) -> None:
         """Learn from a page of the walk."""
         self._number += 1
-        self.rows = ask.offset + rows
+        self.rows, self._offset = ask.offset + rows, ask.offset
         if rows:
             self._check_new(page)
         enough = self._limit is not None and self.rows >= self._limit
         full = rows >= ask.size
         # Two pages as long as each other, and shorter than asked for, show the server's own limit.
         if full:
-            self._stride = ask.size if rows == ask.size else 0
+            self._length = ask.size if rows == ask.size else 0
             self.is_long = self._number >= _LONG
         elif rows and rows == self._last:
-            self._stride = rows
+            self._length = rows
         else:
-            self._stride = 0
-        self._goes_on = rows > 0 and not enough and (full or self._may_go_on(page, rows))
+            self._length = 0
+        more = full or self._may_go_on(page, rows)
+        self._goes_on = rows > ask.overlap and not enough and more
         self._last, self._largest = rows, max(self._largest, rows)
         if self._goes_on and is_bounded(self._run, self._method, self._number):
             self._goes_on = False
@@ -164,53 +180,76 @@ class OffsetWalk:
         if self._open:
             return
         if not self._goes_on:
+            if self.rows < self._proven and self._limit is None and self._last <= self._overlap:
+                raise IncompleteError(
+                    f"{self._method.full_name}: the server has rows beyond offset {self.rows:,}, "
+                    f"and gives none there, so the search cannot be read to its end."
+                )
             self.done = True
-        elif self._is_out_of_reach(self.rows):
+        elif self._after(self.rows, self._offset, self._last) is None:
             self._end_beyond()
 
     def _may_go_on(self, page: Page, rows: int) -> bool:
         """Whether a page may be short since the server gives no more at once, not as the last.
 
-        That is open for servers whose limits no document tells. One further request settles it, and
-        it is spared where the page is smaller than any cap, or than the cap that was seen before.
+        Of some servers the document says so; then only a page without rows is the last. For those
+        whose limits no document tells, one further request settles it, which is spared where the
+        page is smaller than any cap, or than the cap that was seen before.
         """
-        if rows % _ROUND == 0 or _MORE_RESULTS in page.warning:
+        if self._paging.capped or rows % _ROUND == 0 or _MORE_RESULTS in page.warning:
             return True
-        capped = self._paging.capped or not self._run.documented
-        return capped and rows >= max(_LEAST_CAP, self._largest)
+        return not self._run.documented and rows >= max(_LEAST_CAP, self._largest)
 
-    def _size(self) -> int:
-        most = self._stride or self._paging.max_limit
-        if self._limit is None:
-            return most
-        return max(1, min(self._limit - self.rows, self._paging.max_limit))
+    def _after(self, reached: int, offset: int, rows: int) -> tuple[int, int, int] | None:
+        """Offset, size and overlap of a page; None where no offset leads there.
 
-    def _asked(self, offset: int, size: int, *, probe: bool = False) -> Ask:
+        Args:
+            reached: rows that come before it.
+            offset, rows: of the page before it.
+        """
+        length = self._length or self._paging.max_limit
+        shared = self._overlap if reached and min(rows, length) > self._overlap else 0
+        most = self._paging.max_offset
+        if 0 < most < reached - shared:
+            # The last page that can be asked for shares more.
+            shared = reached - most
+            if not self._overlap or offset >= most or shared >= length:
+                return None
+        size = length
+        if self._limit is not None:
+            size = max(1, min(self._limit - reached + shared, self._paging.max_limit))
+        return reached - shared, size, shared
+
+    def _ahead(self, last: Ask) -> tuple[int, int, int] | None:
+        """The page after one that is on its way, if that one turns out to be full."""
+        return self._after(last.offset + self._length, last.offset, self._length)
+
+    def _asked(self, offset: int, size: int, overlap: int = 0, *, probe: bool = False) -> Ask:
         request = with_query(self._request, (self._paging.limit, str(size)))
         if offset:
             request = with_query(request, (self._paging.offset, str(offset)))
         number = self._number + len(self._open) + 1
-        ask = Ask(request, number, offset, size, self._round, probe)
+        ask = Ask(request, number, offset, size, overlap, self._round, probe)
         self._open.append(ask)
         return ask
 
     def _is_ahead_allowed(self, last: Ask) -> bool:
-        if self._limit is not None or not self._stride or not self._number:
+        if self._limit is not None or not self._length or not self._number:
             return False
-        following = last.offset + self._stride
+        reached = last.offset + self._length
         pages = self._run.limits.pages
         if pages is not None and last.number >= pages:
             return False
-        if self._is_out_of_reach(following):
-            return False
-        if not self._probed and following >= self._probe_after:
+        if self._is_probe_due(reached):
             return False
         if self.total is not None and self.rows <= self.total:
-            return following < self.total
+            return reached < self.total
         return len(self._open) < max(1, self._number // 2)
 
-    def _is_out_of_reach(self, offset: int) -> bool:
-        return 0 < self._paging.max_offset < offset
+    def _is_probe_due(self, reached: int) -> bool:
+        """Whether it is time to ask if the end can be reached, where metrics do not say that."""
+        told = self.total is not None and reached <= self.total
+        return not self._probed and reached >= self._probe_after and not told
 
     def _check_new(self, page: Page) -> None:
         digest = _digest(page)

@@ -36,6 +36,7 @@ class Ask:
     Attributes:
         number: of the page, from 1 on.
         offset, size: rows before it, and at most in it; 0 where it does not ask by them.
+        overlap: of its first rows, those that the page before it ended with.
         round: asks of an earlier round than the walk's are not part of it any more.
         probe: only tells whether there are rows so far on; the rows are not the walk's.
     """
@@ -44,6 +45,7 @@ class Ask:
     number: int = 1
     offset: int = 0
     size: int = 0
+    overlap: int = 0
     round: int = 0
     probe: bool = False
 
@@ -93,13 +95,16 @@ def walk_of(
     method: Method,
     request: Request,
     limit: int | None,
+    *,
     reach: Reach = Reach.ERROR,
+    overlap: int = 0,
 ) -> Walk:
     """The walk over a call's pages.
 
     Args:
         limit: rows after which no further page is wanted; None for all.
         reach: what is done about rows beyond the largest offset.
+        overlap: rows that a page by offset shares with the page before it.
     """
     paging = method.paging
     given = {name for name, _ in request.query}
@@ -108,7 +113,7 @@ def walk_of(
     if isinstance(paging, OffsetPaging) and not {paging.limit, paging.offset} & given:
         from dicomsql.execution.offsets import OffsetWalk
 
-        return OffsetWalk(run, method, paging, request, limit=limit, reach=reach)
+        return OffsetWalk(run, method, paging, request, limit=limit, reach=reach, overlap=overlap)
     return _OnePage(method, request)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import itertools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -45,6 +45,7 @@ class ReadRun:
         engine = self._run.engine
         try:
             for scan in self._plan.scans:
+                self._keep(b.sql for b in scan.binds)
                 data: pa.Table | pa.RecordBatchReader
                 if scan.stream:
                     runner = ScanRunner(self._run, scan)
@@ -56,6 +57,7 @@ class ReadRun:
                 self._registered.append(scan.name)
                 if scan.check is not None:
                     self._verify(scan.check)
+            self._keep([self._plan.sql])
             if check is not None:
                 check()
             self._rows = engine.stream(self._plan.sql, self._plan.values)
@@ -78,6 +80,15 @@ class ReadRun:
             raise original from original.__cause__
         finally:
             self.close()
+
+    def _keep(self, texts: Iterable[str]) -> None:
+        """Run the subqueries that these texts read from, and those before them, once."""
+        keeps = self._plan.keeps
+        last = max((n for t in texts for n, k in enumerate(keeps) if f"{k.name})" in t), default=-1)
+        for keep in keeps[: last + 1]:
+            if keep.name not in self._registered:
+                self._run.engine.register(keep.name, self._run.engine.table(keep.sql, keep.values))
+                self._registered.append(keep.name)
 
     def _verify(self, check: Check) -> None:
         """Fail where a scan did not give what it should have."""
@@ -137,9 +148,12 @@ class WindowRun:
             # Where there is nothing at all, what there is lies further back.
             together = 1 if found[-1].num_rows else together * 2
             rows = self._queried(scan.name, pa.concat_tables(found))
+            tried = f"{at:,} of {len(ranges):,} ranges of {self._windows.attribute} were searched"
             is_last = at >= len(ranges) and len(ranges) == len(self._windows.ranges)
             if is_last or sum(b.num_rows for b in self._batches) >= self._windows.enough:
+                self._run.scan(scan).decide(tried)
                 return rows
+        self._run.scan(scan).decide("all were searched, as no range had enough")
         self._whole = ReadRun(self._run, replace(self._plan, windows=None))
         return self._whole.open()
 

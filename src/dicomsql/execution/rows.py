@@ -102,7 +102,7 @@ def decoder_for(
     if shape is RowShape.BODY:
         return BodyDecoder(columns)
     if dicom is not None:
-        return DatasetDecoder(columns, dicom, identity)
+        return DatasetDecoder(method, columns, dicom, identity)
     return JsonDecoder(method, columns, shape)
 
 
@@ -264,11 +264,20 @@ class JsonDecoder:
 
 
 class DatasetDecoder:
-    """DICOM JSON: one row a dataset."""
+    """DICOM JSON: one row a dataset.
+
+    A UID that stands in the call's path is every row's own: a dataset that lacks it gets it from
+    there, and one with another does not belong to the answer.
+    """
 
     def __init__(
-        self, columns: Sequence[ScanColumn], dicom: DicomTable, identity: tuple[str, ...]
+        self,
+        method: Method,
+        columns: Sequence[ScanColumn],
+        dicom: DicomTable,
+        identity: tuple[str, ...],
     ) -> None:
+        self._method = method
         self._columns = tuple(columns)
         self.schema = _schema(columns)
         self._identity = dict(dicom.identity)
@@ -285,6 +294,9 @@ class DatasetDecoder:
             key = _attribute(tag)
             names.append(known.get((key.tag, key.part), tag))
             wanted.setdefault(names[-1], key)
+        for parameter, keyword in dicom.identity:
+            if parameter in method.path_parameters and keyword not in wanted:
+                wanted[keyword] = _attribute(keyword)
         if not wanted:
             # Something has to be read to know how many rows there are.
             wanted["SOPClassUID"] = _attribute("SOPClassUID")
@@ -293,7 +305,7 @@ class DatasetDecoder:
         self._decoder = DicomDecoder(list(wanted.values()))
 
     def decode(self, page: Page, given: Given) -> Decoded:
-        batch = self._decoder.decode(page.body)
+        batch = self._placed(self._decoder.decode(page.body), given)
         arrays = []
         for c in self._columns:
             if c.kind is ColumnKind.PARAMETER and c.source in given:
@@ -307,6 +319,28 @@ class DatasetDecoder:
                 arrays.append(pa.nulls(batch.num_rows, self.schema.field(c.name).type))
         keys = tuple(batch.column(at) for at in self._keys) or None
         return Decoded(pa.RecordBatch.from_arrays(arrays, schema=self.schema), keys)
+
+    def _placed(self, batch: pa.RecordBatch, given: Given) -> pa.RecordBatch:
+        """The rows with the UIDs of the path that they were asked for by.
+
+        Raises:
+            OperationalError: the server answered for another path.
+        """
+        for parameter, keyword in self._identity.items():
+            at = self._positions.get(keyword)
+            if at is None or parameter not in given or not batch.num_rows:
+                continue
+            uid, array = given[parameter], batch.column(at)
+            others = set(array.to_pylist()) - {uid}
+            if others - {None}:
+                raise OperationalError(
+                    f"{self._method.full_name}: the server answered with rows of another "
+                    f"{keyword} than the one that was asked for, so the answer cannot be used."
+                )
+            if others:
+                whole = pa.repeat(pa.scalar(uid, array.type), batch.num_rows)
+                batch = batch.set_column(at, batch.schema.field(at), whole)
+        return batch
 
 
 class BodyDecoder:

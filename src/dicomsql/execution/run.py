@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dicomsql.errors import BudgetError, CancelledError
-from dicomsql.result import Statistics
+from dicomsql.result import ScanStatistics, Statistics
 from dicomsql.transport.base import Request, Response, Transport
 
 if TYPE_CHECKING:
     from dicomsql.engine.duck import Engine
+    from dicomsql.planning.plan import Scan
     from dicomsql.transport.gate import Gate
 
 
@@ -137,6 +138,15 @@ class Run:
         with self._lock:
             if text not in self.statistics.notes:
                 self.statistics.notes.append(text)
+
+    def scan(self, scan: Scan) -> ScanStatistics:
+        """Where the cost of a scan is counted."""
+        with self._lock:
+            found = self.statistics.scan(scan.name)
+            if found is None:
+                found = ScanStatistics(scan.name, scan.resource, scan.alias)
+                self.statistics.scans.append(found)
+            return found
 
     def count_page(self) -> None:
         with self._lock:

@@ -1,8 +1,7 @@
 """Runs a scan: its searches' pages decoded in order, each row once, and none missing.
 
-`lanes` fetches, `rows` decodes, `seen` tells rows apart, `dividing` reaches what offsets do not.
-What this module adds is the care for completeness: rows that came twice mean that the list shifted
-under the walk, so it is walked again until all that is there has been seen.
+`lanes` fetches, `rows` decodes, `seen` tells rows apart, `seams` sees whether a list held still and
+has to be walked again, `dividing` reaches what offsets do not.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from dicomsql.dicom.identity import row_hashes
 from dicomsql.errors import IncompleteError, NotFoundError, PermissionDeniedError
 from dicomsql.execution.calls import make_request
 from dicomsql.execution.dividing import Division, Role, Search
@@ -21,6 +21,7 @@ from dicomsql.execution.lanes import Lane, Lanes
 from dicomsql.execution.offsets import OffsetWalk
 from dicomsql.execution.paging import Reach, Walk, walk_of
 from dicomsql.execution.rows import decoder_for
+from dicomsql.execution.seams import Course
 from dicomsql.execution.searches import Call, calls_of, size_of
 from dicomsql.execution.seen import Seen
 from dicomsql.planning.plan import RowShape, Scan
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
     from dicomsql.planning.plan import Split
     from dicomsql.transport.gate import Gate
 
-# Times that a list that shifts is walked again.
-_TIMES_AGAIN = 3
-
 _LEVEL_TAGS = {"study": "0020000D", "series": "0020000E", "instance": "00080018"}
 
 Keys = Sequence[pa.Array]
@@ -45,24 +43,27 @@ class _Place:
     """The rows of one path: only those can be the same.
 
     Attributes:
-        again: rows that came twice in the walk that is under way.
-        missed: rows that came twice in the walk before, so that as many may have been missed.
+        several: more than one search is made there.
+        pending: searches that have not been read to their ends.
         rows: that were given out.
-        times: walks after the first.
         total: rows as the metrics tell of them.
     """
 
-    path: tuple[str, ...]
     several: bool
+    pending: int
     seen: Seen = field(default_factory=Seen)
-    held: list[Keys] = field(default_factory=list)
+    held: list[list[int]] = field(default_factory=list)
+    divisions: list[Division] = field(default_factory=list)
     pages: int = 0
-    again: int = 0
-    missed: int = 0
-    recovered: int = 0
     rows: int = 0
-    times: int = 0
     total: int | None = None
+    nameless: bool = False
+
+    def close(self) -> None:
+        """Free what is held."""
+        self.seen.close()
+        for division in self.divisions:
+            division.close()
 
 
 class ScanRunner:
@@ -76,17 +77,20 @@ class ScanRunner:
     def __init__(self, run: Run, scan: Scan) -> None:
         self._run = run
         self._scan = scan
+        self._counted = run.scan(scan)
         self._calls = calls_of(run, scan) if scan.limit != 0 else []
-        self._decoder = decoder_for(
-            scan.method, scan.columns, scan.shape, scan.dicom, self._identity()
-        )
+        identity = self._identity()
+        self._decoder = decoder_for(scan.method, scan.columns, scan.shape, scan.dicom, identity)
+        # Where rows cannot be told apart, pages must not share any.
+        self._overlap = 1 if identity and scan.shape is RowShape.ROWS else 0
         self.schema = self._decoder.schema
         self.error: BaseException | None = None
         self._stop = threading.Event()
         self._lanes: Lanes[Search] | None = None
         self._left = scan.limit
-        self._held: list[Seen | Division] = []
-        self._doubles = self._recovered = 0
+        self._places: dict[tuple[str, ...], _Place] = {}
+        self._course = Course()
+        self._doubles = self._recovered = self._torn = 0
 
     def reader(self) -> pa.RecordBatchReader:
         """The batches as an Arrow reader, which the engine pulls."""
@@ -105,8 +109,9 @@ class ScanRunner:
             raise
         finally:
             self.close()
-            while self._held:
-                self._held.pop().close()
+            self._course.close()
+            while self._places:
+                self._places.popitem()[1].close()
 
     def close(self) -> None:
         """Stop fetching. Threads that are in a call end with it, or with the run."""
@@ -139,27 +144,34 @@ class ScanRunner:
             early=self._scan.limit is not None,
             what=self._scan.resource,
         )
-        place: _Place | None = None
         while not self._stop.is_set() and (lane := lanes.head()) is not None:
             search = lane.call
-            root = search.division.call if search.division is not None else search.call
-            if place is None or root.place != place.path:
-                if place is not None:
-                    place.seen.close()
-                place = _Place(root.place, several=per_place.get(root.place, 0) > 1)
-                self._held = [place.seen]
+            self._course = search.course
+            path = (search.division.call if search.division is not None else search.call).place
+            if path not in self._places:
+                count = per_place[path]
+                self._places[path] = _Place(several=count > 1, pending=count)
+            place = self._places[path]
             try:
                 yield from self._pages(lanes, lane, place)
             except (NotFoundError, PermissionDeniedError) as error:
                 # Rows that came before the error would be taken for all there are.
-                if lane.delivered:
+                if lane.delivered or search.course.times:
                     raise
                 self._handle(error, search.call)
                 lanes.end(lane)
             if self._left == 0:
                 return
-            lanes.insert(self._following(lane, place))
-        self._tell_doubles()
+            self._insert(lanes, place, self._following(lane, place))
+            search.course.close()
+            place.pending -= 1
+            if not place.pending:
+                self._places.pop(path).close()
+        self._tell_shifts()
+
+    def _insert(self, lanes: Lanes[Search], place: _Place, searches: Sequence[Search]) -> None:
+        place.pending += len(searches)
+        lanes.insert(searches)
 
     def _pages(
         self, lanes: Lanes[Search], lane: Lane[Search], place: _Place
@@ -168,25 +180,30 @@ class ScanRunner:
         search = lane.call
         while (page := lanes.page(lane)) is not None:
             if search.role is Role.STUDIES:
-                self._each_study(lanes, lane, page)
+                self._each_study(lanes, lane, page, place)
                 continue
             found = self._decoder.decode(page, search.call.values)
-            batch = found.batch
+            batch, keys = found.batch, found.keys
+            overlap = lane.overlap
             # The next requests leave before the rows are dealt with.
             lanes.learn(lane, batch.num_rows)
-            if found.keys is not None:
+            if keys is not None:
                 if search.role is Role.RANGE and search.division is not None:
-                    search.division.found(found.keys[0].to_pylist())
-                batch = self._unique(batch, found.keys, place, search, lane.delivered)
+                    search.division.found(keys[0].to_pylist())
+                same = search.course.meet(batch, keys, overlap)
+                if same:
+                    batch, keys = batch.slice(same), tuple(key.slice(same) for key in keys)
+                batch = self._unique(batch, keys, place, search, lane.delivered)
             place.rows += batch.num_rows
             if self._left is not None:
                 batch = batch.slice(0, self._left)
                 self._left -= batch.num_rows
             if batch.num_rows:
+                self._counted.rows += batch.num_rows
                 yield batch
             if self._left == 0:
                 return
-            if search.role is Role.AGAIN and place.recovered >= place.missed:
+            if search.course.is_over:
                 lanes.end(lane)
                 return
 
@@ -194,29 +211,36 @@ class ScanRunner:
         self, batch: pa.RecordBatch, keys: Keys, place: _Place, search: Search, number: int
     ) -> pa.RecordBatch:
         """The rows whose key did not come before."""
+        course = search.course
         place.pages += 1
         if place.pages == 1 and not place.several:
-            # One page alone holds each row once; whether there are more is not known yet.
-            place.held.append(keys)
-            return batch
-        for held in place.held:
-            place.seen.add(_hashes(held))
+            # Whether there are more pages is not known yet.
+            hashes = row_hashes(keys)
+            place.held.append(hashes)
+            place.nameless = bool(keys[-1].null_count)
+            course.is_vain(batch.num_rows, 0)
+            return batch if place.nameless else self._once(batch, hashes)
+        for hashes in place.held:
+            place.seen.add(hashes)
+            course.follow(hashes)
         place.held = []
-        again = place.seen.add(_hashes(keys))
+        hashes = row_hashes(keys)
+        again = place.seen.add(hashes)
         # Without its own UID nothing tells a row from another.
-        if again and keys[-1].null_count:
+        if keys[-1].null_count:
+            place.nameless = True
             known = keys[-1].is_valid().to_pylist()
             again = [at for at in again if known[at]]
-        if search.role is Role.AGAIN:
-            place.recovered += batch.num_rows - len(again)
-        elif search.alone and search.role is Role.PLAIN and again:
-            if len(again) == batch.num_rows and number > 1:
-                raise IncompleteError(
-                    f"{search.call.method.full_name}: page {number} holds nothing but rows of "
-                    f"earlier pages; the server seems to ignore the offset, or gives its rows in "
-                    f"another order each time, so the search cannot be read to its end."
-                )
-            place.again += len(again)
+            hashes = [h for h, is_known in zip(hashes, known, strict=True) if is_known]
+        first = search.alone and search.role is Role.PLAIN and not course.times
+        doubles = course.count(hashes, len(again) if first else None)
+        if course.is_vain(batch.num_rows, doubles) and number > 1:
+            raise IncompleteError(
+                f"{search.call.method.full_name}: page {number} holds nothing but rows of "
+                f"earlier pages; the server seems to ignore the offset, or gives its rows in "
+                f"another order each time, so the search cannot be read to its end."
+            )
+        course.recovered += batch.num_rows - len(again) if course.times else 0
         if not again:
             return batch
         keep = [True] * batch.num_rows
@@ -224,30 +248,63 @@ class ScanRunner:
             keep[at] = False
         return batch.filter(pa.array(keep))
 
-    def _each_study(self, lanes: Lanes[Search], lane: Lane[Search], page: Page) -> None:
+    def _once(self, batch: pa.RecordBatch, hashes: list[int]) -> pa.RecordBatch:
+        """The rows of a page that alone makes up a search, each once."""
+        doubles = len(hashes) - len(set(hashes))
+        if not doubles:
+            return batch
+        self._run.note(
+            f"{self._scan.resource}: the server gave {doubles:,} row{'s' * (doubles != 1)} twice "
+            f"in one answer; each is shown once."
+        )
+        first = {found: at for at, found in reversed(list(enumerate(hashes)))}
+        return batch.filter(pa.array([first[found] == at for at, found in enumerate(hashes)]))
+
+    def _each_study(
+        self, lanes: Lanes[Search], lane: Lane[Search], page: Page, place: _Place
+    ) -> None:
         """Search the studies of a list one by one, after the list."""
-        from dicomsql.dicom.decode import count
+        from dicomsql.dicom.decode import uids
 
         search = lane.call
-        assert search.division is not None
-        found = list(search.division.each(page.body, search.days))
+        division, course = search.division, search.course
+        assert division is not None
+        studies = uids(page.body, _LEVEL_TAGS["study"])
+        rows = pa.record_batch([pa.array(studies, pa.string())], ["study"])
+        same = course.meet(rows, rows.columns, lane.overlap)
+        course.count(row_hashes([pa.array([s for s in studies[same:] if s], pa.string())]), None)
+        found = list(division.each(studies, search.days))
         self._run.check_budget(len(found), f"Reading {self._scan.resource} study by study")
-        lanes.learn(lane, count(page.body))
-        lanes.insert(found)
+        lanes.learn(lane, len(studies))
+        self._insert(lanes, place, found)
 
     # -- completeness ----------------------------------------------------------------------------
 
     def _following(self, lane: Lane[Search], place: _Place) -> list[Search]:
         """What has to be searched after a search, for its rows to be all there are."""
         search, division = lane.call, lane.call.division
-        if division is not None:
-            return self._of_division(lane, division, place)
         split = self._split(search.call)
-        if lane.walk.beyond and split is not None:
+        if division is None and lane.walk.beyond and split is not None:
+            self._check_named(search, place)
             division = Division(split, search.call, self._scan.resource)
-            self._held.append(division)
+            place.divisions.append(division)
+            self._counted.decide(
+                f"read by ranges of {split.attribute}, as it goes on beyond the largest offset"
+            )
             return division.first()
-        return self._again(lane, place) if search.alone else []
+        # What is divided further is read again by its parts.
+        if not lane.walk.beyond and not self._is_complete(lane, place):
+            return [search]
+        return self._of_division(lane, division, place) if division is not None else []
+
+    def _check_named(self, search: Search, place: _Place) -> None:
+        """Make sure that the rows which came can be told from those that come again."""
+        if place.nameless:
+            raise IncompleteError(
+                f"{search.call.method.full_name}: the server gives no results beyond its largest "
+                f"offset, and the search cannot be divided, as some of its rows have no UID. "
+                f"Narrow it, for example by StudyDate."
+            )
 
     def _of_division(self, lane: Lane[Search], division: Division, place: _Place) -> list[Search]:
         """What follows one of the parts of a search that offsets do not reach the end of."""
@@ -275,7 +332,7 @@ class ScanRunner:
         size, call = self._scan.size, division.call
         rows = None
         if size is not None and not call.filters and set(call.values) == set(size.method.required):
-            rows = size_of(self._run, size, self._scan.base_url, call.values)
+            rows = size_of(self._run, size, self._scan, call.values)
         name = division.split.attribute
         if rows is not None and place.rows >= rows:
             if place.rows > rows:
@@ -292,34 +349,23 @@ class ScanRunner:
             f"{name}, or narrow the search by another attribute."
         )
 
-    def _again(self, lane: Lane[Search], place: _Place) -> list[Search]:
-        """The same search once more, where rows came twice and others may have been missed.
-
-        Rows that are written while a list is read shift the others behind them, which then come
-        twice. A walk that finds nothing new has seen all; so has one that finds as many new rows as
-        had been shifted.
-        """
+    def _is_complete(self, lane: Lane[Search], place: _Place) -> bool:
+        """Whether a search has found all; else the same is to be made once more."""
         search, walk = lane.call, lane.walk
-        if search.role is Role.PLAIN:
-            place.missed = place.again
-            self._doubles += place.again
-            if isinstance(walk, OffsetWalk):
-                place.total = walk.total
-        else:
-            self._recovered += place.recovered
-            place.missed = max(0, place.missed - place.recovered) if place.recovered else 0
-        if not place.missed:
-            if place.total is not None and place.total != place.rows:
-                self._tell_size(place.rows, place.total)
-            return []
-        if place.times == _TIMES_AGAIN:
-            raise IncompleteError(
-                f"{search.call.method.full_name}: the list of rows did not hold still while it was "
-                f"read {place.times + 1} times, so it is not known whether all were found. Run the "
-                f"statement again when nothing is written to the store."
-            )
-        place.times, place.recovered = place.times + 1, 0
-        return [replace(search, role=Role.AGAIN)]
+        course = search.course
+        plain = search.role is Role.PLAIN
+        if course.times:
+            self._recovered += course.recovered
+        elif plain:
+            self._doubles += course.shifted
+        if plain and isinstance(walk, OffsetWalk):
+            place.total = walk.total if walk.total is not None else place.total
+        self._torn += course.torn
+        if not course.ends(search.call.method.full_name):
+            return False
+        if plain and search.alone and place.total is not None and place.total != place.rows:
+            self._tell_size(place.rows, place.total)
+        return True
 
     def _tell_size(self, rows: int, said: int) -> None:
         self._run.note(
@@ -327,7 +373,12 @@ class ScanRunner:
             f"they lag behind writes."
         )
 
-    def _tell_doubles(self) -> None:
+    def _tell_shifts(self) -> None:
+        if self._torn:
+            self._run.note(
+                f"{self._scan.resource}: the list of rows changed while it was read, so it was "
+                f"read again."
+            )
         doubles = self._doubles
         if doubles:
             self._run.note(
@@ -349,8 +400,14 @@ class ScanRunner:
         own = search.role is not Role.STUDIES
         query = (*call.filters, *scan.query) if own else call.filters
         request = make_request(call.method, scan.base_url, call.values, query=query)
-        limit = scan.limit if scan.shape is RowShape.ROWS else None
-        return walk_of(self._run, call.method, request, limit, self._reach(search))
+        # Kept answers would show the same change of the list again.
+        request = replace(request, fresh=bool(search.course.times), scan=scan.name)
+        # What is read again is read for what was missed, wherever that is.
+        first = scan.shape is RowShape.ROWS and own and not search.course.times
+        limit = scan.limit if first else None
+        overlap = self._overlap if own else 1
+        reach = self._reach(search)
+        return walk_of(self._run, call.method, request, limit, reach=reach, overlap=overlap)
 
     def _reach(self, search: Search) -> Reach:
         if search.role is Role.RANGE:
@@ -373,7 +430,7 @@ class ScanRunner:
             return None
         if set(call.values) != set(size.method.required):
             return None  # they tell of another set of rows
-        return size_of(self._run, size, self._scan.base_url, call.values)
+        return size_of(self._run, size, self._scan, call.values)
 
     def _handle(self, error: Exception, call: Call) -> None:
         """Decide what a failed call means for the result."""
@@ -393,14 +450,6 @@ def materialise(run: Run, scan: Scan) -> pa.Table:
     """All rows of a scan, for what is read more than once."""
     runner = ScanRunner(run, scan)
     return pa.Table.from_batches(list(runner.batches()), runner.schema)
-
-
-def _hashes(keys: Keys) -> list[int]:
-    """A hash of each row's key."""
-    columns = [column.to_pylist() for column in keys]
-    if len(columns) == 1:
-        return list(map(hash, columns[0]))
-    return list(map(hash, zip(*columns, strict=True)))
 
 
 def _names_one(method: Method) -> bool:

@@ -9,7 +9,7 @@ import itertools
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 # Characters of a URL's list of values: servers and what stands before them take 8,000 in all.
 _LIST_LENGTH = 6_000
-# Of `walk_above`: the part from which on it is worth a call to learn the size of the walk.
-_ASK_SIZE_ABOVE = 4
+# Calls from which on it is worth another one to learn the size of the walk.
+_ASK_SIZE_ABOVE = 8
 # Places whose sizes are asked for at most, to decide on a walk.
 _SIZES = 4
 # What a server may take for a wildcard or a list in a filter's value (PS3.4 section C.2.2.2).
@@ -69,6 +69,8 @@ def calls_of(run: Run, scan: Scan) -> list[Call]:
         _fits(bind, rows) for bind, rows in read
     )
     if scan.walk is not None and (unsendable or _is_walk_chosen(run, scan, bound)):
+        if unsendable:
+            _tell(run, scan, "one walk, as some of the values cannot be searched for")
         method, bound = scan.walk, []
         names = {p.name for p in method.parameters}
         constants = tuple(c for c in constants if c.parameter in names)
@@ -79,6 +81,9 @@ def calls_of(run: Run, scan: Scan) -> list[Call]:
             f"comma). Join without it, or leave such values out."
         )
     sets = [list(_together(bind, rows)) for bind, rows in bound]
+    if bound and scan.walk is None:
+        calls = math.prod(map(len, sets))
+        _tell(run, scan, f"{calls:,} bound call{'s' * (calls != 1)}")
     searches = list(_searches(scan))
     total = math.prod(len(s) for s in (*sets, *(c.values for c in constants))) * len(searches)
     run.check_budget(total, f"Reading {scan.resource}")
@@ -98,8 +103,8 @@ def calls_of(run: Run, scan: Scan) -> list[Call]:
     return [call for group in places.values() for call in group]
 
 
-def size_of(run: Run, size: Size, base_url: str, values: Mapping[str, str]) -> int | None:
-    """The number of rows that metrics tell of; None where they do not.
+def size_of(run: Run, size: Size, scan: Scan, values: Mapping[str, str]) -> int | None:
+    """The number of a scan's rows that metrics tell of; None where they do not.
 
     Metrics only guide, so a server that has none or refuses them is no error.
     """
@@ -109,7 +114,8 @@ def size_of(run: Run, size: Size, base_url: str, values: Mapping[str, str]) -> i
         return None
     found: object = None
     try:
-        page = single(run, make_request(method, base_url, given))
+        request = make_request(method, scan.base_url, given)
+        page = single(run, replace(request, scan=scan.name))
         found = msgspec.json.decode(page.body)
     except (ApiError, EndpointError, msgspec.DecodeError, RecursionError):
         return None
@@ -188,13 +194,29 @@ def _is_walk_chosen(run: Run, scan: Scan, bound: list[tuple[Bind, list[dict[str,
     """Whether one walk over all rows costs less than a call for each combination."""
     assert scan.walk is not None
     calls = math.prod(sum(1 for _ in _together(bind, rows)) for bind, rows in bound)
-    if scan.size is not None and calls > scan.walk_above // _ASK_SIZE_ABOVE:
+    if scan.size is not None and calls > _ASK_SIZE_ABOVE:
         rows = _walk_size(run, scan, scan.size)
         if rows is not None:
             paging = scan.walk.paging
             page = paging.max_limit if isinstance(paging, OffsetPaging) else 0
-            return walk_is_cheaper(calls, rows, page)
-    return calls > scan.walk_above
+            walked = walk_is_cheaper(calls, rows, page)
+            told = f"the metrics tell of {rows:,} row{'s' * (rows != 1)} of the walk"
+            _tell(run, scan, f"{_taken(calls, walked=walked)}, as {told}")
+            return walked
+    walked = calls > scan.walk_above
+    told = f"those are {'' if walked else 'not '}more than {scan.walk_above:,}"
+    _tell(run, scan, f"{_taken(calls, walked=walked)}, as {told}")
+    return walked
+
+
+def _taken(calls: int, *, walked: bool) -> str:
+    bound = f"{calls:,} bound call{'s' * (calls != 1)}"
+    return f"one walk in place of {bound}" if walked else f"{bound} in place of a walk"
+
+
+def _tell(run: Run, scan: Scan, decision: str) -> None:
+    """Put down, for who asks afterwards, what was decided now that the values are known."""
+    run.scan(scan).decide(decision)
 
 
 def _walk_size(run: Run, scan: Scan, size: Size) -> int | None:
@@ -205,7 +227,7 @@ def _walk_size(run: Run, scan: Scan, size: Size) -> int | None:
         return None
     total = 0
     for values in itertools.product(*([(c.parameter, v) for v in c.values] for c in taken)):
-        rows = size_of(run, size, scan.base_url, dict(values))
+        rows = size_of(run, size, scan, dict(values))
         if rows is None:
             return None
         total += rows

@@ -1,4 +1,4 @@
-"""Writes results as table, csv, tsv, json, jsonl, markdown or vertical text, batch by batch."""
+"""Writes results as table, csv, tsv, json, jsonl, markdown, vertical or parquet, batch by batch."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ _WRITERS = {
     "jsonl": ("jsontext", "write_jsonl"),
     "markdown": ("plain", "write_markdown"),
     "vertical": ("plain", "write_vertical"),
+    "parquet": ("columnar", "write_parquet"),
 }
 
 FORMATS = tuple(_WRITERS)
@@ -67,7 +68,9 @@ def write(
     width: int | None = None,
     left_out: Callable[[tuple[str, ...]], object] | None = None,
 ) -> int | None:
-    """Write a result's rows as UTF-8 and give their number; None if it is one that has none.
+    """Write a result's rows and give their number; None if it is one that has none.
+
+    Formats of text are in UTF-8.
 
     Parameters:
         format: one of FORMATS.

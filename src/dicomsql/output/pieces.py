@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from dicomsql.result import Result, ResultColumn
 
 # Rows that are turned into text at once: enough to be quick, few enough to be small.
@@ -33,6 +35,9 @@ class Piece(Protocol):
 
     def json_lines(self, names: list[str]) -> bytes:
         """The rows as JSON objects with these keys, one a line."""
+
+    def batch(self) -> pa.RecordBatch:
+        """The rows as Arrow has them."""
 
     def plain_lines(self, delimiter: str, /) -> bytes | None:
         """The rows as lines of fields where none needs quotes; None where that is not known."""
@@ -68,6 +73,12 @@ class TextPiece:
             [None if value is None else str(value) for value in column]
             for column in zip(*self._rows, strict=True)
         ]
+
+    def batch(self) -> pa.RecordBatch:
+        import pyarrow as pa
+
+        arrays = [pa.array(column, pa.string()) for column in self.texts()]
+        return pa.RecordBatch.from_arrays(arrays, names=[c.name for c in self._columns])
 
     def json_lines(self, names: list[str]) -> bytes:
         nested = [column.type == "JSON" for column in self._columns]

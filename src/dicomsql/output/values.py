@@ -41,6 +41,9 @@ class ArrowPiece:
     def texts(self) -> list[list[str | None]]:
         return [array.to_pylist() for array in self._text_arrays()]
 
+    def batch(self) -> pa.RecordBatch:
+        return self._batch
+
     def json_lines(self, names: list[str]) -> bytes:
         values = [
             json_values(array, column.type)

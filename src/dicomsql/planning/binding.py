@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
+from dicomsql.errors import NotSupportedError
 from dicomsql.planning.facts import Equal, FactFinder, Facts, InQuery, Joined, Value, correlated
-from dicomsql.planning.names import cte_of
-from dicomsql.planning.plan import Bind, ColumnKind, Constant
+from dicomsql.planning.plan import Bind, ColumnKind, Constant, Keep
 from dicomsql.planning.restrictions import Restrictions
+from dicomsql.planning.scopes import cte_of
 from dicomsql.planning.text import word_of
 from dicomsql.planning.values import parameter_text, quoted
 
@@ -78,6 +79,7 @@ class Binder:
         facts: of each resource, by the id of its source.
         done: the sources that are planned, by id.
         restrictions: what the query says of single tables.
+        keeps: by the place of their text: the subqueries that are run once.
     """
 
     text: QueryText
@@ -85,6 +87,7 @@ class Binder:
     evaluate: Evaluate
     facts: dict[int, Facts] = field(default_factory=dict)
     done: dict[int, Planned] = field(default_factory=dict)
+    keeps: dict[tuple[int, int], Keep] = field(default_factory=dict)
     restrictions: Restrictions = field(init=False)
 
     def __post_init__(self) -> None:
@@ -207,7 +210,7 @@ class Binder:
                     waiting += [(s, name) for s in pending]
                     if not pending and (name in open_ or self._is_narrow(other, source, name)):
                         pairs = groups.setdefault(id(other), (other, {}))[1]
-                        pairs.setdefault(name, self._expression(joined, column, other))
+                        pairs.setdefault(name, self._expression(joined, column, source))
         return Bindings(tuple(self._chosen(queries, groups)), tuple(waiting))
 
     def _chosen(
@@ -219,7 +222,15 @@ class Binder:
             free = {name: sql for name, sql in pairs.items() if name not in taken}
             if free:
                 taken |= free.keys()
-                yield self._join_bind(other, free)
+                try:
+                    yield self._join_bind(other, free)
+                except LookupError:
+                    # Without the bind a default could take its place, and rows be missing.
+                    raise NotSupportedError(
+                        f"The rows of a join's {other.alias or 'subquery'} decide "
+                        f"{' and '.join(free)}, and where its text begins and ends cannot be told. "
+                        f"Put it into parentheses and give it an alias, or move it to WITH."
+                    ) from None
         for name, query in queries.items():
             if name not in taken:
                 yield self._query_bind(name, query)
@@ -296,18 +307,22 @@ class Binder:
                     found += [s for s in self._feeds(source) if s not in found]
         return found
 
-    def _expression(self, joined: Joined, column: str, other: Source) -> str:
+    def _expression(self, joined: Joined, column: str, source: Source) -> str:
         if joined.place is not None:
             return self.text.render(*joined.place)
+        (other,) = joined.others
         found = other.table.column(column) if other.table is not None else None
-        name = found.name if found is not None else column
+        # What is no resource has the column by the name that this source has it by.
+        own = source.table.column(column) if source.table is not None else None
+        name = next((c.name for c in (found, own) if c is not None), column)
         if found is not None:
             other.needed.setdefault(name.lower(), name)
         return f"{quoted(other.alias)}.{quoted(name)}"
 
     def _join_bind(self, other: Source, pairs: dict[str, str]) -> Bind:
         listed = ", ".join(f"{sql} AS v{i}" for i, sql in enumerate(pairs.values(), 1))
-        sql = f"{self._with()}SELECT DISTINCT {listed} FROM {self._from(other)}"  # noqa: S608
+        origin = self._from(other)
+        sql = f"{self._with()}SELECT DISTINCT {listed} FROM {origin}"  # noqa: S608
         sql += self._wanted(other)
         shown = ", ".join(pairs.values()).replace('"', "")
         return Bind(tuple(pairs), sql, self.text.values_in(sql), shown)
@@ -321,9 +336,20 @@ class Binder:
         return self.restrictions.of(other, columns).clauses
 
     def _query_bind(self, parameter: str, query: InQuery) -> Bind:
-        inner = self.text.render(*query.place)
+        inner = self._once(query.node, query.place)
         sql = f"{self._with()}SELECT DISTINCT * FROM {inner} AS q"  # noqa: S608
-        return Bind((parameter,), sql, self.text.values_in(sql), "the subquery")
+        return Bind((parameter,), sql, self.text.values_in(sql), "value of the subquery")
+
+    def _once(self, query: exp.Expr, place: tuple[int, int]) -> str:
+        """A subquery's text with its parentheses, which gives the same whenever it is run."""
+        if place not in self.keeps and self.restrictions.repeats(query, place):
+            return self.text.render(*place)
+        if place not in self.keeps:
+            name = f"bound_{len(self.keeps) + 1}"
+            sql = f"{self._with()}SELECT * FROM {self.text.render(*place)} AS q"  # noqa: S608
+            self.keeps[place] = Keep(name, sql, self.text.values_in(sql))
+            self.text.replace(*place, f"(FROM {name})")
+        return f"(FROM {self.keeps[place].name})"
 
     def value_bind(
         self, source: Source, name: str, column: str, giver: Joined | InQuery
@@ -341,7 +367,7 @@ class Binder:
                 return self._query_bind(name, giver)
             other = self._bindable(giver, source)
             assert other is not None
-            return self._join_bind(other, {name: self._expression(giver, column, other)})
+            return self._join_bind(other, {name: self._expression(giver, column, source)})
         except LookupError:
             return None
 
@@ -360,7 +386,7 @@ class Binder:
         other = self._bindable(joined, source)
         if other is None or other.table is None or id(other) not in self.done:
             return None
-        return other, self._expression(joined, column, other), self._from(other)
+        return other, self._expression(joined, column, source), self._from(other)
 
     def resources_in(self, node: exp.Expr) -> list[Source]:
         """The resources that a part of the tree reads, those of CTEs that it names included."""
@@ -397,18 +423,33 @@ class Binder:
         if columns:
             shown += f"({', '.join(map(quoted, columns))})"
         if isinstance(other.node, exp.Table):
+            cte = cte_of(other.node, other.node.name.lower())
+            if cte is not None:
+                self._once(cte.this, self.text.group_around(self.text.span(cte.this)[0]))
             start, end = self.text.span(other.node.this)
             return self.text.text[start:end] + shown
-        start, end = self.text.group_around(self._first_inside(other.node))
-        return self.text.render(start, end) + shown
+        return self._once(other.node, self._parentheses(other.node)) + shown
 
-    def _first_inside(self, node: exp.Expr) -> int:
-        """A place directly inside of a derived table's own parentheses."""
-        inner = node.expressions[0] if isinstance(node, exp.Values) else node.this
-        start, _ = self.text.span(inner)
-        if isinstance(inner, exp.Tuple):
-            start, _ = self.text.group_around(start)
-        return start
+    def _parentheses(self, node: exp.Expr) -> tuple[int, int]:
+        """The offsets of a derived table's own parentheses: those that its alias follows.
+
+        Raises:
+            LookupError: it has none, or no alias.
+        """
+        alias = node.args.get("alias")
+        if alias is None or alias.this is None:
+            raise LookupError("a derived table without an alias")
+        named, _ = self.text.span(alias.this)
+        before = [t for t in self.text.tokens if t.start < named]
+        if word_of(before[-1]) == "AS":
+            before.pop()
+        if word_of(before[-1]) != ")":
+            raise LookupError("a derived table without parentheses")
+        start, end = self.text.group_around(before[-1].start)
+        first = next(t for t in before if t.start > start)
+        if isinstance(node, exp.Values) and word_of(first) not in {"VALUES", "("}:
+            raise LookupError("VALUES without parentheses")
+        return start, end
 
 
 def parameter_names(source: Source) -> list[str]:

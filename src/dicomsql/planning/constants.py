@@ -115,7 +115,8 @@ class Constants:
         if isinstance(node, exp.Cast) and isinstance(node.this, exp.Literal):
             kind = node.args["to"].this
             if kind in {exp.DataType.Type.TEXT, exp.DataType.Type.VARCHAR}:
-                return (str(node.this.this),)
+                # The engine writes a number in its own way: 007 is '7', 1e3 is '1000.0'.
+                return (str(node.this.this),) if node.this.is_string else None
             if kind == exp.DataType.Type.DATE:
                 # A date is no text: compared with a text, that would be read as a date.
                 day = date_of(str(node.this.this), 0)

@@ -1,10 +1,12 @@
 """Counting by the cheapest exact way: by the search of a level above, or by metrics if allowed.
 
-A study has at least one series and a series at least one instance, and what a dataset says of its
-study is the same in all datasets of the study. So a query over instances that names nothing but
-attributes of the study, and to which it does not matter how often a row comes, gives the same over
-studies; and where it counts rows, each study stands for as many as the number that its search
-returns with it. A study without that number stops the statement: it is never taken for none.
+A study has at least one series and a series at least one instance, and a server knows its studies
+and series by attributes that are the same in all their datasets: those that its search returns of
+every one. Others may differ within a study against the standard, so only these count. A query over
+instances that names nothing but such attributes, and to which it does not matter how often a row
+comes, gives the same over studies; and where it counts rows, each study stands for as many as the
+number that its search returns with it. A study without that number stops the statement: it is never
+taken for none.
 """
 
 from __future__ import annotations
@@ -28,9 +30,9 @@ if TYPE_CHECKING:
     from dicomsql.planning.scopes import Scope, Source
     from dicomsql.planning.text import QueryText
 
-# The engine's name of the function that adds up such numbers, and how its text begins where one of
-# them is missing.
+# The engine's name of the function that adds up such numbers.
 TOTAL = "dicomsql_total"
+# How its text begins where one of them is missing.
 MISSING = "The server gave rows without their "
 
 # Of a level and one below it: the attribute that tells how many of the lower one it has.
@@ -39,6 +41,9 @@ _NUMBERS = {
     ("study", "instance"): "NumberOfStudyRelatedInstances",
     ("series", "instance"): "NumberOfSeriesRelatedInstances",
 }
+
+# All of these attributes.
+NUMBERS = tuple(_NUMBERS.values())
 
 _PLURAL = {"study": "studies", "series": "series", "instance": "instances"}
 
@@ -72,6 +77,18 @@ class Recount:
     source: Source
     reason: str
     note: str = ""
+
+
+def missing(number: str) -> str:
+    """What the engine says where rows came without a number that tells how many others they have.
+
+    Args:
+        number: the attribute, one of `NUMBERS`, or what stands for it in a text of SQL.
+    """
+    return (
+        f"{MISSING}{number}, so that they cannot be counted by it. "
+        "count(DISTINCT ...) of the UID that tells the rows apart counts them one by one."
+    )
 
 
 def recount(text: QueryText, names: Names) -> list[Recount]:
@@ -133,6 +150,8 @@ class _Counting:
                 return None
             aggregates += isinstance(node, exp.AggFunc)
         if not (aggregates or distinct is not None or select.args.get("group") is not None):
+            return None
+        if _is_read_again(select, counts):
             return None
         inside = {id(c) for count in counts for c in count.find_all(exp.Column)}
         columns = []
@@ -225,7 +244,8 @@ class _Counting:
             return True
         if attribute is None or attribute.part in {Part.DATASET, Part.DROPPED}:
             return False
-        return _is_returned(higher, higher.keyword(attribute))
+        known = higher.attributes.get(higher.keyword(attribute).lower())
+        return known is not None and known.returned == "default"
 
     def _read(self, table: Table, names: Names, number: str) -> None:
         """Make the source's rows those of another table."""
@@ -277,6 +297,25 @@ def _counts_rows(count: exp.Count, source: Source) -> bool:
     uids = {keyword.lower() for _, keyword in source.table.dicom.identity}
     mine = not inner.table or inner.table.lower() == source.alias.lower()
     return mine and len(inner.parts) <= 2 and inner.name.lower() in uids
+
+
+def _is_read_again(select: exp.Select, counts: list[exp.Count]) -> bool:
+    """Whether the alias of a count stands for it anywhere but as what ORDER BY sorts by.
+
+    The engine would have to write what the count becomes a second time, and refuses to: it may end
+    the statement.
+    """
+    named = {
+        shown.alias.lower()
+        for shown in select.expressions
+        if isinstance(shown, exp.Alias) and any(c in counts for c in shown.find_all(exp.Count))
+    }
+    return any(
+        not column.table
+        and column.name.lower() in named
+        and not (isinstance(column.parent, exp.Ordered) and column.parent.parent_select is select)
+        for column in select.find_all(exp.Column)
+    )
 
 
 def _can_be_named(count: exp.Count) -> bool:

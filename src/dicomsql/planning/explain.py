@@ -58,9 +58,22 @@ class Reveal(Enum):
     VALUES = "values"
 
 
-def explain_json(plan: Plan, show: Show, reveal: Reveal) -> str:
-    """The plan as a JSON document."""
-    return json.dumps(_plain(plan, show, reveal))
+def explain_json(
+    plan: Plan, show: Show, reveal: Reveal, ran: Mapping[str, object] | None = None
+) -> str:
+    """The plan as a JSON document, with what it took where it `ran`."""
+    document = _plain(plan, show, reveal)
+    return json.dumps(document if ran is None else {**document, "ran": ran})
+
+
+def counted(count: int, thing: str) -> str:
+    """A number of things: `1 row`, `2,000 rows`."""
+    return f"{count:,} {thing}{'s' * (count != 1)}"
+
+
+def named(resource: str, alias: str) -> str:
+    """A resource with the query's name for it, where that is another."""
+    return resource + (f" AS {alias}" if alias != resource.rsplit(".", 1)[-1] else "")
 
 
 def _lines(plan: Plan, show: Show, reveal: Reveal) -> Iterator[str]:
@@ -74,9 +87,9 @@ def _lines(plan: Plan, show: Show, reveal: Reveal) -> Iterator[str]:
         if plan.direct:
             yield "ENGINE  is not needed: the rows are the result"
         elif plan.scans:
-            checked = _hidden(plan.residual, reveal) or "nothing is left to check"
-            yield f"ENGINE  runs the query over {len(plan.scans)} table(s)"
-            yield f"  checks  {checked}"
+            yield f"ENGINE  runs the query over {counted(len(plan.scans), 'table')}"
+            checked = _hidden(plan.residual, reveal)
+            yield f"  checks  {checked}" if checked else "  nothing is left to check"
         else:
             yield "ENGINE  runs the statement; no call is made"
         if plan.scans:
@@ -94,8 +107,7 @@ def _lines(plan: Plan, show: Show, reveal: Reveal) -> Iterator[str]:
 
 
 def _scan_lines(scan: Scan, show: Show, reveal: Reveal) -> Iterator[str]:
-    alias = f" AS {scan.alias}" if scan.alias != scan.resource.rsplit(".", 1)[-1] else ""
-    yield f"READ  {scan.resource}{alias}"
+    yield f"READ  {named(scan.resource, scan.alias)}"
     yield f"  call    {_call(scan.method, scan.base_url)}"
     for origin in dict.fromkeys(c.origin for c in scan.constants):
         given = (
@@ -130,7 +142,11 @@ def _scan_lines(scan: Scan, show: Show, reveal: Reveal) -> Iterator[str]:
     took = estimate_scan(scan)
     yield f"  calls   {_calls(scan, took)}"
     yield f"  bytes   {_bytes(took)}"
-    kept = "as they come" if scan.stream else "kept, since they are read more than once"
+    kept = (
+        "used while they arrive"
+        if scan.stream
+        else "held in memory, as the query reads them more than once"
+    )
     yield f"  rows    {', '.join(c.name for c in scan.columns)}; {kept}"
 
 
@@ -179,7 +195,20 @@ def _listed(name: str, values: tuple[str, ...], show: Show) -> str:
 
 
 def _filter(pushed: Filter, show: Show) -> str:
+    if pushed.operation == "range":
+        forms = dict.fromkeys(_range(pushed.name, value, show) for value in pushed.values)
+        return f"{pushed.name} {' or '.join(forms)}"
     return f"{pushed.name} ({pushed.operation}) = {_listed(pushed.name, pushed.values, show)}"
+
+
+def _range(name: str, value: str, show: Show) -> str:
+    """A range as PS3.4 section C.2.2.2.5 spells it, in words; its ends pass the gate."""
+    low, dash, high = value.partition("-")
+    if not dash or low == high:
+        return f"= {show(name, low)}"
+    if low and high:
+        return f"between {show(name, low)} and {show(name, high)}"
+    return f"from {show(name, low)}" if low else f"up to {show(name, high)}"
 
 
 def _walk(scan: Scan) -> str:
@@ -212,7 +241,7 @@ def _paging(method: Method, limit: int | None) -> str:
 def _calls(scan: Scan, took: Estimate) -> str:
     if scan.binds:
         each = "one for each bound row" if scan.binds[0].together == 1 else "one for each list"
-        return f"at least 0, {each}" + (", or those of the walk" if scan.walk else "")
+        return f"none for certain, {each}" + (", or those of the walk" if scan.walk else "")
     if took.least == took.most:
         return f"{took.least:,}"
     if took.most is not None:
@@ -233,8 +262,9 @@ def _together(took: Estimate) -> str:
     if took.least == took.most:
         text = f"{took.least:,} request{plural}"
     else:
-        text = f"at least {took.least:,} request{plural}"
-        unknown = "; how many more depends on the rows that are found"
+        text = f"at least {took.least:,} request{plural}" if took.least else "no request is certain"
+        more = "how many more" if took.least else "how many there are"
+        unknown = f"; {more} depends on the rows that are found"
         text += f", at most {took.most:,}" if took.most is not None else unknown
     if took.most_bytes is not None:
         text += f"; at most about {_size(took.most_bytes)}"

@@ -393,6 +393,9 @@ class FactFinder:
     def _add_using(self, source: Source, facts: Facts) -> None:
         """USING equates this table's column with the earlier tables' (or a later one's)."""
         for joined, name in source.scope.using():
+            merged = source.scope.merged(name)
+            if source not in merged:
+                continue  # another level's is the one that is joined
             before = [s for s in source.scope.sources if 0 < s.position < joined.position]
             if any(_side(s) in {"RIGHT", "FULL"} for s in before):
                 continue  # the merged column may hold a value that no row of this table has
@@ -400,9 +403,7 @@ class FactFinder:
             others: list[Source] = []
             if joined is source and side in {"", "LEFT"}:
                 having = [
-                    s
-                    for s in source.scope.sources
-                    if s.position < source.position and s.has(name) is not False
+                    s for s in merged if s.position < source.position and s.has(name) is not False
                 ]
                 others = [s for s in having if s is having[0] or _side(s) == ""]
             elif joined.position > source.position and side in {"", "RIGHT"} and kind != "ANTI":

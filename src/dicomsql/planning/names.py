@@ -13,16 +13,19 @@ from sqlglot import exp
 
 from dicomsql.dicom.columns import Kind, Part
 from dicomsql.errors import PlanningError, nearest
+from dicomsql.planning.identifiers import COMPARING, compared
+from dicomsql.planning.kinds import Kinds
 from dicomsql.planning.plan import ColumnKind
-from dicomsql.planning.scopes import Scope, Source, build
+from dicomsql.planning.scopes import Scope, Source, build, cte_of, output_names
 from dicomsql.planning.tables import Table, TableColumn
-from dicomsql.planning.values import quoted
+from dicomsql.planning.values import is_near, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dicomsql.catalog.load import Catalog
     from dicomsql.planning.answers import Context
+    from dicomsql.planning.binding import Evaluate
     from dicomsql.planning.plan import Scan
     from dicomsql.planning.text import QueryText
 
@@ -39,13 +42,19 @@ class Names:
     Attributes:
         scopes: the query's SELECTs, outer before inner.
         outer: ids of the sources that an inner query reads as well.
+        kinds: finds types of what is the engine's own.
     """
 
     text: QueryText
     catalog: Catalog
     context: Context
+    evaluate: Evaluate
     scopes: list[Scope] = field(default_factory=list)
     outer: set[int] = field(default_factory=set)
+    kinds: Kinds = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.kinds = Kinds(self.text, self, self.evaluate)
 
     def resolve(self) -> None:
         """Find the scopes, note which columns each table has to give, and qualify names.
@@ -54,6 +63,9 @@ class Names:
             LanguageError, PlanningError: a name belongs to nothing.
         """
         self.scopes = build(self.text.tree, self.table_of)
+        self._learn_columns()
+        for scope in self.scopes:
+            self._hide_values(scope)
         for scope in self.scopes:
             for column in scope.columns:
                 self._place(column, scope)
@@ -61,6 +73,20 @@ class Names:
                 self._place_star(star, scope)
             for _, name in scope.using():
                 self._need_everywhere(name, scope)
+
+    def _learn_columns(self) -> None:
+        """Ask the engine for the columns of its own sources beside resources."""
+        sources = [s for scope in self.scopes for s in scope.sources]
+        if all(s.table is None for s in sources):
+            return
+        for source in sources:
+            columns = self.kinds.columns(source)
+            if columns is not None:
+                source.known = frozenset(columns)
+            elif source.table is None and isinstance(source.node, exp.Table):
+                cte = cte_of(source.node, source.node.name.lower())
+                if cte is not None:
+                    source.known = output_names(cte, source.node)
 
     def table_of(self, node: exp.Table) -> Table | None:
         """The resource that a table node names; None for CTEs and for what is the engine's."""
@@ -163,7 +189,7 @@ class Names:
             same = (found.name.lower(), found.parameter.lower())
             is_member = column.name.lower() not in same and not _is_path(found)
             return None if is_member and len(column.parts) > 1 else found
-        inner = self._scope_of(source)
+        inner = self.inner(source)
         if inner is None:
             return None
         shown = self._projected(inner, column.name)
@@ -184,7 +210,7 @@ class Names:
                 return shown if inner and (same or scope.sources) else None
         return None
 
-    def _scope_of(self, source: Source) -> Scope | None:
+    def inner(self, source: Source) -> Scope | None:
         """The SELECT that a derived table or a CTE stands for."""
         node: exp.Expr | None = source.node
         if isinstance(node, exp.Table):
@@ -230,7 +256,8 @@ class Names:
             (s, s.table.column(name) if s.table else None) for s in scope.sources if s.has(name)
         ]
         if scope.used_in_using(name):
-            return having
+            merged = scope.merged(name)
+            return [owner for owner in having if owner[0] in merged]
         tables = [(s, c) for s, c in having if c is not None]
         parameters = [(s, c) for s, c in tables if c.parameter]
         if parameters:
@@ -279,9 +306,38 @@ class Names:
             if rivals:
                 self.text.insert(start, quoted(source.alias) + ".")
 
+    def _hide_values(self, scope: Scope) -> None:
+        """Keep names out of errors that may be a patient's: text without single quotes."""
+        for column in scope.columns:
+            if self._may_be_value(column, scope) and "start" in column.parts[0].meta:
+                self.text.hide(column)
+
+    def _may_be_value(self, column: exp.Column, scope: Scope) -> bool:
+        """Whether a name that is no column's stands where a value is expected."""
+        if _is_bound_name(column) or _row_of(column.parts[0].name, scope) is not None:
+            return False
+        name = column.parts[0].name if len(column.parts) < 3 else column.sql()
+        at: Scope | None = scope
+        known: list[str] = []
+        while at is not None:
+            tables = [s.table for s in at.sources if s.table is not None]
+            if any(s.has(name) for s in at.sources) or name.lower() in at.select_aliases():
+                return False
+            if _whole_name([p.name for p in column.parts[:-1]], at) is not None:
+                return False
+            known += [n for t in tables for n in t.names()]
+            at = at.parent
+        quoted_names = [p for p in column.parts if p.args.get("quoted")]
+        if not any(p.args.get("quoted") for p in column.parts) and is_near(name, known):
+            return False
+        odd = any(
+            not p.name.replace(".", "_").replace(":", "_").isidentifier() for p in quoted_names
+        )
+        return odd or _is_opposite(column)
+
     def _need_everywhere(self, name: str, scope: Scope) -> None:
-        """A USING column is read from every table that has it."""
-        for source in scope.sources:
+        """A USING column is read from every table that the join takes it from."""
+        for source in scope.merged(name):
             column = source.table.column(name) if source.table is not None else None
             if column is not None:
                 source.needed.setdefault(column.name.lower(), column.name)
@@ -296,6 +352,12 @@ class Names:
                 return
             tables += [s.table for s in at.sources if s.table is not None]
             at = at.parent
+        if tables and self._may_be_value(column, scope):
+            raise self.text.error(
+                f"{tables[0].resource.full_name} has no column of that name. If it is a value, "
+                f"write it in single quotes; double quotes and bare words are names of columns.",
+                column,
+            )
         if column.table:
             aliases = [s.alias for s in scope.sources]
             if tables and scope.named(column.table) is None:
@@ -342,6 +404,15 @@ class Names:
             if not isinstance(star, exp.Columns):
                 self._hide(star, scope, scans)
 
+    def doubled(self, source: Source, scan: Scan) -> list[str]:
+        """Columns of a scan that only a star wants and that a join's USING takes from others.
+
+        The engine would not know which of them is meant.
+        """
+        names = {n.lower() for _, n in source.scope.using()} - source.needed.keys()
+        rivals = {n for n in names if source not in source.scope.merged(n)}
+        return [c.name for c in scan.columns if c.name.lower() in rivals]
+
     def _hide(self, star: exp.Expr, scope: Scope, scans: Mapping[int, Scan]) -> None:
         inner = star.this if isinstance(star, exp.Column) else star
         if "end" not in inner.meta:
@@ -380,8 +451,12 @@ class Names:
         hidden: list[tuple[str, str]] = []
         shown: dict[str, int] = {}
         for source in sorted(sources, key=lambda s: s.level):
-            for column in scans[id(source)].columns:
+            scan = scans[id(source)]
+            doubled = self.doubled(source, scan)
+            for column in scan.columns:
                 name = column.name.lower()
+                if column.name in doubled:
+                    continue
                 if not qualified and scope.used_in_using(name):
                     # USING merges them to one column, which has no table's name.
                     if name not in anywhere:
@@ -396,24 +471,30 @@ class Names:
         return hidden
 
 
+def _is_opposite(column: exp.Column) -> bool:
+    """Whether a name is compared with a column."""
+    side: exp.Expr = column
+    while side.parent is not None and not isinstance(side.parent, COMPARING):
+        if isinstance(side.parent, exp.Query | exp.Connector | exp.Not):
+            return False
+        side = side.parent
+    if side.parent is None:
+        return False
+    others = [other for pair in compared(side.parent) for other in pair]
+    return any(
+        isinstance(inner, exp.Column) and inner is not column
+        for other in others
+        if all(inner is not column for inner in other.find_all(exp.Column))
+        for inner in other.find_all(exp.Column)
+    )
+
+
 def _is_path(column: TableColumn) -> bool:
     return column.attribute is not None and bool(column.attribute.path)
 
 
 def _is_private(column: TableColumn) -> bool:
     return column.attribute is not None and column.attribute.part is Part.PRIVATE
-
-
-def cte_of(node: exp.Expr, name: str) -> exp.Expr | None:
-    """The CTE that a one-part name means at a node, or None."""
-    at = node.parent
-    while at is not None:
-        found = at.args.get("with_")
-        for cte in found.expressions if found is not None else []:
-            if cte.alias.lower() == name:
-                return cte  # type: ignore[no-any-return]
-        at = at.parent
-    return None
 
 
 def _row_of(name: str, scope: Scope) -> Source | None:

@@ -229,6 +229,22 @@ class Windows:
 
 
 @dataclass(frozen=True, slots=True)
+class Keep:
+    """A subquery that may give other rows each time it is run: it is run once and kept.
+
+    Both the binds and the query read what was kept; else the calls would be made for other rows
+    than those that the query asks for.
+
+    Attributes:
+        name: the engine's name of the table that keeps its rows.
+    """
+
+    name: str
+    sql: str
+    values: Values = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ReadPlan:
     """Scans, and the query over them.
 
@@ -243,6 +259,7 @@ class ReadPlan:
         guards: for writes: queries that count rows whose condition rests on a value that is not
             of its type, with the column's name; any such row stops the statement.
         windows: how the only scan is searched where the newest few rows are all that is wanted.
+        keeps: each may be run once the scans are there that stand before the first which reads it.
         notes: sentences about the result that planning knows already.
     """
 
@@ -253,6 +270,7 @@ class ReadPlan:
     direct: tuple[tuple[str, str], ...] = ()
     guards: tuple[tuple[str, str], ...] = ()
     windows: Windows | None = None
+    keeps: tuple[Keep, ...] = ()
     notes: tuple[str, ...] = ()
 
 

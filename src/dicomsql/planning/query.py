@@ -89,7 +89,7 @@ def plan_query(
         PlanningError: a name is unknown, or a required parameter has no value.
         DataError: an identifier is compared with a number, or a date is none.
     """
-    names = Names(text, catalog, context)
+    names = Names(text, catalog, context, evaluate)
     planner = _QueryPlanner(text, context, purpose, names, Binder(text, names, evaluate))
     return planner.plan()
 
@@ -138,6 +138,7 @@ class _QueryPlanner:
             guards,
             windows=self._windows(sources, scans),
             notes=tuple(self._notes(sources)),
+            keeps=tuple(self.binder.keeps.values()),
         )
 
     def _direct(self, sources: list[Source]) -> tuple[tuple[str, str], ...]:
@@ -363,7 +364,12 @@ class _QueryPlanner:
         assert isinstance(node, exp.Table)
         parts = [p for p in node.parts if "start" in p.meta]
         start, end = parts[0].meta["start"], parts[-1].meta["end"] + 1
-        name = self.binder.done[id(source)].place
+        planned = self.binder.done[id(source)]
+        name = planned.place
+        doubled = self.names.doubled(source, replace(planned.scan, columns=planned.columns))
+        if doubled:
+            listed = ", ".join(map(quoted, doubled))
+            name = f"(SELECT * EXCLUDE ({listed}) FROM {name})"  # noqa: S608
         if not node.args.get("alias"):
             name = f"{name} AS {quoted(source.alias)}"
         self.text.replace(start, end, name)

@@ -16,7 +16,7 @@ from sqlglot import exp
 
 from dicomsql.planning.direct import row_limit
 from dicomsql.planning.facts import correlated
-from dicomsql.planning.names import cte_of
+from dicomsql.planning.scopes import cte_of
 from dicomsql.planning.text import word_of
 from dicomsql.planning.values import quoted
 
@@ -108,6 +108,14 @@ class Restrictions:
             first = f" QUALIFY {numbers}() OVER (ORDER BY {sorting}) <= {enough}"
             first, picked = (first, not ordered) if sorting else ("", False)
         return Restriction(conditions, head, first, picked)
+
+    def repeats(self, query: exp.Expr, place: tuple[int, int]) -> bool:
+        """Whether a subquery gives the same rows each time it is run.
+
+        Args:
+            place: offsets of its text.
+        """
+        return self._repeats(query) and self._is_stable(*place)
 
     def _enough(self, source: Source, columns: Collection[str]) -> int | None:
         """How many of the table's own rows the query shows, where its rows are some of them."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
@@ -17,6 +17,7 @@ from sqlglot import exp
 from dicomsql.dicom.columns import Kind, Part
 from dicomsql.errors import DatabaseError, DataError
 from dicomsql.planning.facts import is_constant
+from dicomsql.planning.identifiers import COMPARING, Identifiers, compared, scope_of
 from dicomsql.planning.plan import ColumnKind
 from dicomsql.planning.text import word_of
 from dicomsql.planning.values import is_number
@@ -36,8 +37,8 @@ _COMPARISONS = (
     *(exp.NullSafeEQ, exp.NullSafeNEQ),
 )
 _PATTERNS = (exp.Like, exp.ILike)
+_MOMENT_TYPES = {"DATE": Kind.DATE, "TIME": Kind.TIME, "TIMESTAMP": Kind.DATETIME}
 _MOMENTS = frozenset({Kind.DATE, Kind.TIME, Kind.DATETIME})
-_NUMBERS = frozenset({Kind.INTEGER, Kind.UNSIGNED, Kind.DECIMAL, Kind.FLOAT})
 _SPELLINGS: dict[type[exp.Expr], frozenset[str]] = {
     exp.EQ: frozenset({"=", "=="}),
     exp.NEQ: frozenset({"<>", "!="}),
@@ -46,10 +47,9 @@ _SPELLINGS: dict[type[exp.Expr], frozenset[str]] = {
     exp.LT: frozenset({"<"}),
     exp.LTE: frozenset({"<="}),
 }
-_LIKES = frozenset({"LIKE", "ILIKE"})
-
-# What DuckDB calls its numbers.
-_NUMBER_TYPES = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DECIMAL.*|DOUBLE|FLOAT")
+_LIKES = frozenset({"LIKE", "ILIKE", "~~", "~~*"})
+# `!~~` is two tokens.
+_NOT = frozenset({"NOT", "!"})
 
 _DA = re.compile(r"(\d{4})(\d{2})(\d{2})")
 _TM = re.compile(r"(\d{2})(\d{2})?(\d{2})?(\.\d{1,6})?")
@@ -73,6 +73,8 @@ class Rewriter:
     text: QueryText
     names: Names
     evaluate: Evaluate
+    # What was rewritten to a text of our own.
+    _internal: list[exp.Expr] = field(default_factory=list)
 
     def rewrite(self) -> None:
         """Edit what means something else to the engine.
@@ -80,6 +82,7 @@ class Rewriter:
         Raises:
             DataError: a text identifier is compared with a number, or a date with what is none.
         """
+        Identifiers(self.text, self.names).check()
         for scope in self.names.scopes:
             for column in scope.columns:
                 parent = column.parent
@@ -93,7 +96,9 @@ class Rewriter:
                 meant = self.names.meaning(column, scope)
                 if meant is not None:
                     self._comparison(column, meant, parent, others, scope)
+        self._moments()
         self._functions()
+        self._name_items()
 
     def _comparison(
         self,
@@ -109,9 +114,7 @@ class Rewriter:
                 self._quote_numbers(parent, others)
             return
         for other in others if attribute.part is Part.VALUE else ():
-            if attribute.kind in {Kind.TEXT, Kind.NAME}:
-                self._refuse_number(meant, other, scope)
-            elif attribute.kind in _MOMENTS:
+            if attribute.kind in _MOMENTS:
                 if isinstance(parent, _PATTERNS):
                     raise DataError(
                         f"{meant.name} is a {meant.type}, which LIKE cannot match; "
@@ -120,6 +123,7 @@ class Rewriter:
                 self._moment(meant, attribute.kind, other)
         # A parameter that means a UID is one text, as its attribute is.
         if attribute.many and parent.arg_key != "ifs":
+            self._internal.append(parent)
             self._any_member(column, parent, others, scope)
 
     # -- numbers ---------------------------------------------------------------------------------
@@ -137,52 +141,9 @@ class Rewriter:
             start = self.text.text.rindex("-", 0, start)
         return start, end
 
-    def _refuse_number(self, meant: TableColumn, other: exp.Expr, scope: Scope) -> None:
-        """An identifier is text: `'00123' = 123` would be true, and another patient's."""
-        if not (is_number(other) or self._gives_number(other, scope)):
-            return
-        vr = meant.attribute.vr if meant.attribute is not None else ""
-        raise DataError(
-            f"{meant.name} is text ({vr}) and is compared with a number, which could match another "
-            f"identifier ('00123' = 123). Write the value in quotes, or cast it to VARCHAR."
-        )
-
-    def _gives_number(self, node: exp.Expr, scope: Scope) -> bool:
-        """Whether an expression is a number, as far as planning can tell."""
-        if isinstance(node, exp.Placeholder):
-            value = self.text.values.get(str(node.this or ""))
-            return isinstance(value, int | float) and not isinstance(value, bool)
-        if isinstance(node, exp.Column):
-            return self._column_is_number(node, scope)
-        if isinstance(node, exp.Literal) or not is_constant(node):
-            return False
-        return bool(_NUMBER_TYPES.fullmatch(self._type_of(node.sql(dialect="duckdb"))))
-
-    def _column_is_number(self, column: exp.Column, scope: Scope) -> bool:
-        meant = self.names.meaning(column, scope)
-        if meant is not None:
-            if meant.attribute is not None and meant.attribute.part is Part.VALUE:
-                return meant.attribute.kind in _NUMBERS
-            return bool(_NUMBER_TYPES.fullmatch(meant.type))
-        owners = self.names.owners(column, scope)
-        source = owners[0][0] if owners else None
-        if source is None or source.table is not None or not self._is_engines(source.node):
-            return False
-        table = source.node.sql(dialect="duckdb")
-        # A table that is empty has its types all the same.
-        name = column.sql(dialect="duckdb")
-        sql = f"typeof(any_value({name})) FROM (FROM {table} LIMIT 0) AS {source.alias}"
-        return bool(_NUMBER_TYPES.fullmatch(self._type_of(sql, whole=sql)))
-
-    def _is_engines(self, node: exp.Expr) -> bool:
-        """Whether a table is the engine's own, or made of constants."""
-        if isinstance(node, exp.Table):
-            return node.name.lower() in self.names.context.local_tables
-        return isinstance(node, exp.Values | exp.Subquery) and node.find(exp.Table) is None
-
-    def _type_of(self, sql: str, whole: str = "") -> str:
+    def _type_of(self, sql: str) -> str:
         try:
-            found = self.evaluate(f"SELECT {whole or f'typeof({sql})'}", self.text.values_in(sql))
+            found = self.evaluate(f"SELECT typeof({sql})", self.text.values_in(sql))
         except DatabaseError:
             return ""  # the engine says what is wrong, where it runs the statement
         return str(found)
@@ -219,6 +180,29 @@ class Rewriter:
             start, end = self.text.span(other)
             self.text.replace(start, end, f"'{converted}'")
 
+    def _moments(self) -> None:
+        """The same opposite to any expression that gives a date or a time, `max(StudyDate)`."""
+        scopes = {id(scope.node): scope for scope in self.names.scopes}
+        if all(s.table is None for scope in self.names.scopes for s in scope.sources):
+            return
+        for node in self.text.tree.find_all(*COMPARING):
+            scope = scope_of(node, scopes)
+            for pair in compared(node) if scope is not None else ():
+                assert scope is not None
+                for one, other in (pair, pair[::-1]):
+                    self._moment_of(one, other, scope)
+
+    def _moment_of(self, node: exp.Expr, other: exp.Expr, scope: Scope) -> None:
+        value = str(other.this) if isinstance(other, exp.Literal) and other.is_string else ""
+        if not _DT.fullmatch(value) and not _TM.fullmatch(value):
+            return
+        meant = self.names.meaning(node, scope) if isinstance(node, exp.Column) else None
+        kind = _MOMENT_TYPES.get(self.names.kinds.of(node, scope)) if meant is None else None
+        converted = _CONVERTERS[kind](value) if kind is not None else None
+        if converted is not None:
+            start, end = self.text.span(other)
+            self.text.replace(start, end, f"'{converted}'")
+
     # -- lists -----------------------------------------------------------------------------------
 
     def _any_member(
@@ -232,7 +216,7 @@ class Rewriter:
             return
         if isinstance(parent, exp.Between):
             if not any(self._is_list(other, scope) for other in others):
-                self._between(column)
+                self._between(column, parent)
             return
         start, end = text.span(column)
         name = text.render(start, end)
@@ -253,8 +237,8 @@ class Rewriter:
         elif isinstance(parent, _PATTERNS):
             operator = text.token_between(end, len(text.text), _LIKES)
             assert operator is not None
-            first, last = text.operand_after(operator.end + 1)
-            inside = text.token_between(end, operator.start, frozenset({"NOT"}))
+            first, last = self._operand_after(operator.end + 1, parent)
+            inside = text.token_between(end, operator.start, _NOT)
             negation = "NOT " if inside is not None else ""
             pattern = f"member {operator.text} {text.render(first, last)}"
             text.replace(start, last, negation + _any_of(name, pattern))
@@ -268,7 +252,7 @@ class Rewriter:
         if parent.this is column:
             operator = text.token_between(end, len(text.text), operators)
             assert operator is not None
-            first, last = text.operand_after(operator.end + 1)
+            first, last = self._operand_after(operator.end + 1, parent)
             place = (start, last)
         else:
             operator = [t for t in text.tokens if t.end < start and word_of(t) in operators][-1]
@@ -282,20 +266,31 @@ class Rewriter:
         sides = ("member", value) if parent.this is column else (value, "member")
         text.replace(*place, _any_of(name, f"{sides[0]} {operator.text} {sides[1]}"))
 
-    def _between(self, column: exp.Column) -> None:
+    def _between(self, column: exp.Column, parent: exp.Expr) -> None:
         """`list [NOT] BETWEEN low AND high`."""
         text = self.text
         start, end = text.span(column)
         operator = text.token_between(end, len(text.text), frozenset({"BETWEEN"}))
         assert operator is not None
-        _, between = text.operand_after(operator.end + 1)
+        _, between = self._operand_after(operator.end + 1, parent)
         both = text.token_between(between, len(text.text), frozenset({"AND"}))
         assert both is not None
-        _, last = text.operand_after(both.end + 1)
+        _, last = self._operand_after(both.end + 1, parent)
         inside = text.token_between(end, operator.start, frozenset({"NOT"}))
         negation = "NOT " if inside is not None else ""
         condition = f"member BETWEEN {text.render(operator.end + 1, last).strip()}"
         text.replace(start, last, negation + _any_of(text.render(start, end), condition))
+
+    def _operand_after(self, place: int, parent: exp.Expr) -> tuple[int, int]:
+        """The last operand of a comparison, without the name that a SELECT gives to it."""
+        first, last = self.text.operand_after(place)
+        alias = next(
+            (a.args["alias"] for a in _ancestors(parent) if isinstance(a, exp.Alias)), None
+        )
+        named = alias.meta.get("start", last) if isinstance(alias, exp.Identifier) else last
+        if first < named < last:
+            last = max(t.end for t in self.text.tokens if t.start < named) + 1
+        return first, last
 
     def _is_list(self, node: exp.Expr, scope: Scope) -> bool:
         """Whether an expression is a list itself, or may be one."""
@@ -332,6 +327,32 @@ class Rewriter:
             path = node.expression.sql() if node.expression is not None else ""
             if "*" not in path and ":" not in path and isinstance(node.expression, exp.JSONPath):
                 self.text.replace(start, end, JSON_EXTRACT)
+                self._internal.append(node)
+
+    def _name_items(self) -> None:
+        """Give what a SELECT shows under no name the user's own text as its name."""
+        named: set[int] = set()
+        for node in self._internal:
+            around = [node, *_ancestors(node)]
+            item = next((a for a in around if a.arg_key == "expressions" and _is_item(a)), None)
+            if item is None or isinstance(item, exp.Alias) or id(item) in named:
+                continue
+            named.add(id(item))
+            start, end = self.text.item_around(*self.text.span(item))
+            shown = self.text.text[start:end].replace('"', '""')
+            self.text.insert(end, f' AS "{shown}"')
+
+
+def _ancestors(node: exp.Expr) -> Iterator[exp.Expr]:
+    at = node.parent
+    while at is not None:
+        yield at
+        at = at.parent
+
+
+def _is_item(node: exp.Expr) -> bool:
+    """Whether a node is one of what a SELECT shows."""
+    return isinstance(node.parent, exp.Select)
 
 
 def _any_of(name: str, condition: str) -> str:

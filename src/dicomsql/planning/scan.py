@@ -88,12 +88,14 @@ def _gives_json(method: Method) -> bool:
 
 def _columns(request: ScanRequest, shape: RowShape) -> tuple[ScanColumn, ...]:
     table, method = request.table, request.method
-    names = list(request.needed)
+    names: list[str] = []
     if request.star:
+        # They come first: `*` shows them in this order whatever else the query names.
         if shape is RowShape.PAGES:
             names += [c.name for c in method.page_columns]
         else:
             names += table.usual(method)
+    names += request.needed
     if not names:
         names = [_cheapest(table, method)]
     chosen: dict[str, ScanColumn] = {}

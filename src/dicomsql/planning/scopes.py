@@ -131,6 +131,19 @@ class Scope:
     def used_in_using(self, name: str) -> bool:
         return any(n.lower() == name.lower() for _, n in self.using())
 
+    def merged(self, name: str) -> list[Source]:
+        """The sources whose columns of that name USING makes one; those not known are among them.
+
+        An attribute that several levels in front of the first such join have is the highest's.
+        """
+        joined = [s for s, n in self.using() if n.lower() == name.lower()]
+        if not joined:
+            return []
+        before = self.sources[: joined[0].position]
+        having = [s for s in before if s.has(name) is not False]
+        highest = min((s.level for s in having if s.level >= 0), default=-1)
+        return [*(s for s in having if s.level <= highest), *joined]
+
 
 def conjuncts(node: exp.Expr) -> list[exp.Expr]:
     """The parts of a condition that must all hold."""
@@ -167,7 +180,7 @@ def build(tree: exp.Expr, resolve: Callable[[exp.Table], Table | None]) -> list[
             scope = inner
             for part in _from_parts(node):
                 _collect(part, None, scope, resolve)
-        elif isinstance(node, exp.Column):
+        elif isinstance(node, exp.Column) and not _names_argument(node):
             assert scope is not None or not node.table
             if scope is not None:
                 (scope.stars if isinstance(node.this, exp.Star) else scope.columns).append(node)
@@ -181,6 +194,15 @@ def build(tree: exp.Expr, resolve: Callable[[exp.Table], Table | None]) -> list[
 
     visit(tree, None)
     return scopes
+
+
+def _names_argument(column: exp.Column) -> bool:
+    """Whether a name is a table function's argument's: `read_csv(..., header = true)`."""
+    equality = column.parent
+    if not isinstance(equality, exp.EQ) or equality.this is not column:
+        return False
+    function = equality.parent
+    return isinstance(function, exp.Func) and isinstance(function.parent, exp.Table)
 
 
 def _from_parts(node: exp.Expr) -> list[exp.Expr]:
@@ -220,7 +242,7 @@ def _collect(
             )
         known = None
         if isinstance(node, exp.Subquery) and isinstance(node.this, exp.Query):
-            known = _output_names(node.this)
+            known = output_names(node)
         alias = node.alias_or_name
         scope.sources.append(
             Source(alias, node, scope, len(scope.sources), join, table=table, known=known)
@@ -231,16 +253,33 @@ def _collect(
             _collect(inner, inner, scope, resolve)
 
 
-def _output_names(query: exp.Query) -> frozenset[str] | None:
-    """Lower-case names of a subquery's columns; None where a star hides them."""
-    select = query
-    while isinstance(select, exp.SetOperation):
+def cte_of(node: exp.Expr, name: str) -> exp.Expr | None:
+    """The CTE that a one-part name means at a node, or None."""
+    at = node.parent
+    while at is not None:
+        found = at.args.get("with_")
+        for cte in found.expressions if found is not None else []:
+            if cte.alias.lower() == name:
+                return cte  # type: ignore[no-any-return]
+        at = at.parent
+    return None
+
+
+def output_names(*around: exp.Expr) -> frozenset[str] | None:
+    """Lower-case names of the columns of a derived table or a CTE; None where a star hides them.
+
+    Args:
+        around: it, and what stands around it and may name the columns anew.
+    """
+    select: exp.Expr = around[0].this
+    while isinstance(select, exp.SetOperation | exp.Subquery):
         select = select.this
-    names = set()
-    for expression in select.args.get("expressions") or []:
-        if expression.is_star or isinstance(expression, exp.Columns):
-            return None
-        if not expression.alias_or_name:
-            continue
-        names.add(expression.alias_or_name.lower())
-    return frozenset(names)
+    expressions = select.args.get("expressions") or []
+    if not expressions or any(e.is_star or isinstance(e, exp.Columns) for e in expressions):
+        return None
+    names = [e.alias_or_name.lower() for e in expressions]
+    for node in around:
+        alias = node.args.get("alias")
+        new = (alias.args.get("columns") or []) if alias is not None else []
+        names[: len(new)] = [n.name.lower() for n in new]
+    return frozenset(n for n in names if n)

@@ -183,6 +183,8 @@ def _givers(
     """(column, join or subquery, the resources behind it) of what gives an attribute's values."""
     table = source.table
     assert table is not None and table.dicom is not None
+    if binder.text.tree.find(exp.Collate) is not None:
+        return  # what is collated anywhere may equal more than what is spelled alike
     facts = binder.facts[id(source)]
     parameters = {keyword: name for name, keyword in table.dicom.identity}
     column = attribute_column(attribute.keyword)
@@ -190,11 +192,11 @@ def _givers(
     for name in names_of(column, parameters.get(attribute.keyword, "")):
         for query in facts.queries.get(name, []):
             feeds = binder.resources_in(query.node)
-            if query.node.find(exp.Collate) is None and _are_few(feeds, binder):
+            if _are_few(feeds, binder):
                 yield name, query, feeds
         for joined in facts.joined.get(name, []):
             other = binder.bindable(joined, source)
-            if other is None or (joined.expression and joined.expression.find(exp.Collate)):
+            if other is None:
                 continue
             feeds = binder.feeds(other)
             if _are_few(feeds, binder):

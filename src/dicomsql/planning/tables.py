@@ -13,6 +13,8 @@ from dicomsql.errors import PlanningError, nearest
 from dicomsql.planning.plan import ColumnKind
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from dicomsql.catalog.model import Attribute, Method, Resource
     from dicomsql.dicom.columns import AttributeColumn
 
@@ -69,6 +71,8 @@ _ANSWERS_ONLY = frozenset(
         *("RetrieveURL", "RetrieveURI", "AvailableTransferSyntaxUID", "QueryRetrieveLevel"),
     }
 )
+# Groups of messages and of files' own heads, which are no part of a dataset (PS3.10 section 7.1).
+_NOT_OF_DATASETS = ("0000", "0002")
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +190,8 @@ class Table:
             return False
         if self._returned(keyword) is Origin.COUNTED:
             return keyword in COUNTED and attribute.part is Part.VALUE
+        if not listed and attribute.tag.startswith(_NOT_OF_DATASETS):
+            return False
         return listed or keyword not in _ANSWERS_ONLY or self.dicom.include_any
 
     def _has_level(self, attribute: AttributeColumn) -> bool:
@@ -245,6 +251,14 @@ class Table:
         if self.dicom is not None:
             return tuple(a.keyword for a in self.dicom.attributes if a.usual)
         return tuple(c.name for c in method.columns)
+
+    def names(self) -> Iterator[str]:
+        """Every name of a column in the document's or the standard's spelling, parts left out."""
+        yield from (c.name for c in (*self._members.values(), *self._parameters.values()))
+        if self.dicom is not None:
+            from dicomsql.dicom.tags import keywords
+
+            yield from keywords()
 
     def unknown(self, name: str) -> PlanningError:
         """The error for a column that this table does not have."""

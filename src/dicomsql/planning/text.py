@@ -40,6 +40,14 @@ _BEFORE_OPERAND = _COMPARE | {
     *("WHERE", "AND", "OR", "ON", "NOT", "HAVING", "QUALIFY", "SELECT", "DISTINCT", "BY"),
     *("CASE", "WHEN", "THEN", "ELSE"),
 }
+# Words around an item of a SELECT list.
+_BEFORE_ITEM = frozenset({",", "DISTINCT", "ALL"})
+_AFTER_ITEM = frozenset(
+    {
+        *(",", ";", "FROM", "WHERE", "GROUP", "ORDER", "HAVING", "LIMIT", "OFFSET", "QUALIFY"),
+        *("WINDOW", "UNION", "EXCEPT", "INTERSECT", "USING", "SAMPLE"),
+    }
+)
 # Kinds of tokens that end an operand, so that a colon behind them starts no placeholder.
 _OPERANDS = frozenset({"VAR", "IDENTIFIER", "STRING", "NUMBER", "PLACEHOLDER"})
 
@@ -89,6 +97,7 @@ class QueryText:
         self.tokens = self._tokenize(self.text)
         self.tree = self._parse()
         self._edits: list[tuple[int, int, str]] = []
+        self._hidden: list[tuple[int, int]] = []
 
     # -- edits -----------------------------------------------------------------------------------
 
@@ -151,6 +160,32 @@ class QueryText:
             end = token.end + 1
         return start, end
 
+    def item_around(self, start: int, end: int) -> tuple[int, int]:
+        """The item of a SELECT list that holds the names and literals between two offsets."""
+        depth = 0
+        head = first = -1
+        for token in reversed([t for t in self.tokens if t.end < start]):
+            word = word_of(token)
+            depth = max(0, depth + (word in _CLOSERS) - (word in _OPENERS))
+            if word == "SELECT" and depth == 0:
+                head = token.end
+                break
+        last = end
+        for token in self.tokens:
+            if token.start <= head:
+                continue
+            word = word_of(token)
+            depth += (word in _OPENERS) - (word in _CLOSERS)
+            outside = depth < 0 or (depth == 0 and word in _AFTER_ITEM)
+            if outside and token.start >= end:
+                break
+            if depth == 0 and token.end < start and word in _BEFORE_ITEM:
+                first = -1
+                continue
+            first = token.start if first < 0 else first
+            last = token.end + 1
+        return first, last
+
     def operand_before(self, place: int) -> tuple[int, int]:
         """The operand that ends right before `place`, from its beginning."""
         depth = 0
@@ -194,6 +229,13 @@ class QueryText:
                     return start, token.end + 1
         raise LookupError("no parentheses enclose this place")
 
+    def hide(self, node: exp.Expr) -> None:
+        """Keep a piece of the text out of errors: it may be a value that lacks its quotes."""
+        if self.regenerated:
+            return  # errors show nothing of such a text
+        start, end = self.span(node)
+        self._hidden.append((self._original(start), self._original(end)))
+
     def error(self, message: str, node: exp.Expr | None = None) -> LanguageError:
         """A language error with the node's place in the user's own text."""
         position = None
@@ -202,7 +244,11 @@ class QueryText:
                 position = self._original(self.span(node)[0])
             except LookupError:
                 position = self._start
-        return LanguageError(message, text=self._source, position=position)
+        shown = self._source
+        for start, end in self._hidden:
+            hidden = "".join(c if c == "\n" else "·" for c in shown[start:end])
+            shown = shown[:start] + hidden + shown[end:]
+        return LanguageError(message, text=shown, position=position)
 
     # -- parsing ---------------------------------------------------------------------------------
 

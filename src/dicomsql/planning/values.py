@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sqlglot import exp
 
 
@@ -18,6 +20,14 @@ def parameter_text(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value)
+
+
+def is_near(name: str, known: Iterable[str]) -> bool:
+    """Whether a name is so close to a known one that it can be nothing but a slip of it."""
+    import difflib
+
+    lowered = name.lower()
+    return bool(difflib.get_close_matches(lowered, [k.lower() for k in known], n=1, cutoff=0.85))
 
 
 def is_number(node: exp.Expr) -> bool:

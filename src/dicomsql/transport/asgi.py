@@ -337,6 +337,9 @@ class _Exchange:
             await app(scope, self._receive, self._send)
         except Exception as error:  # noqa: BLE001 - an application may fail in any way
             # Only the kind of failure: its text may repeat what a request held.
+            if _is_of_leaving(error):
+                _log.debug("the caller left before the answer's end: %s", type(error).__name__)
+                return
             _log.error("the application in this process failed: %s", type(error).__name__)
         finally:
             with self._changed:
@@ -375,7 +378,7 @@ class _Exchange:
         body = bytes(message.get("body", b""))
         with self._changed:
             if self._left:
-                raise OSError("the caller has left")
+                raise _CallerLeft
             if body:
                 self._answered.append(body)
                 self._answered_size += len(body)
@@ -386,6 +389,17 @@ class _Exchange:
             self._changed.notify_all()
         if full:
             await self._room.wait()
+
+
+class _CallerLeft(OSError):
+    """What ASGI's `send` raises once nobody listens any more."""
+
+
+def _is_of_leaving(error: BaseException | None) -> bool:
+    """Whether the application ended since the caller had left, and for no defect of its own."""
+    while error is not None and not isinstance(error, _CallerLeft):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 class _BodyStream(httpx.SyncByteStream):

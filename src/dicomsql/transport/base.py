@@ -54,6 +54,8 @@ class Request:
         body: bytes, or a function that gives the parts anew for each attempt.
         repeatable: may be sent again after a failure whose effect is unknown.
         resource: `provider.service.resource.method`, for errors and logs.
+        fresh: only an answer of now will do, none that was kept.
+        scan: name of the plan's scan that it is made for, by which it is counted.
     """
 
     method: str
@@ -65,6 +67,8 @@ class Request:
     body: Body = None
     repeatable: bool = False
     resource: str = ""
+    fresh: bool = False
+    scan: str = ""
 
     @property
     def url(self) -> str:

@@ -297,7 +297,7 @@ class CachingTransport:
         inner: sends what was not found.
         age: seconds.
         who: tells who asks a request from everybody else; None where answers are not kept.
-        found: is told of each answer that was found.
+        found: is told of each request whose answer was found.
     """
 
     def __init__(
@@ -306,7 +306,7 @@ class CachingTransport:
         answers: Answers,
         age: float,
         who: Callable[[Request], str | None],
-        found: Callable[[], None],
+        found: Callable[[Request], None],
     ) -> None:
         self._inner = inner
         self._answers = answers
@@ -320,9 +320,9 @@ class CachingTransport:
         if who is None:
             return self._inner.send(request, stream=stream)
         key = key_of(request, who)
-        kept = self._answers.find(key, self._age)
+        kept = self._answers.find(key, self._age) if not request.fresh else None
         if kept is not None:
-            self._found()
+            self._found(request)
             return kept
         usable = self._answers.prepare(key)
         asked = self._answers.now()

@@ -221,7 +221,7 @@ class Client:
         """Send the call; follow redirects of reads that stay with the same server."""
         request = attempt.request
         url = request.url
-        for _ in range(_MOST_REDIRECTS + 1):
+        for followed in range(_MOST_REDIRECTS + 1):
             call = self._built(attempt, url)
             with unlogged():
                 answer = self._http.send(call, stream=True)
@@ -232,7 +232,7 @@ class Client:
                 joined = str(httpx.URL(url).join(target)) if target else ""
             except httpx.InvalidURL:
                 break
-            if not joined or origin_of(joined) != origin_of(url):
+            if not joined or origin_of(joined) != origin_of(url) or followed == _MOST_REDIRECTS:
                 break
             answer.close()
             url = joined
@@ -288,11 +288,10 @@ class Client:
         asked = asked_delay(answer.headers.get("retry-after", ""), bytes(body), datetime.now(UTC))
         error: ApiError
         if status in _REDIRECTS:
-            host = origin_of(answer.headers.get("location", ""))[1] or "another place"
             error = api_error(
                 request,
                 status,
-                f"The server redirects this call to {host}, where it is not followed.",
+                _redirected(request, answer),
                 attempts=attempt.number,
                 gate=self._gate,
             )
@@ -461,3 +460,18 @@ class _Failed:
     final: bool = False
     asked: float | None = None
     authorization: Mapping[str, str] = field(default_factory=dict)
+
+
+def _redirected(request: Request, answer: httpx.Response) -> str:
+    """Why a redirect ends here."""
+    target = answer.headers.get("location", "")
+    with suppress(httpx.InvalidURL):
+        here = origin_of(str(answer.url))
+        joined = str(answer.url.join(target))
+        if target and request.method in _READS and origin_of(joined) == here:
+            return (
+                f"The server redirects this call more than {_MOST_REDIRECTS} times, from one of "
+                "its own URLs to another: in a circle, as it seems."
+            )
+    host = origin_of(target)[1] or "another place"
+    return f"The server redirects this call to {host}, where it is not followed."

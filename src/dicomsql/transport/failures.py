@@ -1,6 +1,8 @@
 """A server's refusal made an error of the tree: Google's JSON, DICOM datasets, HTML, or nothing.
 
-Whatever a server says reaches people through the gate, on one line and cut to a length.
+Whatever a server says reaches people through the gate, on one line and cut to a length. What is
+free text may be about a patient, in values that the request did not send: it shows through an open
+gate only.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +23,7 @@ from dicomsql.errors import (
     QuotaError,
 )
 from dicomsql.transport.base import Request
-from dicomsql.transport.gate import Gate
+from dicomsql.transport.gate import Gate, Reveal
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -40,8 +43,13 @@ _CLASSES: dict[int, type[ApiError]] = {
 _REQUEST_ID_HEADERS = ("x-request-id", "x-goog-request-id", "x-guploader-uploadid")
 
 # Members in which servers that are not Google's put their words, lower case: OAuth, RFC 9457,
-# Orthanc, and others.
+# and others.
 _MESSAGE_MEMBERS = ("message", "error_description", "detail", "title", "error", "details")
+# Members in which they put a name or number of what is wrong, and what such a name looks like.
+_CODE_MEMBERS = ("code", "error", "status")
+_CODE = re.compile(r"[a-z]+(?:_[a-z]+)*|[A-Z]+(?:_[A-Z]+)*")
+# Of Orthanc's errors: its number of what is wrong, which has one message each.
+_ORTHANC_STATUS = "orthancstatus"
 
 # What a Failure Reason means (DICOM PS3.18, tables I.2-1 and I.2-2; PS3.7, annex C).
 _FAILURE_REASONS = {
@@ -70,10 +78,36 @@ _MESSAGE_LIMIT = 1_000
 _BODY_LIMIT = 1_000_000
 _DISTINCT_REASONS = 5
 
+_WITHHELD = "The server's own words may be about a patient; --show-phi shows them."
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\s]+")
 _HTML_TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 _HTML_HIDDEN = re.compile(r"<(script|style)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
 _HTML_TAG = re.compile(r"<[^>]*>")
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What the body of an error says.
+
+    Attributes:
+        code: a name or number of what is wrong.
+        message: what is about the request or the server only.
+        words: the whole of it, free text included.
+    """
+
+    code: str = ""
+    message: str = ""
+    words: str = ""
+
+    def through(self, gate: Gate, status: int) -> str:
+        """What people may see of it."""
+        if gate.reveal is Reveal.VALUES:
+            return self.words or self.message or _reason_phrase(status)
+        shown = self.message or _reason_phrase(status)
+        if not self.words or self.words == self.message:
+            return shown
+        return f"{shown.rstrip('.')}. {_WITHHELD}".lstrip(". ")
 
 
 def errors_from_response(
@@ -92,14 +126,12 @@ def errors_from_response(
         body: the answer's body, decoded from its transfer; may be empty.
         attempts: how many times the call was made.
     """
-    code, message = _said(headers.get("content-type", ""), body[:_BODY_LIMIT])
-    if not message:
-        message = _reason_phrase(status)
+    said = _said(headers.get("content-type", ""), body[:_BODY_LIMIT])
     return api_error(
         request,
         status,
-        message,
-        code=code,
+        said.through(gate, status),
+        code=said.code,
         request_id=_request_id(headers),
         attempts=attempts,
         gate=gate,
@@ -147,45 +179,52 @@ def _one_line(text: str) -> str:
     return text if len(text) <= _MESSAGE_LIMIT else text[: _MESSAGE_LIMIT - 1] + "…"
 
 
-def _said(content_type: str, body: bytes) -> tuple[str, str]:
-    """Google's status name, if there is one, and the message of an error's body.
+def _said(content_type: str, body: bytes) -> _Said:
+    """What an error's body says, which itself says what it is.
 
-    The body itself says what it is; servers are careless about the type of their errors.
+    Servers are careless about the type of their errors.
     """
     text = body.decode("utf-8", "replace").strip().lstrip("\ufeff")
     if text[:1] in ("{", "["):
         try:
             return _from_json(json.loads(text))
         except (ValueError, RecursionError):
-            return "", text
+            return _Said(words=text)
     if text[:1] == "<":
         if "html" in content_type.lower() or re.match(r"<(!doctype\s+html|html)\b", text, re.I):
-            return "", _from_html(text)
-        return "", _from_xml(text)
+            return _Said(words=_from_html(text))
+        return _from_xml(text)
     if "octet-stream" in content_type or content_type.partition(";")[0] == "application/dicom":
-        return "", ""
-    return "", text
+        return _Said()
+    return _Said(words=text)
 
 
-def _from_json(content: Any) -> tuple[str, str]:
-    if isinstance(content, str):
-        return "", content
+def _from_json(content: Any) -> _Said:
     datasets = content if isinstance(content, list) else [content]
     members = next((item for item in datasets if isinstance(item, dict)), {})
     error = members.get("error")
     if isinstance(error, dict):
         return _from_google(error)
-    message = _dicom_message(_json_reasons(content))
-    if message:
-        return "", message
+    said = _from_reasons(list(_json_reasons(content)))
+    if said.words:
+        return said
     by_lower = {str(name).lower(): value for name, value in members.items()}
-    for name in _MESSAGE_MEMBERS:
-        if isinstance(by_lower.get(name), str) and by_lower[name]:
-            return "", by_lower[name]
-    return "", ""
+    if _ORTHANC_STATUS in by_lower:
+        return _from_orthanc(by_lower)
+    found = (by_lower.get(name) for name in _MESSAGE_MEMBERS)
+    words = next((text for text in found if isinstance(text, str) and text), "")
+    found = (by_lower.get(name) for name in _CODE_MEMBERS)
+    code = next((text for text in found if isinstance(text, str) and _CODE.fullmatch(text)), "")
+    return _Said(code, "", "" if words == code else words)
 
 
-def _from_google(error: dict[str, Any]) -> tuple[str, str]:
+def _from_orthanc(members: dict[str, Any]) -> _Said:
+    message = str(members.get("message") or "")
+    words = ": ".join(filter(None, (message, str(members.get("details") or ""))))
+    return _Said(f"OrthancStatus {members[_ORTHANC_STATUS]}", message, words)
+
+
+def _from_google(error: dict[str, Any]) -> _Said:
     """A `google.rpc.Status` in JSON, the violations among its details appended."""
     status = error.get("status")
     message = error.get("message")
@@ -195,7 +234,7 @@ def _from_google(error: dict[str, Any]) -> tuple[str, str]:
     notes = [note for note, parts in found if not all(part in text for part in parts)]
     if notes:
         text = f"{text.rstrip('.')}. {'; '.join(notes)}" if text else "; ".join(notes)
-    return status if isinstance(status, str) else "", text
+    return _Said(status if isinstance(status, str) else "", text, text)
 
 
 def _violations(details: Any) -> Iterator[tuple[str, list[str]]]:
@@ -230,28 +269,34 @@ def _unescaped(text: str) -> str:
     return html.unescape(text)
 
 
-def _from_xml(text: str) -> str:
-    """The message of a NativeDicomModel (PS3.19, annex A) or of any other small document."""
+def _from_xml(text: str) -> _Said:
+    """What a NativeDicomModel (PS3.19, annex A) or any other small document says."""
     from xml.etree import ElementTree
 
     # A document type may define entities that grow without bound; no error needs one.
     if "<!DOCTYPE" in text.upper():
-        return ""
+        return _Said()
     try:
         root = ElementTree.fromstring(text)  # noqa: S314 - no document type, bounded size
     except ElementTree.ParseError:
-        return _HTML_TAG.sub(" ", text)
-    message = _dicom_message(_xml_reasons(root))
-    if message:
-        return message
+        return _Said(words=_HTML_TAG.sub(" ", text))
+    said = _from_reasons(list(_xml_reasons(root)))
+    if said.words:
+        return said
     for element in root.iter():
         if element.tag.rpartition("}")[2].lower() == "message" and (element.text or "").strip():
-            return element.text or ""
-    return " ".join(piece.strip() for piece in root.itertext() if piece.strip())
+            return _Said(words=element.text or "")
+    return _Said(words=" ".join(piece.strip() for piece in root.itertext() if piece.strip()))
 
 
-def _dicom_message(found: Iterator[tuple[str, str]]) -> str:
-    """A sentence of the failure reasons and details that a dataset holds, each kind once."""
+def _from_reasons(found: list[tuple[str, str]]) -> _Said:
+    """The failure reasons and details that a dataset holds; its comments are free text."""
+    own = [(kind, value) for kind, value in found if kind != _ERROR_COMMENT]
+    return _Said("", _dicom_message(own), _dicom_message(found))
+
+
+def _dicom_message(found: list[tuple[str, str]]) -> str:
+    """A sentence of failure reasons and details, each kind once."""
     reasons: dict[str, int] = {}
     details: dict[str, None] = {}
     for kind, value in found:
