@@ -425,10 +425,18 @@ class Binder:
         if isinstance(other.node, exp.Table):
             cte = cte_of(other.node, other.node.name.lower())
             if cte is not None:
-                self._once(cte.this, self.text.group_around(self.text.span(cte.this)[0]))
+                self._once(cte.this, self._body(cte))
             start, end = self.text.span(other.node.this)
             return self.text.text[start:end] + shown
         return self._once(other.node, self._parentheses(other.node)) + shown
+
+    def _body(self, cte: exp.Expr) -> tuple[int, int]:
+        """The offsets of a CTE's own parentheses: those that follow its AS."""
+        _, named = self.text.span(cte.args["alias"].this)
+        after = iter([t for t in self.text.tokens if t.start >= named])
+        next(t for t in after if word_of(t) == "AS")
+        opening = next(t for t in after if word_of(t) == "(")
+        return self.text.group_around(opening.end + 1)
 
     def _parentheses(self, node: exp.Expr) -> tuple[int, int]:
         """The offsets of a derived table's own parentheses: those that its alias follows.

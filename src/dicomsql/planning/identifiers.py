@@ -157,7 +157,9 @@ class Identifiers:
     def _engines(self, column: exp.Column, scope: Scope) -> str:
         owners = self.names.owners(column, scope)
         source: Source | None = owners[0][0] if owners else None
-        return source.alias or "a file" if source is not None and source.table is None else ""
+        if source is None or source.table is not None or isinstance(source.node, exp.Values):
+            return ""
+        return source.alias or "a file"
 
 
 def _is_identifier(column: TableColumn) -> bool:

@@ -115,11 +115,12 @@ class Kinds:
         return self._through_star(column, inner)
 
     def _through_star(self, column: exp.Column, inner: Scope) -> str:
-        if not any(e.is_star for e in inner.node.args.get("expressions") or []):
+        through = self.names.through_star(column.name, inner)
+        if through is None:
             return ""
         self._depth += 1
         try:
-            return self._of_column(exp.column(column.name), inner)
+            return self._of_column(through, inner)
         finally:
             self._depth -= 1
 

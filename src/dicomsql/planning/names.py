@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from dicomsql.dicom.columns import Kind, Part
-from dicomsql.errors import PlanningError, nearest
+from dicomsql.errors import LanguageError, PlanningError, nearest
 from dicomsql.planning.identifiers import COMPARING, compared
 from dicomsql.planning.kinds import Kinds
 from dicomsql.planning.plan import ColumnKind
@@ -195,10 +195,17 @@ class Names:
         shown = self._projected(inner, column.name)
         if shown is not None:
             return self._meaning(shown, inner, depth + 1)
-        if not any(_is_star(e) for e in inner.node.args.get("expressions") or []):
-            return None
-        through = exp.column(column.name)
-        return self._meaning(through, inner, depth + 1)
+        through = self.through_star(column.name, inner)
+        return self._meaning(through, inner, depth + 1) if through is not None else None
+
+    def through_star(self, name: str, inner: Scope) -> exp.Column | None:
+        """The column that a star of a derived table's SELECT shows under a name."""
+        for star in inner.node.args.get("expressions") or []:
+            if not isinstance(star, exp.Column) and _is_star(star):
+                return exp.column(name)
+            if _is_star(star) and any(s.has(name) is not False for s in self._starred(star, inner)):
+                return exp.column(name, table=self._starred(star, inner)[0].alias)
+        return None
 
     def _projected(self, scope: Scope, name: str) -> exp.Column | None:
         """The column that a SELECT shows under a name of its own."""
@@ -245,6 +252,8 @@ class Names:
         if found is not None:
             return [(source, found)]
         found = source.table.column(name)
+        if found is None and self._may_be_value(column, scope):
+            raise self._no_value(source.table, column)
         if found is None:
             raise self.text.error(str(source.table.unknown(name)), column)
         if path:
@@ -314,9 +323,12 @@ class Names:
 
     def _may_be_value(self, column: exp.Column, scope: Scope) -> bool:
         """Whether a name that is no column's stands where a value is expected."""
-        if _is_bound_name(column) or _row_of(column.parts[0].name, scope) is not None:
+        if _is_bound_name(column):
             return False
-        name = column.parts[0].name if len(column.parts) < 3 else column.sql()
+        row = _row_of(column.parts[0].name, scope)
+        if row is not None and (len(column.parts) != 2 or row.has(column.name) is not False):
+            return False
+        name = column.name if row is not None else column.parts[0].name
         at: Scope | None = scope
         known: list[str] = []
         while at is not None:
@@ -334,6 +346,13 @@ class Names:
             not p.name.replace(".", "_").replace(":", "_").isidentifier() for p in quoted_names
         )
         return odd or _is_opposite(column)
+
+    def _no_value(self, table: Table, column: exp.Column) -> LanguageError:
+        return self.text.error(
+            f"{table.resource.full_name} has no column of that name. If it is a value, write it in "
+            f"single quotes; double quotes and bare words are names of columns.",
+            column,
+        )
 
     def _need_everywhere(self, name: str, scope: Scope) -> None:
         """A USING column is read from every table that the join takes it from."""
@@ -353,11 +372,7 @@ class Names:
             tables += [s.table for s in at.sources if s.table is not None]
             at = at.parent
         if tables and self._may_be_value(column, scope):
-            raise self.text.error(
-                f"{tables[0].resource.full_name} has no column of that name. If it is a value, "
-                f"write it in single quotes; double quotes and bare words are names of columns.",
-                column,
-            )
+            raise self._no_value(tables[0], column)
         if column.table:
             aliases = [s.alias for s in scope.sources]
             if tables and scope.named(column.table) is None:

@@ -32,7 +32,8 @@ _COMPARE = frozenset({"=", "==", "<>", "!=", "<", ">", "<=", ">=", "IS", "ISNULL
 # head (`GROUP BY`) may be one token; its first word counts.
 _AFTER_OPERAND = _COMPARE | {
     *("AND", "OR", "THEN", "ELSE", "WHEN", "END", "AS", "ASC", "DESC", "NULLS", "USING", "SAMPLE"),
-    *("WHERE", "GROUP", "ORDER", "HAVING", "LIMIT", "OFFSET", "QUALIFY", "WINDOW", "RETURNING"),
+    *("FROM", "WHERE", "GROUP", "ORDER", "HAVING", "LIMIT", "OFFSET", "QUALIFY", "WINDOW"),
+    *("RETURNING",),
     *("UNION", "EXCEPT", "INTERSECT", "JOIN", "INNER", "LEFT", "RIGHT", "FULL", "CROSS", "ON"),
     *("NATURAL", "ASOF", "POSITIONAL", "SEMI", "ANTI", "TABLESAMPLE", "FETCH", "LATERAL"),
 }
