@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import platform
 import statistics
+import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 
 def rounds(
@@ -26,6 +29,21 @@ def rounds(
             if number:
                 times[name].append(clock() - start)
     return {name: statistics.median(found) for name, found in times.items()}
+
+
+@contextmanager
+def server(script: Path, *arguments: str) -> Iterator[str]:
+    """The URL that a server's script prints first; the server ends with the block."""
+    command = [sys.executable, str(script), *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            url = process.stdout.readline().strip()
+            if not url:
+                raise RuntimeError(f"{script.name} did not start.")
+            yield url
+        finally:
+            process.terminate()
 
 
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -4,9 +4,9 @@
 
 FILE holds the rows, STARTS where each begins (eight bytes each, native order). `limit` and `offset`
 of a request choose the rows, whatever else it asks for; a store's metrics tell how many there are,
-as Google's do. With --times, the rows are given again and
-again as other series, which the end of their UIDs tells apart. Beyond the last row the answer is
-204. It prints its URL, and serves until it is ended.
+as Google's do. With --times, the rows are given again and again as other series, which the end of
+their UIDs tells apart. Beyond the last row the answer is 204. It prints its URL, and serves until
+it is ended.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ from __future__ import annotations
 import argparse
 import re
 import socket
-import subprocess
-import sys
 import threading
 import time
 from array import array
@@ -26,6 +24,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from idc import MARKER, PAGE
+from measure import server
 
 _OFFSET = re.compile(rb"[?&]offset=([0-9]+)")
 _LIMIT = re.compile(rb"[?&]limit=([0-9]+)")
@@ -92,17 +91,9 @@ def running(file: Path, starts: list[int], *, delay: float = 0, times: int = 1) 
     """The URL of a server in a process of its own, which ends with the block."""
     places = file.with_suffix(".starts")
     places.write_bytes(array("q", starts).tobytes())
-    command = [sys.executable, str(Path(__file__).resolve()), str(file), str(places)]
-    command += ["--delay", str(delay * 1000), "--times", str(times)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            url = process.stdout.readline().strip()
-            if not url:
-                raise RuntimeError("The search server did not start.")
-            yield url
-        finally:
-            process.terminate()
+    options = ("--delay", str(delay * 1000), "--times", str(times))
+    with server(Path(__file__).resolve(), str(file), str(places), *options) as url:
+        yield url
 
 
 def _serve(connection: socket.socket, rows: Rows) -> None:

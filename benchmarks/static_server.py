@@ -12,12 +12,12 @@ import argparse
 import json
 import re
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from measure import server
 
 PARENT = "projects/p/locations/l/datasets/d"
 PATH = f"/v1/{PARENT}/dicomStores"
@@ -46,17 +46,8 @@ def pages(stores: int, page_size: int) -> list[bytes]:
 @contextmanager
 def running(stores: int, page_size: int) -> Iterator[str]:
     """The URL of a server in a process of its own, which ends with the block."""
-    command = [sys.executable, str(Path(__file__).resolve())]
-    command += ["--stores", str(stores), "--page", str(page_size)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            url = process.stdout.readline().strip()
-            if not url:
-                raise RuntimeError("The static server did not start.")
-            yield url
-        finally:
-            process.terminate()
+    with server(Path(__file__).resolve(), "--stores", str(stores), "--page", str(page_size)) as url:
+        yield url
 
 
 def _serve(connection: socket.socket, answers: list[bytes]) -> None:
