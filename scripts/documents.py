@@ -68,6 +68,8 @@ def dicom_table(dicom: Json, name: str) -> Json:
         made["sizes"] = table["sizes"]
     if table["source"] == "search":
         made["split"] = dicom["split"]
+        if table["level"] == order[-1] and "moves" in dicom:
+            made["moves"] = dicom["moves"]
     made["attributes"] = attributes
     return made
 

@@ -35,6 +35,18 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "own-config"))
 
 
+@pytest.fixture(scope="session")
+def dicom_files() -> Path:
+    """The real DICOM files that come with pydicom."""
+    return FILES
+
+
+@pytest.fixture(scope="session")
+def stored_files() -> tuple[Path, ...]:
+    """The files that are in the filled store."""
+    return tuple(FILES / name for name in STORED)
+
+
 def fill(root: Path) -> None:
     """Make a dataset and a store, and store the files."""
     with Session(Settings(local=root, **PLACE)) as session:

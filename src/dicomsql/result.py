@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -87,6 +87,10 @@ class Result:
         message: a sentence about what was done, for statements without rows; may be empty.
         affected: rows that a write wrote; -1 where the statement was no write.
         statistics: grows while the batches are read.
+        summary: what was done in numbers, for programs; None where there is no more to say than
+            the rows do.
+        failure: what makes the statement fail all the same once its rows are written; None where
+            it did not.
     """
 
     def __init__(
@@ -99,12 +103,16 @@ class Result:
         affected: int = -1,
         statistics: Statistics | None = None,
         close: Callable[[], None] | None = None,
+        summary: Mapping[str, object] | None = None,
+        failure: Exception | None = None,
     ) -> None:
         self.columns = columns
         self.rows = rows
         self.message = message
         self.affected = affected
         self.statistics = statistics if statistics is not None else Statistics()
+        self.summary = summary
+        self.failure = failure
         self._batches = batches
         self._close = close
 

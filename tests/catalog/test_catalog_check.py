@@ -75,7 +75,8 @@ def test_the_schemas_are_schemas(kind: str) -> None:
     schema = json.loads((bundled_root() / "schema" / f"{kind}.json").read_text("utf-8"))
     Draft202012Validator.check_schema(schema)
     for name, part in schema["$defs"].items():
-        if name.endswith("Extension") or name in {"dicom", "attribute", "consent", "measure"}:
+        closed = {"dicom", "attribute", "moves", "consent", "measure"}
+        if name.endswith("Extension") or name in closed:
             assert part["additionalProperties"] is False, name
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 import pytest
 
 from dicomsql import errors
@@ -35,12 +36,14 @@ class FakeSession:
         *,
         consent: Callable[[str], bool] | None = None,
         progress: Callable[[str], None] | None = None,
+        lines: Callable[[str], None] | None = None,
         stop_operation: Callable[[str], bool] | None = None,
     ) -> None:
         self.settings = settings
         self.consent = consent
         self.stop_operation = stop_operation
         self.progress = progress
+        self.lines = lines
         self.dry_runs: list[bool] = []
         self.closed = False
         FakeSession.last = self
@@ -90,6 +93,17 @@ class FakeSession:
     def shown(self) -> Result:
         columns = (ResultColumn("insert_statement", "VARCHAR"),)
         return Result(columns, iter(()), rows=(("INSERT INTO x\n  (a, b)",),))
+
+    def copied(self) -> Result:
+        if self.lines:
+            self.lines("1 of 2 files")
+        return Result(
+            (ResultColumn("status", "VARCHAR"),),
+            iter(duckdb.sql("SELECT 'failed' AS status").to_arrow_table().to_batches()),
+            message="2 instances: 1 stored, 1 failed.",
+            summary={"instances": 2, "failed": 1},
+            failure=errors.OperationalError("1 of 2 instances failed."),
+        )
 
     def failed(self) -> Result:
         raise errors.PlanningError("There is no resource google.healthcare.studys.")
@@ -442,6 +456,35 @@ def test_parquet_is_a_file_that_is_whole_or_not_there(run: Run, tmp_path: Path) 
     assert run("-f", str(file), "DROP shown")[0] == 0
     assert duckdb.sql(f"SELECT * FROM '{file}'").fetchall() == [("INSERT INTO x\n  (a, b)",)]
     assert [p.name for p in tmp_path.iterdir()] == ["rows.parquet"]
+
+
+def test_rows_of_a_copy_are_written_before_it_fails(run: Run, tmp_path: Path) -> None:
+    ends = "1 of 2 files\n2 instances: 1 stored, 1 failed.\nerror: 1 of 2 instances failed.\n"
+    assert run("DROP copied; SELECT 1 never") == (1, "status\nfailed\n", ends)
+    assert run("-q", "DROP copied")[2] == ends.removeprefix("1 of 2 files\n")
+    code, out, err = run("-q", "-o", "json", "DROP copied")
+    assert (code, json.loads(out)) == (1, [{"status": "failed"}])
+    assert json.loads(err.splitlines()[0]) == {"instances": 2, "failed": 1}
+    file = tmp_path / "rows.csv"
+    assert run("-f", str(file), "DROP copied")[:2] == (1, "")
+    assert file.read_text() == "status\nfailed\n"
+
+
+def test_a_copy_counts_as_one_result_of_a_file(run: Run, tmp_path: Path) -> None:
+    copy = "COPY google.healthcare.instances FROM 'in'"
+    code, _, err = run("-f", str(tmp_path / "x.parquet"), f"{copy}; SELECT 1")
+    assert (code, "A parquet file holds one result" in err) == (2, True)
+
+
+def test_arrow_is_a_file_too(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "rows.arrow"
+    assert run("-f", str(file), "SELECT 1 a, 'x' b, INTERVAL 2 DAY c")[0] == 0
+    table = pa.ipc.open_file(file).read_all()
+    assert table.to_pylist() == [{"a": 1, "b": "x", "c": "P2D"}]
+    assert run("-f", str(file), "SELECT 1 a WHERE false")[0] == 0
+    assert pa.ipc.open_file(file).read_all().schema == pa.schema([("a", pa.int32())])
+    code, _, err = run("-o", "arrow", "SELECT 1")
+    assert (code, "Arrow is written to a file" in err) == (2, True)
 
 
 def test_a_document_is_no_cell_of_a_table(run: Run) -> None:

@@ -228,3 +228,23 @@ def test_the_exports_are_exactly_these() -> None:
         assert getattr(dicomsql, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = dicomsql.nothing
+
+
+def test_a_copy_of_which_rows_failed_raises_and_has_its_rows(
+    own_root: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "notes.txt").write_text("no DICOM")
+    with dicomsql.connect(local=own_root, **PLACE) as connection:
+        cursor = connection.cursor()
+        copy = "COPY google.healthcare.instances FROM ? RETURNING status, bytes"
+        with pytest.raises(dicomsql.OperationalError, match="1 of 1 instance failed"):
+            cursor.execute(copy, [str(tmp_path / "in")])
+        assert cursor.fetchall() == [("failed", 8)]
+        assert cursor.rowcount == 0
+        with pytest.raises(dicomsql.OperationalError):
+            cursor.execute(f"SELECT 1; {copy.replace('?', repr(str(tmp_path / 'in')))}; SELECT 2")
+        assert cursor.fetchall() == [(1,)]
+        assert cursor.nextset()
+        assert cursor.fetchall() == [("failed", 8)]
+        assert cursor.nextset() is None

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from datetime import UTC, date, datetime, time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -343,7 +344,8 @@ def test_tags_in_lower_case() -> None:
         found = rows(body, "StudyInstanceUID", "Modality", "StudyInstanceUID_raw")
         assert found[-1]["StudyInstanceUID"] == "1.3"
         assert found[-1]["StudyInstanceUID_raw"] == "1.3"
-    assert uids(json.dumps([upper, {}, lower]).encode(), "0020000D") == ["1.2", None, "1.3"]
+    assert uids(json.dumps([upper, lower]).encode(), "0020000D") == ["1.2", "1.3"]
+    assert count(json.dumps([upper, lower]).encode()) == 2
 
 
 def test_of_a_tag_that_occurs_twice_the_last_counts_in_every_reading() -> None:
@@ -410,7 +412,7 @@ def test_what_is_no_dicom_json(body: bytes, kind: type[Exception], says: str) ->
             read(body)
         assert type(caught.value) is kind
         assert "secr" not in str(caught.value)
-    if "UTF-8" not in says and "member" not in says:  # counting does not look that far
+    if "UTF-8" not in says:  # counting does not look that far
         with pytest.raises(kind, match=says):
             count(body)
 
@@ -429,8 +431,19 @@ def test_a_decoder_without_columns_is_refused() -> None:
 
 
 def test_count_reads_no_values() -> None:
-    assert count(b'[{"00100020":{"Value":["\xff"]}},{}]') == 2
-    assert count(b'[{"00100020":{"Value":[NaN]}},{}]') == 2
+    uid = b'"0020000D":{"vr":"UI","Value":["1.2"]}'
+    assert count(b'[{"00100020":{"Value":["\xff"]},%b},{%b}]' % (uid, uid)) == 2
+    assert count(b'[{"00100020":{"Value":[NaN]},%b},{%b}]' % (uid, uid)) == 2
+
+
+@pytest.mark.parametrize(
+    "body", [b"[[1]]", b"[null]", b"[1]", b'[{"error":"secret"}]', b"[{}]", b'[{"00100020":{}}]']
+)
+def test_what_can_have_no_uid_is_not_counted(body: bytes) -> None:
+    for read in (count, partial(uids, tag="0020000D")):
+        with pytest.raises(OperationalError, match="member 1 of its array") as caught:
+            read(body)
+        assert "secret" not in str(caught.value)
 
 
 def test_the_collector_is_left_as_it_was() -> None:

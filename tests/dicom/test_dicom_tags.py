@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydicom.datadict import dictionary_VM, dictionary_VR, keyword_for_tag
 
-from dicomsql.dicom.tags import Tag, keywords, lookup
+from dicomsql.dicom.tags import Tag, keywords, lookup, meant
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -108,3 +108,23 @@ def test_importing_the_names_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("name", "keyword"),
+    [
+        ("0010,0020", "PatientID"),
+        ("(0010, 0020)", "PatientID"),
+        ("0010-0020", "PatientID"),
+        ("X00100020", "PatientID"),
+        ("patient_id", "PatientID"),
+        ("Patient ID", "PatientID"),
+        ("PatientIDs", None),
+        ("0019,1001", None),
+        ("0010,00201", None),
+        ("", None),
+    ],
+)
+def test_what_other_spellings_mean(name: str, keyword: str | None) -> None:
+    found = meant(name)
+    assert (found.keyword if found is not None else None) == keyword

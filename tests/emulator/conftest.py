@@ -12,7 +12,6 @@ from typing import Any
 import httpx
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
-from pydicom import data as pydicom_data
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
@@ -105,12 +104,6 @@ def emulator(tmp_path: Path, open_emulator: Callable[..., Any]) -> Iterator[Clie
     with open_emulator(tmp_path / "root") as client:
         client.prepare()
         yield client
-
-
-@pytest.fixture(scope="session")
-def dicom_files() -> Path:
-    """The real DICOM files that come with pydicom."""
-    return Path(pydicom_data.__file__).parent / "test_files"
 
 
 @pytest.fixture(scope="session")

@@ -62,6 +62,23 @@ class TestStore:
         metrics = emulator.get(WEB.removesuffix("/dicomWeb") + ":getDICOMStoreMetrics").json()
         assert metrics["instanceCount"] == "1"
 
+    def test_an_update_overwrites_what_is_there_and_adds_what_is_not(
+        self, emulator: Any, make_dicom: Any
+    ) -> None:
+        first, second = make_dicom(PatientID="a"), make_dicom(PatientID="b")
+        other = make_dicom(instance="1.1.1.2")
+        assert emulator.stow([first]).status_code == 200
+        web = WEB.replace("/v1/", "/v1beta1/")
+        for content in (second, other, second):
+            headers = {"content-type": "application/dicom", "accept": "application/dicom+json"}
+            answer = emulator.request("PUT", web + "/studies", content=content, headers=headers)
+            assert answer.status_code == 200
+            assert len(answer.json()["00081199"]["Value"]) == 1
+        path = WEB + "/studies/1.1/series/1.1.1/instances/1.1.1.1"
+        as_stored = {"accept": "application/dicom; transfer-syntax=*"}
+        assert emulator.get(path, headers=as_stored).content == second
+        assert sorted(uids(emulator.get(WEB + "/instances"), "00080018")) == ["1.1.1.1", "1.1.1.2"]
+
     def test_some_stored_and_some_not_is_202(self, emulator: Any, make_dicom: Any) -> None:
         bad = [b"no dicom", b"", make_dicom(instance="1.9")[:-5], make_dicom(series=None)]
         answer = emulator.stow([*bad, make_dicom()])

@@ -69,17 +69,18 @@ def test_a_reader_is_pulled_as_the_rows_are(engine: Engine) -> None:
 
 
 def test_a_statement_without_rows_gives_none(engine: Engine) -> None:
-    for sql in (
-        "CREATE TABLE t (a INT)",
-        "INSERT INTO t VALUES (1), (2)",
-        "UPDATE t SET a = 3",
-        "CREATE VIEW v AS FROM t",
-        "BEGIN",
-        "ROLLBACK",
-        "DELETE FROM t",
-        "DROP TABLE t CASCADE",
+    for sql, changed in (
+        ("CREATE TABLE t (a INT)", -1),
+        ("INSERT INTO t VALUES (1), (2)", 2),
+        ("UPDATE t SET a = 3 WHERE a = 2", 1),
+        ("CREATE VIEW v AS FROM t", -1),
+        ("BEGIN", -1),
+        ("ROLLBACK", -1),
+        ("DELETE FROM t", 2),
+        ("DROP TABLE t CASCADE", -1),
     ):
         assert engine.stream(sql) is None, sql
+        assert engine.changed == changed, sql
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ class Answer:
 Answers = Callable[[Request], Any]
 
 
-@dataclass
+@dataclass(eq=False)
 class Wire:
     """Answers each request as the test says, and keeps what was sent."""
 
@@ -61,6 +61,10 @@ class Wire:
     requests: list[Request] = field(default_factory=list)
     cancel: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    parallel: int = 8
+
+    def resize(self, parallel: int) -> None:
+        self.parallel = parallel
 
     def send(self, request: Request, *, stream: bool = False) -> Answer:
         assert not stream
@@ -131,9 +135,8 @@ def make_bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Bench]
             return wire
 
         monkeypatch.setattr("dicomsql.transport.connect.open_transport", opened)
-        asked = {
-            k: options.pop(k) for k in ("consent", "progress", "stop_operation") if k in options
-        }
+        faces = ("consent", "progress", "lines", "stop_operation")
+        asked = {k: options.pop(k) for k in faces if k in options}
         session = Session(config.settings({}, **options), **asked)
         sessions.append(session)
         return Bench(session, wire)

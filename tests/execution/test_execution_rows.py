@@ -10,7 +10,8 @@ import pytest
 from dicomsql.catalog.model import Column, DicomTable, Method, Type
 from dicomsql.errors import InternalError, OperationalError
 from dicomsql.execution.calls import Page
-from dicomsql.execution.rows import arrow_type, columns_array, decoder_for
+from dicomsql.execution.decoded import arrow_type
+from dicomsql.execution.rows import columns_array, decoder_for
 from dicomsql.planning.plan import ColumnKind, RowShape, ScanColumn
 
 METHOD = Method(
@@ -123,9 +124,74 @@ def test_datasets_with_their_parameters_and_keys() -> None:
         {"Modality": "CT", "seriesId": "1.2", "studiesId": "9", "unknown": None}
     ]
     bare = decoder_for(METHOD, [parameter("studiesId")], RowShape.ROWS, table)
-    decoded = bare.decode(page([{}, {}]), {"studiesId": "9"})
+    decoded = bare.decode(page(found * 2), {"studiesId": "9"})
     assert decoded.keys is None
     assert decoded.batch.num_rows == 2
+
+
+SEARCHED = DicomTable(
+    "series",
+    "search",
+    (),
+    identity=(("studiesId", "StudyInstanceUID"), ("seriesId", "SeriesInstanceUID")),
+)
+OF_SERIES = {"0020000E": {"vr": "UI", "Value": ["1.2"]}}
+
+
+def series(*names: str, answer: object) -> list[dict[str, object]]:
+    columns = [ScanColumn(name, ColumnKind.ATTRIBUTE, name, "VARCHAR") for name in names]
+    decoder = decoder_for(METHOD, columns, RowShape.ROWS, SEARCHED)
+    found: list[dict[str, object]] = decoder.decode(page(answer), {}).batch.to_pylist()
+    return found
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"error": "Jane"},
+        {"0020000E": {"vr": "UI"}},
+        {"0020000E": {"vr": "UI", "Value": [""]}},
+        {"0020000E": None},
+        {"0020000D": {"vr": "UI", "Value": ["1.2"]}},
+    ],
+)
+@pytest.mark.parametrize("names", [("Modality",), ("SeriesInstanceUID",), ("tag_0020000E",)])
+def test_what_has_no_uid_of_its_level_is_no_row(wrong: object, names: tuple[str, ...]) -> None:
+    with pytest.raises(OperationalError, match="have no SeriesInstanceUID") as caught:
+        series(*names, answer=[OF_SERIES, wrong])
+    assert "1 of the 2 results" in str(caught.value)
+    assert "Jane" not in str(caught.value)
+
+
+def test_a_uid_of_a_level_above_that_is_read_is_not_null() -> None:
+    assert series("Modality", answer=[OF_SERIES]) == [{"Modality": None}]
+    for name in ("StudyInstanceUID", "tag_0020000D"):
+        with pytest.raises(OperationalError, match="do not tell their StudyInstanceUID"):
+            series(name, answer=[OF_SERIES])
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (b"{}", "a JSON object"),
+        (b'{"message":"Jane"}', "a JSON object"),
+        (b"[[1]]", "member 1 of its array is no object"),
+        (b"[null]", "member 1 of its array is no object"),
+        (b'"Jane"', "a JSON string"),
+        (b"[1]", "member 1 of its array is no object"),
+        (b"null", "another JSON value"),
+        (b"<html>Jane</html>", "markup"),
+        (b'[{"0020000E":{"vr":"UI","Value":["1', "ends in the middle"),
+        (b'[{"0020000E":{"vr":"UI","Value":["1.2"]}}]]', "breaks off being JSON"),
+        (b"[][]", "breaks off being JSON"),
+        ("[]".encode("utf-16"), "not UTF-8"),
+    ],
+)
+def test_an_answer_that_is_no_dicom_json_is_named(answer: bytes, told: str) -> None:
+    with pytest.raises(OperationalError, match=told) as caught:
+        series("Modality", answer=answer)
+    assert str(caught.value).startswith(METHOD.full_name)
+    assert "Jane" not in str(caught.value)
 
 
 def test_types() -> None:

@@ -183,6 +183,48 @@ def test_a_server_that_ignores_the_limit_is_read_to_its_end(read: Any) -> None:
     assert read(scan(), answer)[0] == uids(64)
 
 
+@pytest.mark.parametrize("total", [1, 2, 9, 30])
+@pytest.mark.parametrize("cut", [True, False])
+def test_a_server_that_ignores_the_offset_ends_the_statement_however_its_answers_differ(
+    read: Any, total: int, cut: bool
+) -> None:
+    number = itertools.count()
+
+    def answer(request: Any) -> Any:
+        most = int(query_of(request, "limit")) if cut else total
+        url = {"00081190": {"vr": "UR", "Value": [f"http://test/{next(number)}"]}}
+        return [row(i) | url for i in range(min(total, most))]
+
+    paging = OffsetPaging("limit", "offset", max_limit=10, max_offset=0, capped=True)
+    with pytest.raises(IncompleteError, match="seems to ignore the offset"):
+        read(scan(replace(STUDIES, paging=paging)), answer, calls=20)
+
+
+def test_a_partial_answer_is_not_the_last(read: Any) -> None:
+    rows = [row(i) for i in range(17)]
+
+    def answer(request: Any) -> Any:
+        offset = int(query_of(request, "offset") or 0)
+        found = rows[offset : offset + 7]
+        return Answer(found, status=206 if offset + 7 < 17 else 200)
+
+    assert read(scan(), answer)[0] == uids(17)
+    metadata = replace(scan(), dicom=replace(TABLES["study"], source="metadata"))
+    with pytest.raises(IncompleteError, match="206"):
+        read(metadata, answer)
+
+
+def test_members_that_are_all_missing_are_told_of(read: Any) -> None:
+    several = Constant("study", ("1.1", "1.2"), "statement", True)
+    of_study = scan(OF_STUDY, "series", constants=(_study("1.1")[0], several))
+    found, run, _ = read(of_study, refused(404))
+    assert found == []
+    assert "404 to each of the 2 calls" in run.statistics.notes[0]
+    server = Server([row(1, study=2)])
+    one = read(of_study, lambda r: server(r) if "1.2" in str(r.path_values) else refused(404)(r))
+    assert (one[0], one[1].statistics.notes) == (["2.1"], [])
+
+
 def test_a_server_that_ignores_limit_and_offset_ends_the_statement(read: Any) -> None:
     with pytest.raises(IncompleteError, match="ignore `offset`"):
         read(scan(), lambda _request: [row(i) for i in range(30)])
@@ -330,14 +372,15 @@ def test_alternatives_that_shift_are_read_again(read: Any) -> None:
     assert sorted(found) == sorted(uids(42))
 
 
-def test_rows_without_a_uid_come_as_often_as_they_are_there(read: Any) -> None:
-    nameless = [{"00080020": {"vr": "DA", "Value": ["20260101"]}}] * 3
-    rows = [row(i) for i in range(9)] + nameless + [row(i) for i in range(9, 30)]
-    found, _, _ = read(scan(), Server(rows))
-    assert sorted(map(str, found)) == sorted([*uids(30), *["None"] * 3])
-    moving = Server(rows, after=lambda number, held: held.pop(0) if number == 2 else None)
-    with pytest.raises(IncompleteError, match="rows without a UID"):
-        read(scan(), moving, parallel=1)
+@pytest.mark.parametrize("place", [0, 15, 29])
+@pytest.mark.parametrize("wrong", [{"error": "no"}, {"00080020": {"vr": "DA"}}])
+def test_a_result_without_a_uid_ends_the_statement(
+    read: Any, place: int, wrong: dict[str, Any]
+) -> None:
+    rows = [row(i) for i in range(30)]
+    rows[place] = wrong
+    with pytest.raises(OperationalError, match="UID"):
+        read(scan(), Server(rows))
 
 
 def test_a_list_that_never_holds_still_ends_the_statement(read: Any) -> None:

@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 from oracle_queries import Maker, Query
 from oracle_worlds import ORTHANC_QUERIES, PROFILE, QUERIES, World, plain_rows, rows_of
 
+# The tests of each part cover what these run; tracing would take as long as the queries.
+pytestmark = pytest.mark.no_cover
+
 # A kind of query each, so that one that fails does not hide the others.
 KINDS = ("columns", "groups", "newest", "joins", "memberships")
 

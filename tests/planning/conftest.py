@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import duckdb
 import pytest
 from planning_hospital import Corpus, Hospital, make_corpus, store
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def corpus() -> Corpus:
     return make_corpus()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def make_hospital(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Hospital]:
     """Makes a hospital on a folder of its own with its dataset and an empty store `main`."""
 
@@ -30,9 +31,9 @@ def make_hospital(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Hosp
     return make
 
 
-@pytest.fixture(scope="module")
-def hospital(make_hospital: Callable[[], Hospital], corpus: Corpus) -> Iterator[Hospital]:
-    """The corpus in the store `main`, two of its files in `second`. To be read only."""
+@pytest.fixture(scope="session")
+def hospital_root(make_hospital: Callable[[], Hospital], corpus: Corpus) -> Path:
+    """A folder with the corpus in the store `main`, two of its files in `second`."""
     made = make_hospital()
     made.rows(
         "INSERT INTO google.healthcare.dicom_stores (dicomStoreId, labels) VALUES "
@@ -40,8 +41,16 @@ def hospital(make_hospital: Callable[[], Hospital], corpus: Corpus) -> Iterator[
     )
     store(made, corpus.files, "main")
     store(made, corpus.files[:2], "second")
-    yield made
     made.session.close()
+    return made.root
+
+
+@pytest.fixture(scope="module")
+def hospital(hospital_root: Path) -> Iterator[Hospital]:
+    """A session of the module's own on that folder. To be read only."""
+    opened = Hospital(hospital_root)
+    yield opened
+    opened.session.close()
 
 
 @pytest.fixture(scope="module")

@@ -81,6 +81,9 @@ def test_what_the_document_says_of_the_search_decides() -> None:
     assert less.column("RetrieveURL") is None
 
 
+RIGHT = 'Did you mean StudyDescription, or "00081030"?'
+
+
 @pytest.mark.parametrize(
     ("sql", "message"),
     [
@@ -95,12 +98,41 @@ def test_what_the_document_says_of_the_search_decides() -> None:
         ("SELECT RequestAttributesSequence.Foo FROM series", "Foo is no attribute"),
         ("SELECT e.RequestAttributesSequence.Foo FROM series e", "Foo is no attribute"),
         ("SELECT Modality FROM dicom_stores", "its parameters are"),
+        # As other tools and people write names and tags.
+        *(
+            (f"SELECT {written} FROM studies WHERE StudyDate = '20260101'", RIGHT)
+            for written in (
+                '"0008,1030"',
+                '"(0008,1030)"',
+                '"0008|1030"',
+                '"0008.1030"',
+                'studies."0008 1030"',
+                '"0x00081030"',
+                "x00081030",
+                "tag_0008_1030",
+                "study_description",
+                '"Study Description"',
+            )
+        ),
+        ("SELECT 1 FROM studies WHERE \"0008,1030\" = 'x'", RIGHT),
+        ("SELECT 00081030 FROM studies", "If the attribute StudyDescription is meant"),
+        ("SELECT 1 FROM studies WHERE 0008_103e = 'x'", "If the attribute SeriesDescription is"),
+        ('SELECT "0019,1001" FROM studies', "the eight digits of a tag"),
     ],
 )
 def test_a_wrong_name_says_what_is_right(planning: Hospital, sql: str, message: str) -> None:
     with pytest.raises(LanguageError) as caught:
         planning.plan(sql)
     assert message in str(caught.value)
+
+
+def test_a_tag_that_no_dictionary_has_is_not_told_from_a_value(planning: Hospital) -> None:
+    with pytest.raises(LanguageError) as caught:
+        planning.plan('SELECT 1 FROM studies WHERE PatientID = "1235-6789"')
+    assert "1235" not in str(caught.value)
+    # Numbers are what they are where no dataset is read, and where no attribute has the tag.
+    planning.plan("SELECT 00081030 FROM dicom_stores")
+    planning.plan("SELECT 00990099 FROM studies")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ import pytest
 
 from dicomsql.errors import LanguageError, ProgrammingError
 from dicomsql.language.statements import Fragment
-from dicomsql.planning.text import QueryText, check_parameters, count_question_marks
+from dicomsql.planning.parameters import check_parameters, count_question_marks
+from dicomsql.planning.text import QueryText
 from dicomsql.planning.values import parameter_text, quoted
 
 

@@ -297,6 +297,19 @@ def test_the_time_of_an_attempt_bounds_its_body_but_not_a_stream() -> None:
     assert streamed.read() == b"[1,2]"
 
 
+def test_the_time_that_a_streamed_body_took_to_send_is_not_that_of_its_answer() -> None:
+    now = [0.0]
+
+    def body() -> Iterator[bytes]:
+        for _ in range(10):
+            now[0] += 25.0
+            yield b"x"
+
+    upload = Request("POST", HOST, "/v1/x", body=body)
+    sender = client(httpx.Response(200, content=b"ok"), timeout=30.0, clock=lambda: now[0])
+    assert sender.send(upload).read() == b"ok"
+
+
 def test_a_stream_is_told_of_once_when_it_is_closed() -> None:
     told = Told()
     with client(httpx.Response(200, content=b"abc"), on_response=told).send(

@@ -110,3 +110,33 @@ def test_who_waits_for_a_place_can_be_cancelled() -> None:
             raise AssertionError("there was no place")
     assert pace.throttle.running == 0
     assert pace.throttle.rate == pytest.approx(1.0)
+
+
+def test_another_number_of_calls_keeps_what_was_cut() -> None:
+    throttle = Throttle(4)
+    throttle.resize(16)
+    assert (throttle.parallel, throttle.limit) == (16, 16.0)
+    burst(throttle, 100, 5.0)
+    throttle.refuse(5.0, 5.0)
+    throttle.resize(4)
+    assert (throttle.parallel, throttle.limit) == (4, 2.0)
+    for _ in range(2):
+        throttle.start(6.0)
+    assert throttle.delay(6.0) is None
+
+
+def test_a_thread_that_waits_goes_on_once_more_calls_are_allowed() -> None:
+    pace = Pace(1)
+    through = threading.Event()
+
+    def work() -> None:
+        with pace.slot(threading.Event()):
+            through.set()
+
+    with pace.slot(threading.Event()):
+        thread = threading.Thread(target=work)
+        thread.start()
+        assert not through.is_set()
+        pace.resize(2)
+        assert through.wait(10)
+    thread.join()

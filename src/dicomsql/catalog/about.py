@@ -25,7 +25,7 @@ BODY_PREFIX = "data__"
 _DICOM_COLUMNS = ("vr", "tag", "level", "source", "filter")
 
 # Where the values of an attribute come from, by what the document says of its search.
-_SOURCES = {
+SOURCES = {
     "default": "search",
     "include": "search (asked for)",
     "metadata": "metadata",
@@ -188,6 +188,20 @@ def describe_method(catalog: Catalog, method: Method, detail: Detail = Detail.BR
     return _cut(("name", "type", "param_type", "shape", "description"), rows, 4, detail)
 
 
+def words_of(keyword: str) -> str:
+    """An attribute's name in words: `SOPInstanceUID` is `SOP Instance UID`."""
+    return " ".join(re.findall(r"[A-Z]+s?(?![a-z])|[A-Z][a-z]+|\d+|[a-z]+", keyword))
+
+
+def parameter_row(parameter: Parameter) -> Row:
+    """What DESCRIBE EXTENDED says of a request parameter of a DICOM table."""
+    in_path = parameter.location == "path"
+    kind = Type.VARCHAR if in_path else shapes.SQL_TYPES.get((parameter.type, None), Type.VARCHAR)
+    # What stands in the path is where the search goes: no filter could be more exact.
+    match = "exact" if in_path else ""
+    return parameter.name, str(kind), parameter.description, None, None, None, "parameter", match
+
+
 def _describe_dicom(resource: Resource, table: DicomTable, detail: Detail) -> Listing:
     """The columns of a DICOM table: those of SELECT *; extended, all that the document names."""
     rows = [
@@ -200,7 +214,7 @@ def _describe_dicom(resource: Resource, table: DicomTable, detail: Detail) -> Li
         parameters = {
             p.name: p for method in resource.for_verb("select") for p in method.parameters
         }
-        rows += [_parameter_row(p) for p in parameters.values()]
+        rows += [parameter_row(p) for p in parameters.values()]
         return Listing(("name", "type", "description", *_DICOM_COLUMNS), tuple(rows))
     return Listing(("name", "type", *_DICOM_COLUMNS), tuple(rows))
 
@@ -211,7 +225,7 @@ def _attribute_row(table: DicomTable, attribute: Attribute, detail: Detail) -> R
 
     found, tag = column(attribute.keyword), lookup(attribute.keyword)
     kind = found.sql_type if found else str(Type.VARCHAR)
-    source = "metadata" if table.source == "metadata" else _SOURCES[attribute.returned]
+    source = "metadata" if table.source == "metadata" else SOURCES[attribute.returned]
     about = (
         found.vr if found else None,
         tag.tag if tag else None,
@@ -221,16 +235,7 @@ def _attribute_row(table: DicomTable, attribute: Attribute, detail: Detail) -> R
     )
     if detail is Detail.BRIEF:
         return attribute.keyword, kind, *about
-    words = " ".join(re.findall(r"[A-Z]+s?(?![a-z])|[A-Z][a-z]+|\d+|[a-z]+", attribute.keyword))
-    return attribute.keyword, kind, words, *about
-
-
-def _parameter_row(parameter: Parameter) -> Row:
-    in_path = parameter.location == "path"
-    kind = Type.VARCHAR if in_path else shapes.SQL_TYPES.get((parameter.type, None), Type.VARCHAR)
-    # What stands in the path is where the search goes: no filter could be more exact.
-    match = "exact" if in_path else ""
-    return parameter.name, str(kind), parameter.description, None, None, None, "parameter", match
+    return attribute.keyword, kind, words_of(attribute.keyword), *about
 
 
 def _field_row(

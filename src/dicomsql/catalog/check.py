@@ -271,6 +271,7 @@ def _dicom_faults(
         yield base + "/elsewhere", f"there is no resource {dicom['elsewhere']}"
     yield from _relation_faults(document, dicom, base)
     yield from _matching_faults(dicom, base)
+    yield from _moving_faults(document, dicom, base)
     named = {"/include": dicom.get("include"), "/fuzzy": dicom.get("fuzzy", {}).get("parameter")}
     for reference in resource.get("sqlVerbs", {}).get("select", ()):
         target = pointed(document, reference["$ref"])["operation"]["$ref"]
@@ -302,6 +303,48 @@ def _relation_faults(document: Document, dicom: Mapping[str, Any], base: str) ->
         known = _selected_columns(document, resources[name])
         if column not in known:
             yield where, f"{name} has no column {column}.{nearest(column, known)}"
+
+
+# What names an instance, its study's first.
+_UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+
+# The HTTP method of each method that moves instances.
+_MOVING = {
+    "store": "post",
+    "storeInStudy": "post",
+    "replace": "put",
+    "delete": "delete",
+    "retrieve/study": "get",
+    "retrieve/series": "get",
+    "retrieve/instance": "get",
+    "rendered": "get",
+    "renderedFrame": "get",
+}
+
+
+def _moving_faults(document: Document, dicom: Mapping[str, Any], base: str) -> Iterator[Fault]:
+    """Methods that are said to move instances and cannot."""
+    moves = dicom.get("moves")
+    if moves is None:
+        return
+    if (dicom["level"], dicom["source"]) != ("instance", "search"):
+        yield base + "/moves", "stands at the search of instances alone"
+    for keyword in _UIDS:
+        if keyword not in dicom.get("identity", {}).values():
+            yield base + "/moves", f"no path parameter has the {keyword} as its identity"
+    resources = document["components"][RESOURCES]
+    known = [f"{name}.{method}" for name in resources for method in resources[name]["methods"]]
+    retrieved = {f"retrieve/{level}": name for level, name in moves.get("retrieve", {}).items()}
+    for key, name in ({k: v for k, v in moves.items() if k in _MOVING} | retrieved).items():
+        where = base + "/moves/" + key
+        if name not in known:
+            yield where, f"there is no method {name}.{nearest(name, known)}"
+            continue
+        resource, _, method = name.partition(".")
+        reference = resources[resource]["methods"][method]["operation"]["$ref"]
+        found = reference.rsplit("/", 1)[1]
+        if found != _MOVING[key]:
+            yield where, f"{name} is a {found.upper()}, where a {_MOVING[key].upper()} belongs"
 
 
 def _matching_faults(dicom: Mapping[str, Any], base: str) -> Iterator[Fault]:

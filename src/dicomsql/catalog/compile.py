@@ -15,6 +15,7 @@ from dicomsql.catalog.model import (
     DicomTable,
     Measure,
     Method,
+    Moves,
     OffsetPaging,
     Operations,
     Parameter,
@@ -354,6 +355,22 @@ def _dicom(entry: Entry) -> DicomTable:
         metadata=tuple(entry.get("metadata", {}).items()),
         sizes=tuple((size["resource"], size["column"]) for size in entry.get("sizes", ())),
         split=entry.get("split", ""),
+        moves=_moves(entry["moves"]) if "moves" in entry else None,
+    )
+
+
+def _moves(entry: Entry) -> Moves:
+    return Moves(
+        store=entry.get("store", ""),
+        store_in_study=entry.get("storeInStudy", ""),
+        replace=entry.get("replace", ""),
+        delete=entry.get("delete", ""),
+        retrieve=tuple(entry.get("retrieve", {}).items()),
+        rendered=entry.get("rendered", ""),
+        rendered_frame=entry.get("renderedFrame", ""),
+        single=entry.get("single", False),
+        tells_conflicts=entry.get("tellsConflicts", False),
+        exists=tuple(entry.get("exists", ())),
     )
 
 

@@ -220,10 +220,11 @@ class Catalog:
         found = _named(service, compiled.provider.services)
         if found is None:
             known = (*compiled.provider.services, *self._connections.get(name, ()))
-            raise PlanningError(
-                f"{name} has no service {service}.{nearest(service, known)}"
-                f" Its services are {', '.join(known)}."
-            )
+            meant = nearest(service, known)
+            text = f"{name} has no service {service}.{meant} Its services are {', '.join(known)}."
+            if not meant:
+                text += " The configuration file gives a server of yours a name there."
+            raise PlanningError(text)
         if (name, found) not in self._services:
             self._services[name, found] = self._read_service(compiled, found)
         return self._services[name, found]

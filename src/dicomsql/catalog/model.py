@@ -257,6 +257,66 @@ class Attribute:
 
 
 @dataclass(frozen=True)
+class Moves:
+    """How a service moves instances; methods are named `resource.method`, empty where none.
+
+    Attributes:
+        store: POST that stores (STOW-RS).
+        store_in_study: the same for instances of one study.
+        replace: inserts or replaces, where the server has an overwrite of its own.
+        delete: deletes one instance.
+        retrieve: level (`study`, `series`, `instance`) -> GET of the instances' files.
+        rendered: GET of an instance's picture.
+        rendered_frame: GET of one frame's.
+        single: the store takes one instance without multipart, as `application/dicom`.
+        tells_conflicts: the answer to a store tells an instance that is there with other bytes
+            from one that is there with the same, which is a success.
+        exists: FailureReasons (0008,1197) that such a conflict may have; other reasons are of the
+            instance itself. Where the list has codes that mean more, the store is asked.
+    """
+
+    store: str = ""
+    store_in_study: str = ""
+    replace: str = ""
+    delete: str = ""
+    retrieve: tuple[tuple[str, str], ...] = ()
+    rendered: str = ""
+    rendered_frame: str = ""
+    single: bool = False
+    tells_conflicts: bool = False
+    exists: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class MoveMethods:
+    """The methods behind `Moves`; None where the service has none.
+
+    Attributes:
+        search: level -> the search of that level within the level above it: `series` of a study,
+            `instance` of a series.
+        in_study: the search of all instances of a study; None where the document has none that can
+            be relied upon.
+        metadata: the metadata of one instance, for what no search returns.
+        ids: level -> the path parameter that takes its UID.
+    """
+
+    moves: Moves
+    store: Method | None = None
+    store_in_study: Method | None = None
+    replace: Method | None = None
+    delete: Method | None = None
+    study: Method | None = None
+    series: Method | None = None
+    instance: Method | None = None
+    rendered: Method | None = None
+    rendered_frame: Method | None = None
+    search: tuple[tuple[str, Method], ...] = ()
+    metadata: Method | None = None
+    ids: tuple[tuple[str, str], ...] = ()
+    in_study: Method | None = None
+
+
+@dataclass(frozen=True)
 class DicomTable:
     """What the document says of a resource whose rows are DICOM datasets.
 
@@ -279,6 +339,7 @@ class DicomTable:
         sizes: (resource, column) of metrics that tell how many rows there are, narrowest first; one
             applies where the calls' parameters are all that its method requires.
         split: attribute whose ranges divide a search that offsets cannot reach the end of.
+        moves: how instances are moved; only at the resource of instances.
     """
 
     level: str
@@ -297,6 +358,7 @@ class DicomTable:
     metadata: tuple[tuple[str, str], ...] = ()
     sizes: tuple[tuple[str, str], ...] = ()
     split: str = ""
+    moves: Moves | None = None
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from dicomsql.catalog.model import (
     DicomTable,
     Measure,
     Method,
+    Moves,
     OffsetPaging,
     Operations,
     Parameter,
@@ -190,8 +191,15 @@ def _dicom(found: dict[str, Any]) -> DicomTable:
     made = _tuples(found, "fuzzy")
     made["attributes"] = tuple(Attribute(**_tuples(a, "match")) for a in found["attributes"])
     for key in ("identity", "tables", "metadata", "sizes"):
-        made[key] = tuple((name, value) for name, value in found.get(key, ()))
+        made[key] = _pairs(found.get(key, ()))
+    if "moves" in found:
+        moves = _tuples(found["moves"], "exists")
+        made["moves"] = Moves(**moves | {"retrieve": _pairs(moves.get("retrieve", ()))})
     return DicomTable(**made)
+
+
+def _pairs(found: Sequence[Sequence[str]]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, value) for name, value in found)
 
 
 def _tuples(found: dict[str, Any], *names: str) -> dict[str, Any]:

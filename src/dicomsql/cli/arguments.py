@@ -8,7 +8,10 @@ import sys
 from typing import NoReturn
 
 # Kept apart from `output.FORMATS`, which a test holds it to, so that `--help` imports nothing.
-OUTPUT_FORMATS = ("table", "csv", "tsv", "json", "jsonl", "markdown", "vertical", "parquet")
+OUTPUT_FORMATS = (
+    *("table", "csv", "tsv", "json", "jsonl", "markdown", "vertical"),
+    *("parquet", "arrow"),
+)
 
 _EXEC_EXAMPLES = """\
 examples:
@@ -148,7 +151,14 @@ def _add_exec(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "sql", nargs="?", metavar="SQL", help="statements, parted by `;` (else -i, else stdin)"
     )
-    group = parser.add_argument_group("input")
+    _add_input(parser.add_argument_group("input"))
+    _add_output(parser.add_argument_group("output"))
+    _add_server(parser.add_argument_group("server"))
+    _add_credentials(parser.add_argument_group("credentials"))
+    _add_execution(parser.add_argument_group("execution"))
+
+
+def _add_input(group: argparse._ArgumentGroup) -> None:
     group.add_argument("-i", "--infile", metavar="FILE", help="read the SQL from FILE; - is stdin")
     group.add_argument(
         "--var",
@@ -167,7 +177,9 @@ def _add_exec(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--dialect", metavar="NAME", help="dialect that the queries are written in, e.g. bigquery"
     )
-    group = parser.add_argument_group("output")
+
+
+def _add_output(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "-o",
         "--output",
@@ -184,7 +196,12 @@ def _add_exec(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--delimiter", default=",", type=_delimiter, metavar="C", help="what parts values of csv"
     )
-    group = parser.add_argument_group("server")
+    group.add_argument(
+        "-q", "--quiet", action="store_true", help="do not say how far a statement is"
+    )
+
+
+def _add_server(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--endpoint", metavar="URL", help="a server instead of Google's")
     group.add_argument(
         "--connection",
@@ -206,7 +223,9 @@ def _add_exec(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--dataset", metavar="ID", help="default of datasetsId")
     group.add_argument("--store", dest="dicom_store", metavar="ID", help="default of dicomStoresId")
     group.add_argument("--providers", metavar="DIR", help="a further folder of provider documents")
-    group = parser.add_argument_group("credentials")
+
+
+def _add_credentials(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--credentials", metavar="FILE", help="a credentials file")
     group.add_argument("--impersonate", metavar="ACCOUNT", help="service account to act as")
     group.add_argument(
@@ -226,7 +245,9 @@ def _add_exec(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--anonymous", action="store_true", default=None, help="send no credentials")
     group.add_argument("--quota-project", metavar="ID", help="project that the calls are billed to")
-    group = parser.add_argument_group("execution")
+
+
+def _add_execution(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--await",
         dest="await_operations",

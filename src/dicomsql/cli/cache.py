@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from dicomsql.session import kept_answers
+from dicomsql.session.transports import kept_answers
 
 
 def cache(arguments: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from dicomsql.cli.run import ReaderGoneError, UsageError
+from dicomsql.cli.failures import ReaderGoneError, UsageError
 from dicomsql.errors import Warning
 
 _CLEAR_LINE = "\r\x1b[2K"

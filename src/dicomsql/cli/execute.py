@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from dicomsql import config
 from dicomsql.cli.console import Console, RowStream, row_stream, terminal_width
-from dicomsql.cli.run import UsageError
+from dicomsql.cli.failures import UsageError
 from dicomsql.errors import InterfaceError, nearest
 
 if TYPE_CHECKING:
@@ -35,12 +35,14 @@ _ENDINGS = {
     ".jsonl": "jsonl",
     ".md": "markdown",
     ".parquet": "parquet",
+    ".arrow": "arrow",
     ".txt": "csv",
 }
 
-_PARQUET = "parquet"
+# Formats of files that hold one result and are of no use on a terminal.
+_BINARY = frozenset({"parquet", "arrow"})
 _ONE_RESULT = (
-    "A parquet file holds one result, but more than one statement has one; "
+    "A {form} file holds one result, but more than one statement has one; "
     "write each to a file of its own."
 )
 
@@ -63,6 +65,8 @@ def execute(arguments: argparse.Namespace) -> int:
     console = Console()
     settings = _with_password(_settings(arguments), console)
     _tell_what_has_no_effect(arguments, console)
+    quiet = arguments.quiet
+    failure: Exception | None = None
     from dicomsql.cli.imports import import_arrow
     from dicomsql.language.statements import Describe, Set, Show, Use
     from dicomsql.session import Session
@@ -73,7 +77,8 @@ def execute(arguments: argparse.Namespace) -> int:
         Session(
             settings,
             consent=console.ask if console.interactive else None,
-            progress=console.progress if console.shows_progress else None,
+            progress=console.progress if console.shows_progress and not quiet else None,
+            lines=None if console.shows_progress or quiet else console.say,
             stop_operation=console.ask_to_stop if console.interactive else None,
         ) as session,
     ):
@@ -81,15 +86,22 @@ def execute(arguments: argparse.Namespace) -> int:
             statements = session.parse(text, variables)
             if not statements:
                 raise UsageError(_NO_SQL)
-            if form == _PARQUET:
-                _check_one_result(statements)
+            if form in _BINARY:
+                _check_one_result(statements, form)
             for statement in statements:
                 if not isinstance(statement, Describe | Set | Show | Use):
                     import_arrow()
                 result = session.execute(statement, dry_run=arguments.dry_run)
+                console.clear()
                 _write(result, form, arguments, stream, console)
+                failure = result.failure
+                if failure is not None:
+                    break
         finally:
             console.clear()
+    if failure is not None:
+        # Only here, since its rows are in the output and stay there.
+        raise failure
     return 0
 
 
@@ -114,7 +126,11 @@ def _write(
             console,
             width=terminal_width() if to_terminal else None,
         )
-    if result.message:
+    if result.summary is not None and form in {"json", "jsonl"}:
+        import json
+
+        console.say(json.dumps(result.summary))
+    elif result.message:
         console.say(result.message)
     for note in result.statistics.notes:
         console.say(f"note: {note}")
@@ -131,9 +147,9 @@ def _write_rows(
 ) -> None:
     from dicomsql import output
 
-    if form == _PARQUET and stream.written and result.columns is not None:
+    if form in _BINARY and stream.written and result.columns is not None:
         result.close()
-        raise UsageError(_ONE_RESULT)
+        raise UsageError(_ONE_RESULT.format(form=form))
     left_out: list[str] = []
     count = output.write(
         result,
@@ -158,7 +174,7 @@ def _is_written_as_text(result: Result, form: str | None, arguments: argparse.Na
     if form == "table":
         # A document in a cell that is cut to the terminal is of no use to anybody.
         return result.columns is not None and result.columns[0].type == "JSON"
-    return arguments.output is None and form != _PARQUET
+    return arguments.output is None and form not in _BINARY
 
 
 def _asked_format(output: str | None, outfile: str | None) -> str | None:
@@ -174,8 +190,10 @@ def _asked_format(output: str | None, outfile: str | None) -> str | None:
             f"{outfile}: the ending {ending} says nothing of the format. Those known are "
             f"{', '.join(_ENDINGS)}; for another, name the format with -o."
         )
-    if form == _PARQUET and (outfile in {None, "-"} or not _is_file(outfile)):
-        raise UsageError("Parquet is written to a file and to nothing else: name it with -f FILE.")
+    if form in _BINARY and (outfile in {None, "-"} or not _is_file(outfile)):
+        raise UsageError(
+            f"{form.capitalize()} is written to a file and to nothing else: name it with -f FILE."
+        )
     return form
 
 
@@ -185,16 +203,17 @@ def _is_file(outfile: str | None) -> bool:
     return path.is_file() or not path.exists()
 
 
-def _check_one_result(statements: Sequence[Statement]) -> None:
+def _check_one_result(statements: Sequence[Statement], form: str) -> None:
     """Refuse more than one result for a file that holds one, before any statement runs."""
-    from dicomsql.language.statements import Engine, Set, Use
+    from dicomsql.language.statements import CopyIn, CopyOut, Engine, Set, Use
 
     count = 0
     for statement in statements:
         writes_only = getattr(statement, "returning", statement) is None
+        writes_only &= not isinstance(statement, CopyIn | CopyOut)
         count += not (isinstance(statement, Engine | Set | Use) or writes_only)
     if count > 1:
-        raise UsageError(_ONE_RESULT)
+        raise UsageError(_ONE_RESULT.format(form=form))
 
 
 def _sql(arguments: argparse.Namespace) -> str:

@@ -7,18 +7,11 @@ import sys
 from pathlib import Path
 
 from dicomsql.cli.arguments import make_parser, parse_arguments
+from dicomsql.cli.failures import ReaderGoneError, UsageError
 
 FAILED = 1
 WRONG_COMMAND_LINE = 2
 READER_GONE = 141
-
-
-class UsageError(Exception):
-    """The command line, or a file that it names, is wrong."""
-
-
-class ReaderGoneError(Exception):
-    """What reads our output has closed it; there is nobody left to tell."""
 
 
 def run(argv: list[str]) -> int:

@@ -45,7 +45,8 @@ class Cursor:
             parameters: a sequence for `?`, a mapping for `:name`; only for a single statement.
 
         Raises:
-            Error: see `dicomsql.errors`.
+            Error: see `dicomsql.errors`. A COPY of which some rows failed raises as well; the
+                cursor has its rows nevertheless.
         """
         self._check()
         self._reset()
@@ -60,9 +61,16 @@ class Cursor:
             raise ProgrammingError(
                 f"Parameters belong to one statement, but the text has {len(statements)}."
             )
+        failure = None
         for statement in statements:
-            self._results.append(self._session.execute(statement, parameters))
+            result = self._session.execute(statement, parameters)
+            self._results.append(result)
+            failure = result.failure
+            if failure is not None:
+                break
         self._show(self._results[0])
+        if failure is not None:
+            raise failure
         return self
 
     def executemany(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import codecs
 import gc
 import json
+import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from dicomsql.dicom import elements, nested
 from dicomsql.dicom.arrays import column_array, from_values
 from dicomsql.dicom.columns import AttributeColumn, Part
 from dicomsql.dicom.elements import NO_ELEMENT, SEPARATOR, Elements
+from dicomsql.dicom.unread import has_unread
 from dicomsql.errors import IncompleteError, InternalError, OperationalError
 
 __all__ = ["Decoder", "count", "uids"]
@@ -55,6 +57,7 @@ class Decoder:
     Attributes:
         columns: what each column of the batches holds.
         schema: of the batches.
+        unread: names of the columns that were NULL so far where a value is none of its VR.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class Decoder:
             tags.append(_OFFSET.tag)
         self._reading = _Reading(tuple(dict.fromkeys(tags)))
         self._whole = any(not column.tag for column in self.columns)
+        self.unread: set[str] = set()
         self._rows_left = kernels_after
         self._kernels: ModuleType | None = None
 
@@ -100,8 +104,21 @@ class Decoder:
                 pass
             else:
                 if not self._may_miss(batch, body):
+                    self._note_unread(page, batch)
                     return batch
-            return self._batch(self._reading.forgiven_page(body, whole=self._whole))
+            page = self._reading.forgiven_page(body, whole=self._whole)
+            batch = self._batch(page)
+            self._note_unread(page, batch)
+            return batch
+
+    def _note_unread(self, page: _Page, batch: pa.RecordBatch) -> None:
+        self.unread |= {
+            column.name
+            for column, array in zip(self.columns, batch.columns, strict=True)
+            if column.tag
+            and column.name not in self.unread
+            and has_unread(column, page.elements[column.tag], array)
+        }
 
     def _batch(self, page: _Page) -> pa.RecordBatch:
         offsets: Sequence[int | None] = ()
@@ -141,25 +158,41 @@ class Decoder:
 
 
 def count(body: bytes) -> int:
-    """The number of datasets in an answer, none of which is read.
+    """The number of datasets in the answer to a search, none of which is read.
 
-    Raises: as `Decoder.decode`.
+    Raises: as `Decoder.decode`; OperationalError where one cannot have a UID that tells it apart.
     """
     if not body or body.isspace():
         return 0
+    body = body.removeprefix(codecs.BOM_UTF8)
     try:
-        return len(_raw_datasets.decode(body.removeprefix(codecs.BOM_UTF8)))
+        datasets: Sequence[bytes] = list(map(bytes, _raw_datasets.decode(body)))
     except _SURPRISES:
-        return len(_forgiven(body.removeprefix(codecs.BOM_UTF8)))
+        datasets = [json.dumps(dataset).encode() for dataset in _forgiven(body)]
+    for number, dataset in enumerate(datasets, start=1):
+        named = _STUDY in dataset or _INSTANCE in dataset or _A_UID.search(dataset)
+        if not named or dataset[:1] != b"{":
+            _forgiven(body)  # says what else is no object
+            raise _nameless(number)
+    return len(datasets)
 
 
-def uids(body: bytes, tag: str) -> list[str | None]:
+def uids(body: bytes, tag: str) -> list[str]:
     """The value of a UID attribute (its tag in eight hexadecimal digits) in each dataset.
 
-    Raises: as `Decoder.decode`.
+    Raises: as `Decoder.decode`; OperationalError where one has none.
     """
     found = _uid_decoder(tag.upper()).decode(body).column(0).to_pylist()
-    return [None if value is None else str(value) for value in found]
+    if None in found:
+        raise _nameless(found.index(None) + 1)
+    return list(map(str, found))
+
+
+def _nameless(number: int) -> OperationalError:
+    return OperationalError(
+        f"The answer is no result of a search: member {number:,} of its array lacks the UID that"
+        " each result has (PS3.18 section 10.6.3). Check that the endpoint is a DICOMweb service."
+    )
 
 
 @cache
@@ -174,6 +207,9 @@ class _Element(Struct, gc=False):
     BulkDataURI: Any = None
 
 
+# The tags of the UIDs of studies, series and instances.
+_STUDY, _INSTANCE = b'"0020000D"', b'"00080018"'
+_A_UID = re.compile(rb'"(?:0020000[DdEe]|00080018)"')
 _raw_datasets = msgspec.json.Decoder(list[Raw])
 _ROWS = 200
 _any_elements = msgspec.json.Decoder(dict[str, _Element])

@@ -92,7 +92,10 @@ class MultipartReader:
     def __init__(self, content_type: str, chunks: Iterable[bytes]) -> None:
         self._mark = b"--" + _boundary(content_type)
         self._chunks = iter(chunks)
+        # What was received and not given is `_buffer` from `_at` on: nothing is moved to take a
+        # little away from its beginning.
         self._buffer = b""
+        self._at = 0
         self._ended = False
         self._line_end = b"\r\n"
 
@@ -112,52 +115,60 @@ class MultipartReader:
         # others; and its own line tells how this server ends lines.
         self._buffer = b"\n"
         while True:
-            found = self._buffer.find(b"\n" + self._mark)
+            found = self._buffer.find(b"\n" + self._mark, self._at)
             if found < 0:
-                self._buffer = self._buffer[-len(self._mark) :]
+                self._at = max(self._at, len(self._buffer) - len(self._mark))
                 self._more()
                 continue
-            self._buffer = self._buffer[found:]
+            self._at = found
             follows = self._after_mark(1 + len(self._mark), learn=True)
             if follows is not None:
                 return follows
-            self._buffer = self._buffer[1:]
+            self._at += 1
 
     def _body(self) -> Iterator[bytes]:
         """The pieces up to the next boundary, which is taken away as well."""
         delimiter = self._line_end + self._mark
         while True:
-            found = self._buffer.find(delimiter)
+            found = self._buffer.find(delimiter, self._at)
             if found < 0:
                 # What may be the beginning of a boundary is kept until more is there.
                 ready = len(self._buffer) - len(delimiter) + 1
-                if ready > 0:
-                    piece, self._buffer = self._buffer[:ready], self._buffer[ready:]
-                    yield piece
+                if ready > self._at:
+                    yield self._taken(ready)
                 self._more()
                 continue
-            if found:
-                piece, self._buffer = self._buffer[:found], self._buffer[found:]
-                yield piece
+            if found > self._at:
+                yield self._taken(found)
             follows = self._after_mark(len(delimiter), learn=False)
             if follows is not None:
                 self._ended = not follows
                 return
             # A line that only begins as the boundary does is data.
-            piece, self._buffer = self._buffer[: len(delimiter)], self._buffer[len(delimiter) :]
-            yield piece
+            yield self._taken(self._at + len(delimiter))
 
-    def _after_mark(self, start: int, *, learn: bool) -> bool | None:
+    def _taken(self, end: int) -> bytes:
+        """What stands before a place of the buffer, which is given away."""
+        piece, self._at = self._buffer[self._at : end], end
+        return piece
+
+    def _after_mark(self, length: int, *, learn: bool) -> bool | None:
         """What stands after a boundary at the buffer's head: a part, the end, or neither (None).
 
         The boundary's whole line is taken from the buffer unless it is neither.
+
+        Args:
+            length: of the boundary, with the line end before it.
         """
-        while len(self._buffer) < start + 2 and self._try_more():
+        while len(self._buffer) < self._at + length + 2 and self._try_more():
             pass
+        start = self._at + length
         if self._buffer[start : start + 2] == b"--":
-            self._buffer = self._buffer[start + 2 :]
+            self._at = start + 2
             return False
         while True:
+            # More may have moved the head.
+            start = self._at + length
             end = self._buffer.find(b"\n", start, start + MAX_PADDING_BYTES)
             line = self._buffer[start : end if end >= 0 else start + MAX_PADDING_BYTES]
             if line.strip(b" \t\r"):
@@ -170,25 +181,26 @@ class MultipartReader:
         if learn and not line.endswith(b"\r"):
             self._line_end = b"\n"
         # The line end stays: where no header follows, it is half of the empty line.
-        self._buffer = self._buffer[end + 1 :]
+        self._at = end + 1
         return True
 
     def _headers(self) -> dict[str, str]:
         empty = self._line_end
         while True:
-            if self._buffer.startswith(empty):
-                self._buffer = self._buffer[len(empty) :]
+            if self._buffer.startswith(empty, self._at):
+                self._at += len(empty)
                 return {}
-            end = self._buffer.find(empty + empty)
+            end = self._buffer.find(empty + empty, self._at)
             if end >= 0:
                 break
-            if len(self._buffer) > MAX_HEADER_BYTES:
+            if len(self._buffer) - self._at > MAX_HEADER_BYTES:
                 raise OperationalError(
                     f"The headers of a part are longer than {MAX_HEADER_BYTES:,} bytes;"
                     " the answer is broken."
                 )
             self._more()
-        block, self._buffer = self._buffer[:end], self._buffer[end + 2 * len(empty) :]
+        block = self._taken(end)
+        self._at = end + 2 * len(empty)
         headers: dict[str, str] = {}
         # A line that begins with a space continues the one before it (RFC 5322 section 2.2.3).
         for line in re.sub(rb"\r?\n[ \t]+", b" ", block).split(empty):
@@ -208,7 +220,8 @@ class MultipartReader:
     def _try_more(self) -> bool:
         for chunk in self._chunks:
             if chunk:
-                self._buffer += chunk
+                self._buffer = self._buffer[self._at :] + chunk
+                self._at = 0
                 return True
         return False
 

@@ -11,9 +11,13 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-__all__ = ["Tag", "keywords", "lookup"]
+__all__ = ["Tag", "keywords", "lookup", "meant"]
 
 _HEX_NAME = re.compile(r"(?:tag_)?([0-9a-f]{8})", re.IGNORECASE)
+# Tags as other tools write them: (0008,1030), 0008|1030, 0x00081030.
+_WRITTEN = re.compile(
+    r"\(?(?:tag_|0?x)?([0-9a-f]{4})(?:\W|_){0,2}(?:0?x)?([0-9a-f]{4})\)?", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,17 @@ def lookup(name: str) -> Tag | None:
     if line is None:
         line = next((text for mask, text in table.repeating if _covers(mask, tag)), None)
     return None if line is None else _parsed(line, tag)
+
+
+def meant(name: str) -> Tag | None:
+    """The attribute of the dictionary that a name means which `lookup` does not take, or None.
+
+    That is a keyword written in words (`study_description`, `Study Description`), and a tag as
+    other tools write it (`0008,1030`, `(0008,1030)`, `x00081030`).
+    """
+    written = _WRITTEN.fullmatch(name)
+    found = lookup("".join(written.groups()) if written else re.sub(r"[\W_]", "", name))
+    return found if found is not None and found.keyword else None
 
 
 def keywords() -> tuple[str, ...]:

@@ -14,9 +14,9 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Any
 
+from dicomsql.dicom.part10 import BASE, Dataset, text
 from dicomsql.emulator import attributes
 from dicomsql.emulator.attributes import Level
-from dicomsql.emulator.part10 import BASE, Dataset, text
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,17 @@ def stored_digest(
         (store, study, series, instance),
     ).fetchone()
     return None if row is None else bytes(row[0])
+
+
+def row_of(db: sqlite3.Connection, store: int, study: str, series: str, instance: str) -> int:
+    """The row of the instance that is stored under these UIDs."""
+    (row,) = db.execute(
+        "SELECT i.id FROM studies st JOIN series se ON se.study_id = st.id"
+        " JOIN instances i ON i.series_id = se.id"
+        " WHERE st.store_id = ? AND st.uid = ? AND se.uid = ? AND i.uid = ?",
+        (store, study, series, instance),
+    ).fetchone()
+    return int(row)
 
 
 def add(db: sqlite3.Connection, store: int, entry: Entry) -> None:

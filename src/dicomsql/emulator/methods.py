@@ -94,6 +94,8 @@ _ADMIN = (
 _DICOMWEB = (
     Method("POST", _WEB + "/studies", stow.store, None),
     Method("POST", _STUDY, stow.store, None),
+    Method("PUT", _WEB + "/studies", stow.update, None),
+    Method("PUT", _STUDY, stow.update, None),
     Method("GET", _WEB + "/studies", qido.search_studies, None),
     Method("GET", _WEB + "/series", qido.search_series, None),
     Method("GET", _WEB + "/instances", qido.search_instances, None),
@@ -124,8 +126,6 @@ _UNIMPLEMENTED = tuple(
         ("POST", _ST + ":export"),
         ("POST", _ST + ":setBlobStorageSettings"),
         ("POST", _STUDY + ":setBlobStorageSettings"),
-        ("PUT", _WEB + "/studies"),
-        ("PUT", _STUDY),
         ("PATCH", _STUDY + "/metadata"),
         ("PATCH", _SERIES + "/metadata"),
         ("PATCH", _INSTANCE + "/metadata"),

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dicomsql.emulator import part10
+from dicomsql.dicom import part10
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,7 +12,8 @@ import hashlib
 import json
 import mmap
 import re
-from collections.abc import Iterator
+import sqlite3
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from xml.sax.saxutils import escape, quoteattr
 
 from starlette.responses import Response
 
-from dicomsql.emulator import attributes, index, multipart, operations, part10
+from dicomsql.dicom import part10
+from dicomsql.emulator import attributes, index, multipart, operations
 from dicomsql.emulator.call import Call, store_id
 from dicomsql.emulator.folder import Folder
 from dicomsql.emulator.status import StatusError, invalid
@@ -52,12 +54,43 @@ class _Upload:
     entry: index.Entry
 
 
+# What is done about an instance that is there with other bytes; gives why it fails, or nothing.
+_Conflict = Callable[[sqlite3.Connection, int, index.Entry], str]
+
+
 def store(call: Call) -> Response:
     """storeInstances, at the store and at a study.
 
     Raises:
         StatusError: 415 for another media type, 400 for a body that is not what it says.
     """
+    return _transaction(call, _refuse)
+
+
+def update(call: Call) -> Response:
+    """updateInstances of v1beta1, at the store and at a study: what is there is overwritten.
+
+    Raises: as `store`.
+    """
+    answer = _transaction(call, _overwrite)
+    call.folder.collect_garbage()
+    return answer
+
+
+def _refuse(_db: sqlite3.Connection, _store: int, _entry: index.Entry) -> str:
+    return (
+        "an instance with the same study, series and SOP instance UIDs exists, and its bytes are"
+        " not the same"
+    )
+
+
+def _overwrite(db: sqlite3.Connection, store: int, entry: index.Entry) -> str:
+    index.remove_instance(db, index.row_of(db, store, entry.study, entry.series, entry.instance))
+    index.add(db, store, entry)
+    return ""
+
+
+def _transaction(call: Call, conflict: _Conflict) -> Response:
     with call.folder.read() as db:
         row = store_id(db, call)
     study = call.names.get("study")
@@ -73,9 +106,9 @@ def store(call: Call) -> Response:
             else:
                 waiting.append(received)
             if len(waiting) >= _BATCH:
-                outcomes += _commit(call.folder, row, waiting)
+                outcomes += _commit(call.folder, row, waiting, conflict)
                 waiting.clear()
-        outcomes += _commit(call.folder, row, waiting)
+        outcomes += _commit(call.folder, row, waiting, conflict)
         waiting.clear()
     finally:
         for upload in waiting:
@@ -170,7 +203,9 @@ def _check_uids(uids: dict[str, str], study: str | None) -> str:
     return ""
 
 
-def _commit(folder: Folder, store: int, uploads: list[_Upload]) -> list[Outcome]:
+def _commit(
+    folder: Folder, store: int, uploads: list[_Upload], conflict: _Conflict
+) -> list[Outcome]:
     """Make the files safe, then add their rows in one transaction."""
     import dataclasses
 
@@ -194,11 +229,8 @@ def _commit(folder: Folder, store: int, uploads: list[_Upload]) -> list[Outcome]
             elif digest is None:
                 index.add(db, store, entry)
             elif digest != entry.sha256:
-                failure = (
-                    "an instance with the same study, series and SOP instance UIDs exists, and its"
-                    " bytes are not the same"
-                )
-            if digest is not None or failure:
+                failure = conflict(db, store, entry)
+            if digest == entry.sha256 or failure:
                 unused.append(file)
             outcomes.append(dataclasses.replace(upload.outcome, failure=failure))
     for file in unused:

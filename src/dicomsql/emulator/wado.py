@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 
 from starlette.responses import Response, StreamingResponse
 
-from dicomsql.emulator import index, multipart, part10, pixels
+from dicomsql.dicom import part10
+from dicomsql.emulator import index, multipart, pixels
 from dicomsql.emulator.admin import instance_row, series_row, study_row
 from dicomsql.emulator.call import Call
 from dicomsql.emulator.status import invalid, not_acceptable, not_found

@@ -130,9 +130,13 @@ class Engine:
     Parameters:
         database: a file, or memory.
         show_values: let values of the data into error texts.
+
+    Attributes:
+        changed: rows that the last statement changed or wrote to a file; -1 where it tells none.
     """
 
     def __init__(self, database: str = ":memory:", *, show_values: bool = False) -> None:
+        self.changed = -1
         self._show_values = show_values
         self._thread: ThreadPoolExecutor | None = ThreadPoolExecutor(
             1, thread_name_prefix="dicomsql-engine"
@@ -206,7 +210,12 @@ class Engine:
 
         def run() -> Rows | None:
             relation = self._relation(sql, values)
-            if relation is None or self._is_only_done(sql, relation):
+            self.changed = -1
+            if relation is None:
+                return None
+            if self._is_only_done(sql, relation):
+                if relation.columns == ["Count"] and (rows := relation.fetchall()):
+                    self.changed = int(rows[0][0])
                 return None
             columns = tuple(
                 ResultColumn(str(name), str(kind))

@@ -20,10 +20,11 @@ from dicomsql.transport.gate import Gate
 
 if TYPE_CHECKING:
     from dicomsql.planning.plan import WritePlan
+    from dicomsql.transport.base import Request
 
 
 class AuditLog:
-    """Appends a line for each call of a write.
+    """Appends a line for each call of a write, and for each COPY.
 
     Parameters:
         path: the file; made with mode 0600, or set to it where it is there.
@@ -45,17 +46,65 @@ class AuditLog:
         error: BaseException | None,
     ) -> None:
         """Write down one call and how it ended."""
-        places = {
+        self._note(
+            {
+                "method": plan.method.full_name,
+                "http": f"{plan.method.http_method} {plan.method.path}",
+                "places": self._places(values),
+            },
+            error,
+        )
+
+    def request(
+        self, request: Request, *, status: int = 0, error: BaseException | None = None
+    ) -> None:
+        """Write down one request of a COPY and how it ended.
+
+        Args:
+            status: of the answer, where there was one that was no error.
+        """
+        entry: dict[str, object] = {
+            "method": request.resource,
+            "http": f"{request.method} {request.path}",
+            "places": self._places(dict(request.path_values)),
+        }
+        if status:
+            entry["status"] = status
+        self._note(entry, error)
+
+    def copied(
+        self,
+        kind: str,
+        stores: Mapping[str, tuple[str, Mapping[str, str]]],
+        counts: Mapping[str, int],
+        error: BaseException | None,
+    ) -> None:
+        """Write down a COPY once it has ended.
+
+        Args:
+            kind: `in`, `out` or `between`.
+            stores: `source` and `target`, as far as they are stores: resource and parameters.
+            counts: number of instances by what became of them.
+        """
+        entry: dict[str, object] = {"copy": kind}
+        for name, (resource, values) in stores.items():
+            entry[name] = {"resource": resource, "places": self._places(values)}
+        self._note({**entry, "counts": dict(counts)}, error)
+
+    def _places(self, values: Mapping[str, str | tuple[str, ...]]) -> dict[str, str]:
+        """The parameters that name places and no patient."""
+        return {
             k: v
             for k, v in values.items()
             if isinstance(v, str) and self._gate.show_value(k, v) == v
         }
+
+    def _note(self, what: Mapping[str, object], error: BaseException | None) -> None:
+        """Append a line: when, who, what, and how it ended."""
         entry: dict[str, object] = {
             "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
             "user": _user(),
-            "method": plan.method.full_name,
-            "http": f"{plan.method.http_method} {plan.method.path}",
-            "places": places,
+            **what,
             "result": _result(error),
         }
         if isinstance(error, ApiError):

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 # The status of an answer that has no body because there is nothing to say.
 NO_CONTENT = 204
 
+# The status of an answer that is not all that was asked for (RFC 9110 section 15.3.7).
+PARTIAL_CONTENT = 206
+
+# The Warning that there are more results than were given.
+_MORE_RESULTS = "299"
+
 # A call's parameters by their names; several values are one query parameter each.
 CallValues = dict[str, str | tuple[str, ...]]
 
@@ -94,7 +100,11 @@ def single(run: Run, request: Request) -> Page:
     """Make one call and read its answer."""
     with run.send(request) as response:
         media = response.header("content-type").partition(";")[0].strip().lower()
-        page = Page(response.read(), media, response.status, response.header("warning"))
+        warning = response.header("warning")
+        if response.status == PARTIAL_CONTENT:
+            # Some servers say so of a search that has more results (PS3.18 section 8.3.4.4).
+            warning = f"{_MORE_RESULTS} {warning}".strip()
+        page = Page(response.read(), media, response.status, warning)
     run.count_page()
     return page
 

@@ -131,13 +131,13 @@ class Division:
         if self.split.studies is not None:
             self._found.add([hash(uid) for uid in dict.fromkeys(studies) if uid is not None])
 
-    def each(self, studies: Sequence[str | None], days: Range | None) -> Iterator[Search]:
+    def each(self, studies: Sequence[str], days: Range | None) -> Iterator[Search]:
         """A search for each of the studies of a list, but those that are found."""
         split = self.split
         assert split.narrower is not None
         for uid in dict.fromkeys(studies):
             # Without its UID a study cannot be asked for.
-            if uid is None or self._found.add([hash(uid)]):
+            if self._found.add([hash(uid)]):
                 continue
             values = {**self.call.values, split.parameter: uid}
             place = tuple(values.get(name, "") for name in split.narrower.path_parameters)

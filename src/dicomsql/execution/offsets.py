@@ -31,12 +31,12 @@ _ROUND = 100
 _MORE_RESULTS = "299"
 # No server is known to give fewer results than this at once where it has more.
 _LEAST_CAP = 50
-# Full pages after which the rest is likely to be worth a call for its size.
-_LONG = 3
+# Full pages after which the rest is likely to be worth a call for its size, beside the next page's.
+_LONG = 2
 # Of the largest offset: the part after which a walk asks whether it will reach its end.
 _PROBE_AFTER = 10
 # Bytes at each end of a long page by which it is known again.
-_ENDS = 131_072
+_ENDS = 16_384
 
 
 class OffsetWalk:
@@ -196,9 +196,12 @@ class OffsetWalk:
         whose limits no document tells, one further request settles it, which is spared where the
         page is smaller than any cap, or than the cap that was seen before.
         """
-        if self._paging.capped or rows % _ROUND == 0 or _MORE_RESULTS in page.warning:
+        if self._paging.capped or _MORE_RESULTS in page.warning:
             return True
-        return not self._run.documented and rows >= max(_LEAST_CAP, self._largest)
+        # What gave more rows before does not end at a limit now.
+        if rows < self._largest:
+            return False
+        return rows % _ROUND == 0 or (not self._run.documented and rows >= _LEAST_CAP)
 
     def _after(self, reached: int, offset: int, rows: int) -> tuple[int, int, int] | None:
         """Offset, size and overlap of a page; None where no offset leads there.
@@ -279,7 +282,7 @@ class OffsetWalk:
 
 
 def _digest(page: Page) -> bytes:
-    """What a page is known by: its ends, which hold hundreds of rows, where it is long."""
+    """What a page is known by: its ends, which hold dozens of rows, where it is long."""
     body = page.body
     if len(body) > 2 * _ENDS:
         size = len(body).to_bytes(8, "big")

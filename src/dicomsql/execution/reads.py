@@ -19,6 +19,7 @@ from dicomsql.result import Result, ResultColumn
 
 if TYPE_CHECKING:
     from dicomsql.engine.duck import Rows
+    from dicomsql.execution.local import FileRunner
     from dicomsql.execution.run import Run
     from dicomsql.planning.plan import Check, ReadPlan, Scan, Windows
 
@@ -33,7 +34,7 @@ class ReadRun:
         self._run = run
         self._plan = plan
         self._registered: list[str] = []
-        self._runners: list[ScanRunner] = []
+        self._runners: list[ScanRunner | FileRunner] = []
         self._rows: Rows | None = None
 
     def open(self, check: Callable[[], None] | None = None) -> Rows | None:
@@ -44,6 +45,7 @@ class ReadRun:
         """
         engine = self._run.engine
         try:
+            self._open_files()
             for scan in self._plan.scans:
                 self._keep(b.sql for b in scan.binds)
                 data: pa.Table | pa.RecordBatchReader
@@ -66,6 +68,18 @@ class ReadRun:
             self.close()
             raise original from original.__cause__
         return self._rows
+
+    def _open_files(self) -> None:
+        """Make the local files that are read tables."""
+        if not self._plan.files:
+            return
+        from dicomsql.execution.local import FileRunner
+
+        for scan in self._plan.files:
+            runner = FileRunner(self._run, scan)
+            self._runners.append(runner)
+            self._run.engine.register(scan.name, runner.reader() if scan.stream else runner.table())
+            self._registered.append(scan.name)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The query's rows."""
@@ -222,6 +236,7 @@ def _readable(error: BaseException, plan: ReadPlan) -> BaseException:
     Its excerpt of the text goes then, since it is not the text that the user wrote.
     """
     names = {s.name: s.resource for s in plan.scans}
+    names |= {s.name: "read_dicom" for s in plan.files}
     if not names or not isinstance(error, DatabaseError) or type(error) is CancelledError:
         return error
     from dicomsql.planning.counts import MISSING

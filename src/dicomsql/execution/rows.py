@@ -1,4 +1,4 @@
-"""Answers into Arrow batches: JSON objects by the members that are wanted, DICOM JSON by tag.
+"""Answers into Arrow batches: JSON objects by the members that are wanted, and bytes as they came.
 
 Each decoder is made once for a scan and decodes page after page. Every batch also carries the
 parameter columns: the values that the page was fetched with, or what the row's own name holds.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,28 +15,15 @@ import msgspec
 import pyarrow as pa
 
 from dicomsql.catalog.model import TokenPaging
-from dicomsql.dicom.columns import AttributeColumn, column
-from dicomsql.dicom.decode import Decoder as DicomDecoder
-from dicomsql.errors import IncompleteError, InternalError, OperationalError
+from dicomsql.errors import IncompleteError, OperationalError
+from dicomsql.execution.datasets import DatasetDecoder
+from dicomsql.execution.decoded import ARROW_TYPES, Decoded, arrow_type, schema_of
 from dicomsql.planning.plan import ColumnKind, RowShape, ScanColumn
 
 if TYPE_CHECKING:
     from dicomsql.catalog.model import DicomTable, Method
     from dicomsql.execution.calls import Page
-
-ARROW_TYPES = {
-    "VARCHAR": pa.string(),
-    "BIGINT": pa.int64(),
-    "UBIGINT": pa.uint64(),
-    "DOUBLE": pa.float64(),
-    "BOOLEAN": pa.bool_(),
-    "TIMESTAMPTZ": pa.timestamp("us", tz="UTC"),
-    "DATE": pa.date32(),
-    "TIME": pa.time64("us"),
-    "TIMESTAMP": pa.timestamp("us"),
-    "JSON": pa.json_(pa.string()),
-    "BLOB": pa.binary(),
-}
+    from dicomsql.execution.decoded import Given
 
 # What a member of that type may be in JSON; int64 comes as text from Google.
 _JSON_TYPES: dict[str, Any] = {
@@ -54,20 +40,6 @@ _FINER = re.compile(r"(\.\d{6})\d+")
 
 # What the reading of a nested value raises where it is no JSON that can be read.
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-
-Given = Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Decoded:
-    """The rows of a page.
-
-    Attributes:
-        keys: the columns that identify each row, or None where that was not asked for.
-    """
-
-    batch: pa.RecordBatch
-    keys: tuple[pa.Array, ...] | None = None
 
 
 class RowDecoder(Protocol):
@@ -112,7 +84,7 @@ class JsonDecoder:
     def __init__(self, method: Method, columns: Sequence[ScanColumn], shape: RowShape) -> None:
         self._method = method
         self._columns = tuple(columns)
-        self.schema = _schema(columns)
+        self.schema = schema_of(columns)
         offered = method.page_columns if shape is RowShape.PAGES else method.columns
         known = {c.name: c for c in offered}
         self._paths = {
@@ -263,86 +235,6 @@ class JsonDecoder:
         return re.compile(pattern)
 
 
-class DatasetDecoder:
-    """DICOM JSON: one row a dataset.
-
-    A UID that stands in the call's path is every row's own: a dataset that lacks it gets it from
-    there, and one with another does not belong to the answer.
-    """
-
-    def __init__(
-        self,
-        method: Method,
-        columns: Sequence[ScanColumn],
-        dicom: DicomTable,
-        identity: tuple[str, ...],
-    ) -> None:
-        self._method = method
-        self._columns = tuple(columns)
-        self.schema = _schema(columns)
-        self._identity = dict(dicom.identity)
-        wanted: dict[str, AttributeColumn] = {}
-        for c in columns:
-            name = c.source if c.kind is ColumnKind.ATTRIBUTE else self._identity.get(c.source, "")
-            attribute = column(name) if name else None
-            if attribute is not None:
-                wanted[name] = attribute
-        # What tells rows apart is often shown as well, and read once then.
-        known = {(a.tag, a.part): name for name, a in wanted.items()}
-        names = []
-        for tag in identity:
-            key = _attribute(tag)
-            names.append(known.get((key.tag, key.part), tag))
-            wanted.setdefault(names[-1], key)
-        for parameter, keyword in dicom.identity:
-            if parameter in method.path_parameters and keyword not in wanted:
-                wanted[keyword] = _attribute(keyword)
-        if not wanted:
-            # Something has to be read to know how many rows there are.
-            wanted["SOPClassUID"] = _attribute("SOPClassUID")
-        self._positions = {name: i for i, name in enumerate(wanted)}
-        self._keys = tuple(self._positions[name] for name in names)
-        self._decoder = DicomDecoder(list(wanted.values()))
-
-    def decode(self, page: Page, given: Given) -> Decoded:
-        batch = self._placed(self._decoder.decode(page.body), given)
-        arrays = []
-        for c in self._columns:
-            if c.kind is ColumnKind.PARAMETER and c.source in given:
-                scalar = pa.scalar(given[c.source], pa.string())
-                arrays.append(pa.repeat(scalar, batch.num_rows))
-                continue
-            name = c.source if c.kind is ColumnKind.ATTRIBUTE else self._identity.get(c.source, "")
-            if name in self._positions:
-                arrays.append(batch.column(self._positions[name]))
-            else:
-                arrays.append(pa.nulls(batch.num_rows, self.schema.field(c.name).type))
-        keys = tuple(batch.column(at) for at in self._keys) or None
-        return Decoded(pa.RecordBatch.from_arrays(arrays, schema=self.schema), keys)
-
-    def _placed(self, batch: pa.RecordBatch, given: Given) -> pa.RecordBatch:
-        """The rows with the UIDs of the path that they were asked for by.
-
-        Raises:
-            OperationalError: the server answered for another path.
-        """
-        for parameter, keyword in self._identity.items():
-            at = self._positions.get(keyword)
-            if at is None or parameter not in given or not batch.num_rows:
-                continue
-            uid, array = given[parameter], batch.column(at)
-            others = set(array.to_pylist()) - {uid}
-            if others - {None}:
-                raise OperationalError(
-                    f"{self._method.full_name}: the server answered with rows of another "
-                    f"{keyword} than the one that was asked for, so the answer cannot be used."
-                )
-            if others:
-                whole = pa.repeat(pa.scalar(uid, array.type), batch.num_rows)
-                batch = batch.set_column(at, batch.schema.field(at), whole)
-        return batch
-
-
 class BodyDecoder:
     """An answer that is no JSON: one row with its media type and its bytes."""
 
@@ -362,35 +254,9 @@ class BodyDecoder:
         return Decoded(pa.RecordBatch.from_arrays(arrays, schema=self.schema))
 
 
-def arrow_type(sql_type: str) -> pa.DataType:
-    """The Arrow type of a column's SQL type, lists included."""
-    if sql_type.endswith("[]"):
-        return pa.list_(arrow_type(sql_type[:-2]))
-    try:
-        return ARROW_TYPES[sql_type]
-    except KeyError:
-        raise InternalError(f"No Arrow type stands for {sql_type}.") from None
-
-
 def columns_array(values: list[Any], sql_type: str, where: str, name: str) -> pa.Array:
     """An Arrow array of JSON values, as a column of that type."""
     return _array(values, sql_type, where, name)
-
-
-def _attribute(keyword: str) -> AttributeColumn:
-    found = column(keyword)
-    if found is None:
-        raise InternalError(f"The tag table has no {keyword}.")
-    return found
-
-
-def _schema(columns: Sequence[ScanColumn]) -> pa.Schema:
-    fields = []
-    for c in columns:
-        attribute = column(c.source) if c.kind is ColumnKind.ATTRIBUTE else None
-        kind = attribute.arrow_type if attribute is not None else arrow_type(c.type)
-        fields.append(pa.field(c.name, kind))
-    return pa.schema(fields)
 
 
 def _array(values: list[Any], sql_type: str, where: str, name: str) -> pa.Array:

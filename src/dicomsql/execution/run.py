@@ -52,6 +52,8 @@ class Run:
         progress: takes a sentence for people while something takes long.
         documented: the server is the one that the provider document describes, so that its limits
             are the document's; another endpoint may have lower ones of its own.
+        proven: (base URL, resource, column) of searches that are known to return an attribute,
+            as far as it is there; the session's own, which lasts.
     """
 
     transport: Transport
@@ -63,6 +65,7 @@ class Run:
     abort: Callable[[], None] | None = None
     progress: Callable[[str], None] | None = None
     documented: bool = True
+    proven: set[tuple[str, str, str]] = field(default_factory=set)
     started: float = field(default_factory=time.monotonic)
     _calls: int = 0
     _in_flight: int = 0

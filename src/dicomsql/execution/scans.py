@@ -20,6 +20,7 @@ from dicomsql.execution.dividing import Division, Role, Search
 from dicomsql.execution.lanes import Lane, Lanes
 from dicomsql.execution.offsets import OffsetWalk
 from dicomsql.execution.paging import Reach, Walk, walk_of
+from dicomsql.execution.proofs import Prover
 from dicomsql.execution.rows import decoder_for
 from dicomsql.execution.seams import Course
 from dicomsql.execution.searches import Call, calls_of, size_of
@@ -57,7 +58,6 @@ class _Place:
     pages: int = 0
     rows: int = 0
     total: int | None = None
-    nameless: bool = False
 
     def close(self) -> None:
         """Free what is held."""
@@ -84,13 +84,14 @@ class ScanRunner:
         # Where rows cannot be told apart, pages must not share any.
         self._overlap = 1 if identity and scan.shape is RowShape.ROWS else 0
         self.schema = self._decoder.schema
+        self._prover = Prover(run, scan, scan.proof) if scan.proof is not None else None
         self.error: BaseException | None = None
         self._stop = threading.Event()
         self._lanes: Lanes[Search] | None = None
         self._left = scan.limit
         self._places: dict[tuple[str, ...], _Place] = {}
         self._course = Course()
-        self._doubles = self._recovered = self._torn = 0
+        self._doubles = self._recovered = self._torn = self._absent = 0
 
     def reader(self) -> pa.RecordBatchReader:
         """The batches as an Arrow reader, which the engine pulls."""
@@ -168,6 +169,7 @@ class ScanRunner:
             if not place.pending:
                 self._places.pop(path).close()
         self._tell_shifts()
+        self._tell_absent()
 
     def _insert(self, lanes: Lanes[Search], place: _Place, searches: Sequence[Search]) -> None:
         place.pending += len(searches)
@@ -183,14 +185,18 @@ class ScanRunner:
                 self._each_study(lanes, lane, page, place)
                 continue
             found = self._decoder.decode(page, search.call.values)
+            for name in found.unread:
+                self._tell_unread(name)
             batch, keys = found.batch, found.keys
             overlap = lane.overlap
             # The next requests leave before the rows are dealt with.
             lanes.learn(lane, batch.num_rows)
             if keys is not None:
+                if self._prover is not None:
+                    self._prover.look(batch, keys, search.call)
                 if search.role is Role.RANGE and search.division is not None:
                     search.division.found(keys[0].to_pylist())
-                same = search.course.meet(batch, keys, overlap)
+                same = search.course.meet(keys, overlap)
                 if same:
                     batch, keys = batch.slice(same), tuple(key.slice(same) for key in keys)
                 batch = self._unique(batch, keys, place, search, lane.delivered)
@@ -217,21 +223,14 @@ class ScanRunner:
             # Whether there are more pages is not known yet.
             hashes = row_hashes(keys)
             place.held.append(hashes)
-            place.nameless = bool(keys[-1].null_count)
             course.is_vain(batch.num_rows, 0)
-            return batch if place.nameless else self._once(batch, hashes)
+            return self._once(batch, hashes)
         for hashes in place.held:
             place.seen.add(hashes)
             course.follow(hashes)
         place.held = []
         hashes = row_hashes(keys)
         again = place.seen.add(hashes)
-        # Without its own UID nothing tells a row from another.
-        if keys[-1].null_count:
-            place.nameless = True
-            known = keys[-1].is_valid().to_pylist()
-            again = [at for at in again if known[at]]
-            hashes = [h for h, is_known in zip(hashes, known, strict=True) if is_known]
         first = search.alone and search.role is Role.PLAIN and not course.times
         doubles = course.count(hashes, len(again) if first else None)
         if course.is_vain(batch.num_rows, doubles) and number > 1:
@@ -270,9 +269,8 @@ class ScanRunner:
         division, course = search.division, search.course
         assert division is not None
         studies = uids(page.body, _LEVEL_TAGS["study"])
-        rows = pa.record_batch([pa.array(studies, pa.string())], ["study"])
-        same = course.meet(rows, rows.columns, lane.overlap)
-        course.count(row_hashes([pa.array([s for s in studies[same:] if s], pa.string())]), None)
+        same = course.meet([pa.array(studies, pa.string())], lane.overlap)
+        course.count(row_hashes([pa.array(studies[same:], pa.string())]), None)
         found = list(division.each(studies, search.days))
         self._run.check_budget(len(found), f"Reading {self._scan.resource} study by study")
         lanes.learn(lane, len(studies))
@@ -285,7 +283,6 @@ class ScanRunner:
         search, division = lane.call, lane.call.division
         split = self._split(search.call)
         if division is None and lane.walk.beyond and split is not None:
-            self._check_named(search, place)
             division = Division(split, search.call, self._scan.resource)
             place.divisions.append(division)
             self._counted.decide(
@@ -296,15 +293,6 @@ class ScanRunner:
         if not lane.walk.beyond and not self._is_complete(lane, place):
             return [search]
         return self._of_division(lane, division, place) if division is not None else []
-
-    def _check_named(self, search: Search, place: _Place) -> None:
-        """Make sure that the rows which came can be told from those that come again."""
-        if place.nameless:
-            raise IncompleteError(
-                f"{search.call.method.full_name}: the server gives no results beyond its largest "
-                f"offset, and the search cannot be divided, as some of its rows have no UID. "
-                f"Narrow it, for example by StudyDate."
-            )
 
     def _of_division(self, lane: Lane[Search], division: Division, place: _Place) -> list[Search]:
         """What follows one of the parts of a search that offsets do not reach the end of."""
@@ -373,6 +361,12 @@ class ScanRunner:
             f"they lag behind writes."
         )
 
+    def _tell_unread(self, name: str) -> None:
+        self._run.note(
+            f"{self._scan.resource}: values of {name} that are not valid are NULL, so that "
+            f"conditions do not find their rows; {name}_raw has the text."
+        )
+
     def _tell_shifts(self) -> None:
         if self._torn:
             self._run.note(
@@ -391,6 +385,15 @@ class ScanRunner:
                 f"{self._scan.resource}: {self._recovered:,} "
                 f"row{'s' * (self._recovered != 1)} that had shifted meanwhile "
                 f"{'were' if self._recovered != 1 else 'was'} found by reading again."
+            )
+
+    def _tell_absent(self) -> None:
+        calls = len(self._calls)
+        if self._absent and self._absent == calls and self._scan.dicom is not None:
+            self._run.note(
+                f"{self._scan.resource}: the server answered 404 to {'each of ' * (calls > 1)}the "
+                f"{calls:,} call{'s' * (calls != 1)}: nothing of what was asked for is there, or "
+                f"it has no path {self._calls[0].method.path}."
             )
 
     # -- calls -----------------------------------------------------------------------------------
@@ -435,6 +438,7 @@ class ScanRunner:
     def _handle(self, error: Exception, call: Call) -> None:
         """Decide what a failed call means for the result."""
         if isinstance(error, NotFoundError) and (call.member or _names_one(call.method)):
+            self._absent += 1
             return
         if isinstance(error, PermissionDeniedError) and call.member:
             member = _shown(call, self._run.gate)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # Times that a list that shifts is walked again.
 _TIMES_AGAIN = 3
+# Pages of a single row that may repeat rows one after another.
+_REPEATED = 5
 
 
 @dataclass(eq=False, slots=True)
@@ -41,28 +43,27 @@ class Course:
     recovered: int = 0
     _missed: int = 0
     _was_torn: bool = False
-    _nameless: bool = False
     _due: int = 0
     _longest: int = 0
+    _repeated: int = 0
     _rows: int = 0
     _rows_before: int = 0
     _last: tuple[object, ...] | None = None
-    _last_row: pa.RecordBatch | None = None
     _first: Sequence[int] | None = None
     _seen: Seen | None = field(default=None)
 
-    def meet(self, rows: pa.RecordBatch, keys: Sequence[pa.Array], overlap: int) -> int:
+    def meet(self, keys: Sequence[pa.Array], overlap: int) -> int:
         """Look at a page's first rows, the next of the walk.
 
         Args:
-            keys: the columns that identify each row, its own UID last.
+            keys: the UIDs of each row, its own last.
             overlap: rows that the page before it should have ended with.
 
         Returns: how many of its rows to leave out, as they are the same.
         """
         self._due, skipped = 0, 0
         if overlap and self._last is not None:
-            at = self._place_of_last(rows, keys, overlap - 1)
+            at = self._place_of_last(keys, overlap - 1)
             if at == overlap - 1:
                 skipped = overlap
             elif at is None:
@@ -70,17 +71,15 @@ class Course:
             else:
                 # These come twice although nothing was missed.
                 self._due = min(at + 1, overlap)
-        if rows.num_rows:
-            self._nameless = self._nameless or bool(keys[-1].null_count)
-            self._last = _key(keys, rows.num_rows - 1)
-            self._last_row = rows.slice(rows.num_rows - 1)
+        if len(keys[-1]):
+            self._last = _key(keys, len(keys[-1]) - 1)
         return skipped
 
     def count(self, hashes: Sequence[int], again: int | None) -> int:
         """Count the rows of a page, without those that were left out, that came twice in this walk.
 
         Args:
-            hashes: of the keys of those that have one.
+            hashes: of their keys.
             again: how many came before, where nothing but this walk can have given them.
 
         Returns: how many came twice.
@@ -96,8 +95,14 @@ class Course:
         self._rows = hash((self._rows, *hashes))
 
     def is_vain(self, rows: int, again: int) -> bool:
-        """Whether a page as long as any before it has nothing but rows of theirs."""
-        vain = rows > 0 and again == rows >= self._longest - 1 > 0
+        """Whether a page as long as any before it has nothing but rows of theirs.
+
+        Of pages of one row, an insertion repeats some; only many in a row are in vain.
+        """
+        vain = rows > 0 and again == rows >= self._longest - 1
+        if rows:
+            self._repeated = self._repeated + 1 if vain else 0
+        vain = vain and (self._longest > 1 or self._repeated > _REPEATED)
         self._longest = max(self._longest, rows)
         return vain
 
@@ -128,12 +133,6 @@ class Course:
         self.close()
         if not torn and not self._missed:
             return True
-        if self._nameless:
-            raise IncompleteError(
-                f"{what}: the list of rows changed while it was read, and rows without a UID "
-                f"cannot be told from others, so it is not known whether all were found. Run the "
-                f"statement again when nothing is written to the store."
-            )
         if self.times == _TIMES_AGAIN:
             raise IncompleteError(
                 f"{what}: the list of rows did not hold still while it was read "
@@ -143,9 +142,9 @@ class Course:
             )
         self.times += 1
         self._was_torn, self.torn = torn, False
-        self.shifted = self.recovered = self._longest = 0
+        self.shifted = self.recovered = self._longest = self._repeated = 0
         self._rows, self._rows_before = 0, self._rows
-        self._last = self._last_row = None
+        self._last = None
         return False
 
     def close(self) -> None:
@@ -154,23 +153,14 @@ class Course:
             self._seen.close()
         self._seen = self._first = None
 
-    def _place_of_last(
-        self, rows: pa.RecordBatch, keys: Sequence[pa.Array], due: int
-    ) -> int | None:
+    def _place_of_last(self, keys: Sequence[pa.Array], due: int) -> int | None:
         """Where on a page the last row of the page before it stands."""
         import pyarrow.compute as pc
 
         last = self._last
         assert last is not None
-        # Without its own UID a row is known by all else that is read of it.
-        if (
-            due < rows.num_rows
-            and _key(keys, due) == last
-            and (last[-1] is not None or rows.slice(due, 1).equals(self._last_row))
-        ):
+        if due < len(keys[-1]) and _key(keys, due) == last:
             return due
-        if last[-1] is None:
-            return None
         for at in pc.indices_nonzero(pc.equal(keys[-1], last[-1])).to_pylist():
             if _key(keys, at) == last:
                 return int(at)

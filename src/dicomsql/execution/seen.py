@@ -148,7 +148,7 @@ class _Many:
         at, patterns = self._places(found)
         in_doubt = self._doubtful(at, patterns)
         _set_bits(self._words, at, patterns)
-        known = {value for value in {hashes[place] for place in in_doubt} if self.holds(value)}
+        known = self._known({hashes[place] for place in in_doubt})
         # What the filter did not know may still come twice in one page.
         ordered = _sorted(found)
         found = _array(ordered)
@@ -162,15 +162,28 @@ class _Many:
 
     def holds(self, value: int) -> bool:
         """Whether that hash was added."""
-        return any(_in_sorted(some, value) for level in self._newest for some in level) or any(
-            self._in_run(run, value) for run in self._runs
-        )
+        return bool(self._known({value}))
 
     def close(self) -> None:
         self._file.close()
         self._newest = [[]]
         self._runs = []
         self._words = array("Q")
+
+    def _known(self, values: set[int]) -> set[int]:
+        """Those of some hashes that were added."""
+        if not values:
+            return set()
+        asked = sorted(values)
+        known = {
+            value for level in self._newest for some in level for value in _in_sorted(some, asked)
+        }
+        known.update(
+            value
+            for value in asked
+            if value not in known and any(self._in_run(run, value) for run in self._runs)
+        )
+        return known
 
     def _take(self, ordered: memoryview) -> None:
         """Keep some sorted hashes that are new."""
@@ -219,7 +232,9 @@ class _Many:
             return False
         first = block * _BLOCK
         count = min(_BLOCK, run.count - first)
-        return _in_sorted(self._read(run.start + first * 8, count), value)
+        held = self._read(run.start + first * 8, count)
+        at = bisect_left(held, value)
+        return at < count and held[at] == value
 
     def _read(self, start: int, count: int) -> memoryview:
         self._file.seek(start)
@@ -262,9 +277,17 @@ class _Many:
         self._words *= 1 << max(0, capacity * _BITS // 64 - 1).bit_length()
 
 
-def _in_sorted(hashes: memoryview, value: int) -> bool:
-    at = bisect_left(hashes, value)
-    return at < len(hashes) and hashes[at] == value
+def _in_sorted(hashes: memoryview, asked: list[int]) -> list[int]:
+    """Those of some hashes that are among the sorted ones."""
+    numpy = _numpy()
+    if numpy is None:
+        places = [bisect_left(hashes, value) for value in asked]
+    else:
+        places = numpy.searchsorted(numpy.frombuffer(hashes, numpy.int64), asked).tolist()
+    last = len(hashes)
+    return [
+        value for value, at in zip(asked, places, strict=True) if at < last and hashes[at] == value
+    ]
 
 
 def _merged(several: list[memoryview]) -> memoryview:

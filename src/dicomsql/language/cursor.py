@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 
 from dicomsql.errors import LanguageError
-from dicomsql.language.lexer import DEPTH, Kind, Token, identifier_value
-from dicomsql.language.statements import Fragment, Name
+from dicomsql.language.lexer import DEPTH, Kind, Token, identifier_value, words
+from dicomsql.language.statements import Engine, Fragment, Name
+
+# What a query begins with.
+QUERY_HEADS = words("SELECT WITH FROM VALUES PIVOT UNPIVOT TABLE")
 
 _BRACKETS = {"(": ")", "[": "]", "{": "}"}
 _CLOSING = frozenset(_BRACKETS.values())
@@ -71,6 +74,11 @@ class Cursor:
 
     def _rest(self, what: str) -> Fragment:
         return self._until(what)
+
+    def _engine(self) -> Engine:
+        """The whole statement as one of the engine alone."""
+        self._index = 0
+        return Engine(*self._base(), fragment=self._rest("a statement"))
 
     def _until(self, what: str, *stops: str, separators: tuple[str, ...] = ()) -> Fragment:
         """The text up to one of the words or separators outside all brackets.

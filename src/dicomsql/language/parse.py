@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from dicomsql.errors import LanguageError, nearest
-from dicomsql.language.cursor import Cursor, shown
+from dicomsql.language.copies import CopyGrammar
+from dicomsql.language.cursor import QUERY_HEADS, shown
 from dicomsql.language.lexer import (
     DEPTH,
     Kind,
@@ -101,11 +102,9 @@ def literal(fragment: Fragment) -> str | int | float | bool | None:
 
 _WORD_VALUES: dict[str, str | bool | None] = {"TRUE": True, "FALSE": False, "NULL": None}
 
-_QUERY_HEADS = words("SELECT WITH FROM VALUES PIVOT UNPIVOT TABLE")
-
 # What the engine alone runs. Anything else at the head of a statement is a mistake.
 _ENGINE_HEADS = words(
-    "ALTER ANALYZE ATTACH BEGIN START CALL CHECKPOINT FORCE COMMENT COMMIT ABORT ROLLBACK COPY "
+    "ALTER ANALYZE ATTACH BEGIN START CALL CHECKPOINT FORCE COMMENT COMMIT ABORT ROLLBACK "
     "CREATE DEALLOCATE DETACH DROP EXECUTE EXPORT IMPORT INSTALL LOAD MERGE PRAGMA PREPARE "
     "PIVOT_WIDER PIVOT_LONGER SUMMARIZE TRUNCATE VACUUM"
 )
@@ -122,7 +121,7 @@ _SET_SCOPES = ("SESSION", "GLOBAL", "LOCAL")
 _EXPLAIN_FORMATS = ("text", "json")
 
 
-class _Parser(Cursor):
+class _Parser(CopyGrammar):
     """Parses the tokens of one statement."""
 
     def statement(self) -> Statement:
@@ -132,7 +131,7 @@ class _Parser(Cursor):
         if parser is not None:
             self._check_brackets()
             return parser(self)
-        if head in _QUERY_HEADS or first.is_operator("("):
+        if head in QUERY_HEADS or first.is_operator("("):
             self._check_brackets()
             return self._query()
         if head in _ENGINE_HEADS:
@@ -173,10 +172,6 @@ class _Parser(Cursor):
                 return token
         return None
 
-    def _engine(self) -> Engine:
-        self._index = 0
-        return Engine(*self._base(), fragment=self._rest("a statement"))
-
     def _insert(self) -> Statement:
         self._next()
         if self._accept("OR"):
@@ -206,7 +201,7 @@ class _Parser(Cursor):
         if not self._at("("):
             return ()
         after = self._peek(1)
-        if after is not None and (after.is_word(*_QUERY_HEADS) or after.is_operator("(")):
+        if after is not None and (after.is_word(*QUERY_HEADS) or after.is_operator("(")):
             return ()
         self._next()
         columns = [self._name("a column")]
@@ -310,12 +305,7 @@ class _Parser(Cursor):
             target = self._name("a provider") if self._peek() else None
         elif kind not in {"PROVIDERS", "VERSION"}:
             return self._engine()
-        like = None
-        if self._accept("LIKE"):
-            pattern = self._next() if self._peek() else None
-            if pattern is None or pattern.kind is not Kind.STRING:
-                raise self._expected("a pattern in quotes after LIKE", pattern)
-            like = string_value(pattern.text)
+        like = self._like()
         where = self._where()
         return Show(
             *self._base(),
@@ -337,12 +327,34 @@ class _Parser(Cursor):
             extended = self._accept("EXTENDED") is not None or extended
         token = self._peek()
         names = token is not None and token.kind in {Kind.WORD, Kind.QUOTED}
-        if token is None or not names or (token.is_word(*_QUERY_HEADS) and not method):
+        if token is None or not names or (token.is_word(*QUERY_HEADS) and not method):
             if extended or method:
                 raise self._expected("the name of a resource or a method", token)
             return self._engine()
         target = self._name("a name", hyphens="-" if method else "")
-        return Describe(*self._base(), target=target, extended=extended, method=method)
+        columns: list[Fragment] = []
+        if not method and self._peek() is not None and not self._at_word("LIKE"):
+            columns.append(self._until("a column", "LIKE", separators=(",",)))
+            while self._accept_operator(","):
+                columns.append(self._until("a column", "LIKE", separators=(",",)))
+        like = self._like() if not method and not columns else None
+        return Describe(
+            *self._base(),
+            target=target,
+            extended=extended,
+            method=method,
+            columns=tuple(columns),
+            like=like,
+        )
+
+    def _like(self) -> str | None:
+        """The pattern of LIKE, where that stands here."""
+        if not self._accept("LIKE"):
+            return None
+        pattern = self._next() if self._peek() else None
+        if pattern is None or pattern.kind is not Kind.STRING:
+            raise self._expected("a pattern in quotes after LIKE", pattern)
+        return string_value(pattern.text)
 
     def _use(self) -> Use:
         self._next()
@@ -417,6 +429,7 @@ _HEADS: dict[str, Callable[[_Parser], Statement]] = {
     "REPLACE": _Parser._update,
     "DELETE": _Parser._delete,
     "EXEC": _Parser._exec,
+    "COPY": _Parser._copy,
     "SHOW": _Parser._show,
     "DESCRIBE": _Parser._describe,
     "DESC": _Parser._describe,
@@ -427,4 +440,4 @@ _HEADS: dict[str, Callable[[_Parser], Statement]] = {
 }
 
 # Every word that a statement can begin with.
-STATEMENT_WORDS = frozenset(_HEADS) | _QUERY_HEADS | _ENGINE_HEADS
+STATEMENT_WORDS = frozenset(_HEADS) | QUERY_HEADS | _ENGINE_HEADS

@@ -119,6 +119,33 @@ class Exec(Statement):
 
 
 @dataclass(frozen=True)
+class CopyIn(Statement):
+    """COPY target FROM origin (options) RETURNING returning.
+
+    Attributes:
+        origin: an expression for paths, or a query in brackets (then `queried`, and the fragment
+            is what stands in them).
+        options: (name, value expression) as written; the value of a bare name is empty.
+    """
+
+    target: Name
+    origin: Fragment
+    queried: bool
+    options: tuple[tuple[str, Fragment], ...]
+    returning: Fragment | None
+
+
+@dataclass(frozen=True)
+class CopyOut(Statement):
+    """COPY (query) TO destination (options) RETURNING returning; options as for `CopyIn`."""
+
+    query: Fragment
+    destination: Fragment
+    options: tuple[tuple[str, Fragment], ...]
+    returning: Fragment | None
+
+
+@dataclass(frozen=True)
 class Show(Statement):
     """SHOW PROVIDERS | SERVICES IN p | RESOURCES IN p.s | METHODS IN p.s.r | INSERT INTO r.
 
@@ -137,11 +164,19 @@ class Show(Statement):
 
 @dataclass(frozen=True)
 class Describe(Statement):
-    """DESCRIBE [EXTENDED] r, or DESCRIBE METHOD [EXTENDED] r.m (then `method` is true)."""
+    """DESCRIBE [EXTENDED] r [column, ...] [LIKE 'pattern'], or DESCRIBE METHOD [EXTENDED] r.m.
+
+    Attributes:
+        method: the target is a method.
+        columns: the columns that are asked for, as written; empty for the usual ones.
+        like: pattern of the columns' names, or None.
+    """
 
     target: Name
     extended: bool
     method: bool
+    columns: tuple[Fragment, ...] = ()
+    like: str | None = None
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Writes results as table, csv, tsv, json, jsonl, markdown, vertical or parquet, batch by batch."""
+"""Writes results batch by batch: table, csv, json, parquet and the other formats."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ _WRITERS = {
     "markdown": ("plain", "write_markdown"),
     "vertical": ("plain", "write_vertical"),
     "parquet": ("columnar", "write_parquet"),
+    "arrow": ("columnar", "write_arrow"),
 }
 
 FORMATS = tuple(_WRITERS)

@@ -1,12 +1,12 @@
-"""Writes parquet: the columns in their own types, a group of rows at a time.
+"""Writes parquet and arrow: the columns in their own types, a group of rows at a time.
 
 JSON is text, as in the batches. What parquet has no type for (intervals) is text as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Protocol
 
 import pyarrow as pa
 from pyarrow import types
@@ -15,8 +15,6 @@ from dicomsql.output.jsontext import unique_names
 from dicomsql.output.options import ByteStream, Options
 
 if TYPE_CHECKING:
-    import pyarrow.parquet as pq
-
     from dicomsql.output.pieces import Piece
     from dicomsql.result import ResultColumn
 
@@ -36,15 +34,34 @@ def write_parquet(
     The file's end, without which nothing reads it, is written once all rows are. The options mean
     nothing here.
     """
+    return _write(columns, pieces, stream, _parquet)
+
+
+def write_arrow(
+    columns: tuple[ResultColumn, ...],
+    pieces: Iterator[Piece],
+    stream: ByteStream,
+    _options: Options,
+) -> int:
+    """Write one file of Arrow's IPC format, under the same rules as parquet."""
+    return _write(columns, pieces, stream, _arrow)
+
+
+def _write(
+    columns: tuple[ResultColumn, ...],
+    pieces: Iterator[Piece],
+    stream: ByteStream,
+    open_writer: Callable[[_Sink, pa.Schema], _Groups],
+) -> int:
     names = unique_names([column.name for column in columns])
     sink = _Sink(stream)
-    writer: pq.ParquetWriter | None = None
+    writer: _Groups | None = None
     group: list[pa.RecordBatch] = []
     count = 0
     try:
         for piece in pieces:
             batch = _storable(piece.batch(), columns, names)
-            writer = writer or _writer(sink, batch.schema)
+            writer = writer or open_writer(sink, batch.schema)
             group.append(batch)
             count += batch.num_rows
             rows = sum(one.num_rows for one in group)
@@ -53,7 +70,7 @@ def write_parquet(
                 group = []
         if writer is None:
             empty = _no_rows(columns)
-            writer = _writer(sink, _storable(empty, columns, names).schema)
+            writer = open_writer(sink, _storable(empty, columns, names).schema)
         if group:
             writer.write_table(pa.Table.from_batches(group))
         writer.close()
@@ -62,6 +79,14 @@ def write_parquet(
         sink.close()
     stream.flush()
     return count
+
+
+class _Groups(Protocol):
+    """What Arrow's writers of both formats have."""
+
+    def write_table(self, table: pa.Table, /) -> object: ...
+
+    def close(self) -> object: ...
 
 
 class _Sink:
@@ -99,10 +124,16 @@ class _Sink:
         return False
 
 
-def _writer(sink: _Sink, schema: pa.Schema) -> pq.ParquetWriter:
+def _parquet(sink: _Sink, schema: pa.Schema) -> _Groups:
     import pyarrow.parquet as pq
 
-    return pq.ParquetWriter(pa.PythonFile(sink, mode="w"), schema, compression="zstd")
+    writer: _Groups = pq.ParquetWriter(pa.PythonFile(sink, mode="w"), schema, compression="zstd")
+    return writer
+
+
+def _arrow(sink: _Sink, schema: pa.Schema) -> _Groups:
+    writer: _Groups = pa.ipc.new_file(pa.PythonFile(sink, mode="w"), schema)
+    return writer
 
 
 def _storable(

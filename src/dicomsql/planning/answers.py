@@ -6,12 +6,17 @@ They stand apart from `plan`, whose values take longer to define than such a sta
 from __future__ import annotations
 
 import datetime
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dicomsql.catalog.about import Listing
     from dicomsql.catalog.model import Method
+
+# Computes an expression without columns that only the engine understands: its SQL, and the values
+# of the placeholders in it by name.
+Evaluate = Callable[[str, tuple[tuple[str, object], ...]], Any]
 
 
 @dataclass(frozen=True)

@@ -6,28 +6,28 @@ bound to those rows even where the session has a default for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
 from dicomsql.errors import NotSupportedError
-from dicomsql.planning.facts import Equal, FactFinder, Facts, InQuery, Joined, Value, correlated
+from dicomsql.planning.facts import Equal, FactFinder, Facts, InQuery, Joined
+from dicomsql.planning.places import body_place, derived_place
 from dicomsql.planning.plan import Bind, ColumnKind, Constant, Keep
 from dicomsql.planning.restrictions import Restrictions
-from dicomsql.planning.scopes import cte_of
-from dicomsql.planning.text import word_of
+from dicomsql.planning.scopes import correlated, cte_of
+from dicomsql.planning.tokens import word_of
 from dicomsql.planning.values import parameter_text, quoted
 
 if TYPE_CHECKING:
+    from dicomsql.planning.answers import Evaluate
     from dicomsql.planning.fill import Filled
     from dicomsql.planning.names import Names
     from dicomsql.planning.plan import Scan, ScanColumn
     from dicomsql.planning.scopes import Source
     from dicomsql.planning.text import QueryText
-
-Evaluate = Callable[[str, tuple[tuple[str, object], ...]], Value]
 
 
 @dataclass(slots=True)
@@ -45,6 +45,11 @@ class Planned:
     narrow: bool
     kept: bool = False
     filled: Filled | None = None
+
+    @property
+    def local(self) -> bool:
+        """Whether its rows are files of this machine."""
+        return self.source.table is not None and self.source.table.local
 
     @property
     def columns(self) -> tuple[ScanColumn, ...]:
@@ -137,6 +142,19 @@ class Binder:
                     found[name] = Constant(name, texts, "query", listed)
             at = at.parent
         return found
+
+    def in_some_branches(self, source: Source, parameter: str) -> set[str]:
+        """The values that single branches of an OR give to a parameter."""
+        finder = self._finder()
+        alternatives = [c for c in source.scope.conditions(source) if isinstance(c, exp.Or)]
+        return {
+            parameter_text(value)
+            for condition in alternatives
+            for said in finder.branches(condition, source)
+            for column in columns_for(source, parameter)
+            for equal in said.equal.get(column, [])
+            for value in equal.values
+        }
 
     def _equal_for(self, source: Source, parameter: str) -> Equal | None:
         facts = self.facts[id(source)]
@@ -425,39 +443,10 @@ class Binder:
         if isinstance(other.node, exp.Table):
             cte = cte_of(other.node, other.node.name.lower())
             if cte is not None:
-                self._once(cte.this, self._body(cte))
+                self._once(cte.this, body_place(cte, self.text))
             start, end = self.text.span(other.node.this)
             return self.text.text[start:end] + shown
-        return self._once(other.node, self._parentheses(other.node)) + shown
-
-    def _body(self, cte: exp.Expr) -> tuple[int, int]:
-        """The offsets of a CTE's own parentheses: those that follow its AS."""
-        _, named = self.text.span(cte.args["alias"].this)
-        after = iter([t for t in self.text.tokens if t.start >= named])
-        next(t for t in after if word_of(t) == "AS")
-        opening = next(t for t in after if word_of(t) == "(")
-        return self.text.group_around(opening.end + 1)
-
-    def _parentheses(self, node: exp.Expr) -> tuple[int, int]:
-        """The offsets of a derived table's own parentheses: those that its alias follows.
-
-        Raises:
-            LookupError: it has none, or no alias.
-        """
-        alias = node.args.get("alias")
-        if alias is None or alias.this is None:
-            raise LookupError("a derived table without an alias")
-        named, _ = self.text.span(alias.this)
-        before = [t for t in self.text.tokens if t.start < named]
-        if word_of(before[-1]) == "AS":
-            before.pop()
-        if word_of(before[-1]) != ")":
-            raise LookupError("a derived table without parentheses")
-        start, end = self.text.group_around(before[-1].start)
-        first = next(t for t in before if t.start > start)
-        if isinstance(node, exp.Values) and word_of(first) not in {"VALUES", "("}:
-            raise LookupError("VALUES without parentheses")
-        return start, end
+        return self._once(other.node, derived_place(other.node, self.text)) + shown
 
 
 def parameter_names(source: Source) -> list[str]:

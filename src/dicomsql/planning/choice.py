@@ -7,7 +7,7 @@ nothing else, and never a resource's own id.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from dicomsql.errors import PlanningError
@@ -96,11 +96,34 @@ def none_fits(
         mark, join = ("@", ", ") if verb == "exec" else ("", " AND ")
         wanted = join.join(f"{mark}{name} = '...'" for name in lacking)
         text += f" Add to the statement: {wanted if verb == 'exec' else 'WHERE ' + wanted}"
-        options = [_OPTIONS[n] for n in lacking if n in _OPTIONS and n != resource.own_id]
-        if options:
-            text += f"; or give the session defaults ({', '.join(options)})"
+        text += _or_defaults(n for n in lacking if n != resource.own_id)
         text += "."
     return PlanningError(text, resource=full, missing=missing, given=tuple(given))
+
+
+def lacks_place(
+    resource: Resource, doing: str, lacking: Collection[str], prefix: str = ""
+) -> PlanningError:
+    """The error of a COPY that does not say which store is meant.
+
+    Args:
+        doing: what the COPY would do with the store.
+        lacking: parameters without a value.
+        prefix: of the options that give them.
+    """
+    wanted = ", ".join(f"{prefix}{name} '...'" for name in lacking)
+    return PlanningError(
+        f"COPY cannot {doing} {resource.full_name}: it lacks {', '.join(lacking)}. "
+        f"Add the options ({wanted}){_or_defaults(lacking)}.",
+        resource=resource.full_name,
+        missing={"copy": tuple(lacking)},
+    )
+
+
+def _or_defaults(lacking: Iterable[str]) -> str:
+    """The end of a sentence about what the session can give instead."""
+    options = [_OPTIONS[name] for name in lacking if name in _OPTIONS]
+    return f"; or give the session defaults ({', '.join(options)})" if options else ""
 
 
 _OPTIONS = {

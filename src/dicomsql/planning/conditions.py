@@ -10,12 +10,12 @@ from dicomsql.errors import DataError
 from dicomsql.planning.constants import Constants
 from dicomsql.planning.plan import Constant
 from dicomsql.planning.scopes import disjuncts
-from dicomsql.planning.text import word_of
+from dicomsql.planning.tokens import word_of
 from dicomsql.planning.values import is_number, parameter_text
 
 if TYPE_CHECKING:
     from dicomsql.catalog.model import Method
-    from dicomsql.planning.binding import Evaluate
+    from dicomsql.planning.answers import Evaluate
     from dicomsql.planning.tables import Table
     from dicomsql.planning.text import QueryText
 

@@ -17,7 +17,7 @@ from sqlglot import exp
 
 from dicomsql.errors import DatabaseError
 from dicomsql.planning.monotone import date_of
-from dicomsql.planning.text import word_of
+from dicomsql.planning.tokens import word_of
 
 if TYPE_CHECKING:
     from dicomsql.planning.text import QueryText

@@ -106,7 +106,9 @@ def estimate_scan(scan: Scan) -> Estimate:
         return Estimate(least, None, width, None, page)
     each = ceil(rows / page) if page and scan.limit is not None else 1
     surely = isinstance(scan.method.paging, OffsetPaging) and not scan.method.paging.capped
-    return Estimate(least, total * max(1, each) if surely else None, width, rows, page)
+    proof = scan.proof.calls if scan.proof is not None else 0
+    most = total * max(1, each) + proof if surely else None
+    return Estimate(least, most, width, rows, page)
 
 
 def page_size(method: Method) -> int:

@@ -21,7 +21,7 @@ from dicomsql.dicom.columns import Part
 from dicomsql.errors import PlanningError
 from dicomsql.planning.plan import ColumnKind
 from dicomsql.planning.tables import LEVELS, Table
-from dicomsql.planning.text import word_of
+from dicomsql.planning.tokens import word_of
 from dicomsql.planning.values import quoted
 
 if TYPE_CHECKING:

@@ -15,13 +15,17 @@ from dicomsql.catalog.model import Method, OffsetPaging, TokenPaging
 from dicomsql.planning.answers import ListPlan, SettingPlan
 from dicomsql.planning.cost import Estimate, estimate, estimate_scan
 from dicomsql.planning.plan import (
+    CopyPlan,
+    DicomStore,
     EnginePlan,
     ExplainPlan,
     Filter,
     Plan,
+    Proof,
     ReadPlan,
     Scan,
     Split,
+    StorePlan,
     Windows,
     WritePlan,
 )
@@ -80,15 +84,21 @@ def _lines(plan: Plan, show: Show, reveal: Reveal) -> Iterator[str]:
     if isinstance(plan, ExplainPlan):
         yield from _lines(plan.plan, show, reveal)
     elif isinstance(plan, ReadPlan):
+        if plan.files:
+            from dicomsql.planning.explain_copies import file_lines
+
+            for files in plan.files:
+                yield from file_lines(files)
         for scan in plan.scans:
             yield from _scan_lines(scan, show, reveal)
         if plan.windows is not None:
             yield from _window_lines(plan.windows)
         if plan.direct:
             yield "ENGINE  is not needed: the rows are the result"
-        elif plan.scans:
-            yield f"ENGINE  runs the query over {counted(len(plan.scans), 'table')}"
-            checked = _hidden(plan.residual, reveal)
+        elif plan.scans or plan.files:
+            tables = len(plan.scans) + len(plan.files)
+            yield f"ENGINE  runs the query over {counted(tables, 'table')}"
+            checked = hidden_text(plan.residual, reveal)
             yield f"  checks  {checked}" if checked else "  nothing is left to check"
         else:
             yield "ENGINE  runs the statement; no call is made"
@@ -98,6 +108,10 @@ def _lines(plan: Plan, show: Show, reveal: Reveal) -> Iterator[str]:
             yield f"NOTE  {note}"
     elif isinstance(plan, WritePlan):
         yield from _write_lines(plan, show, reveal)
+    elif isinstance(plan, CopyPlan):
+        from dicomsql.planning.explain_copies import copy_lines
+
+        yield from copy_lines(plan, show, reveal, lambda query: _lines(query, show, reveal))
     elif isinstance(plan, ListPlan):
         yield f"DOCUMENTS  {len(plan.listing.rows)} rows from the provider documents"
     elif isinstance(plan, EnginePlan):
@@ -108,7 +122,7 @@ def _lines(plan: Plan, show: Show, reveal: Reveal) -> Iterator[str]:
 
 def _scan_lines(scan: Scan, show: Show, reveal: Reveal) -> Iterator[str]:
     yield f"READ  {named(scan.resource, scan.alias)}"
-    yield f"  call    {_call(scan.method, scan.base_url)}"
+    yield f"  call    {call_text(scan.method, scan.base_url)}"
     for origin in dict.fromkeys(c.origin for c in scan.constants):
         given = (
             f"{c.parameter} = {_listed(c.parameter, c.values, show)}"
@@ -117,7 +131,7 @@ def _scan_lines(scan: Scan, show: Show, reveal: Reveal) -> Iterator[str]:
         )
         yield f"  with    {', '.join(given)} (from the {origin})"
     for bind in scan.binds:
-        source = _hidden(bind.source, reveal)
+        source = hidden_text(bind.source, reveal)
         lists = f", {bind.together:,} in one call" if bind.together > 1 else ""
         yield f"  bound   {', '.join(bind.parameters)} to each {source}{lists}"
     if scan.walk is not None:
@@ -137,6 +151,8 @@ def _scan_lines(scan: Scan, show: Show, reveal: Reveal) -> Iterator[str]:
     yield f"  pages   {_paging(scan.method, scan.limit)}"
     if scan.split is not None:
         yield f"  beyond  the largest offset: by ranges of {scan.split.attribute}"
+    if scan.proof is not None:
+        yield f"  doubts  {_doubts(scan.proof)}"
     for reason in scan.reasons:
         yield f"  why     {reason}"
     took = estimate_scan(scan)
@@ -151,10 +167,10 @@ def _scan_lines(scan: Scan, show: Show, reveal: Reveal) -> Iterator[str]:
 
 
 def _write_lines(plan: WritePlan, show: Show, reveal: Reveal) -> Iterator[str]:
-    if plan.source is not None and plan.source.scans:
+    if plan.source is not None and (plan.source.scans or plan.source.files):
         yield from _lines(plan.source, show, reveal)
     yield f"WRITE  {plan.resource}"
-    yield f"  call    {_call(plan.method, plan.base_url)}"
+    yield f"  call    {call_text(plan.method, plan.base_url)}"
     for constant in plan.constants:
         values = _listed(constant.parameter, constant.values, show)
         yield f"  with    {constant.parameter} = {values} (from the {constant.origin})"
@@ -174,7 +190,20 @@ def _write_lines(plan: WritePlan, show: Show, reveal: Reveal) -> Iterator[str]:
         yield f"  consent needed: {consent.kind} ({consent.phrase} {consent.things})"
 
 
-def _call(method: Method, base_url: str) -> str:
+def _doubts(proof: Proof) -> str:
+    """What is not taken for empty at sight, and what is done about it."""
+    shown = ", ".join(d.column for d in proof.doubts[:_SHOWN])
+    more = f" and {len(proof.doubts) - _SHOWN:,} more" if len(proof.doubts) > _SHOWN else ""
+    how = (
+        f"looked up in the metadata of one row, by up to {counted(proof.calls, 'call')}"
+        if proof.calls
+        else "an error"
+    )
+    return f"{shown}{more}: where no row that comes first has a value, {how}"
+
+
+def call_text(method: Method, base_url: str) -> str:
+    """A call as people read it: its HTTP method, and its path with the parameters' names."""
     return f"{method.http_method} {base_url}{method.path}"
 
 
@@ -252,8 +281,8 @@ def _calls(scan: Scan, took: Estimate) -> str:
 
 def _bytes(took: Estimate) -> str:
     if took.most_bytes is not None:
-        return f"at most about {_size(took.most_bytes)}"
-    return f"about {_size(took.row_bytes)} a row"
+        return f"at most about {size_text(took.most_bytes)}"
+    return f"about {size_text(took.row_bytes)} a row"
 
 
 def _together(took: Estimate) -> str:
@@ -267,11 +296,11 @@ def _together(took: Estimate) -> str:
         unknown = f"; {more} depends on the rows that are found"
         text += f", at most {took.most:,}" if took.most is not None else unknown
     if took.most_bytes is not None:
-        text += f"; at most about {_size(took.most_bytes)}"
+        text += f"; at most about {size_text(took.most_bytes)}"
     return text
 
 
-def _size(number: int) -> str:
+def size_text(number: int) -> str:
     """A number of bytes, in the unit that a person reads."""
     for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
         if number >= factor:
@@ -279,7 +308,7 @@ def _size(number: int) -> str:
     return f"{number:,} bytes"
 
 
-def _hidden(sql: str, reveal: Reveal) -> str:
+def hidden_text(sql: str, reveal: Reveal) -> str:
     """SQL without its literals, and without its comments, which may repeat them."""
     if reveal is Reveal.VALUES or not sql:
         return sql
@@ -331,6 +360,12 @@ def _plain(value: Any, show: Show, reveal: Reveal) -> Any:
             if field.name in {"dicom", "listing", "measures"}:
                 continue
             found = getattr(value, field.name)
+            if isinstance(value, StorePlan) and field.name == "study":
+                made[field.name] = found and show(dict(value.target.moves.ids)["study"], found)
+                continue
+            if isinstance(value, DicomStore) and field.name == "values":
+                made[field.name] = {name: show(name, given) for name, given in found}
+                continue
             if field.name in {"values", "returning_values"}:
                 owner = getattr(value, "parameter", None) or getattr(value, "name", None)
                 if isinstance(owner, str):
@@ -343,9 +378,9 @@ def _plain(value: Any, show: Show, reveal: Reveal) -> Any:
             if field.name == "body" and found is not None and reveal is Reveal.NAMES:
                 found = HIDDEN
             elif field.name in _TEXTS and isinstance(found, str):
-                found = _hidden(found, reveal)
+                found = hidden_text(found, reveal)
             elif field.name == "guards":
-                found = tuple((_hidden(sql, reveal), name) for sql, name in found)
+                found = tuple((hidden_text(sql, reveal), name) for sql, name in found)
             made[field.name] = _plain(found, show, reveal)
         return made
     if isinstance(value, Enum):

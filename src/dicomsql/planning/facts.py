@@ -18,7 +18,7 @@ from sqlglot import exp
 
 from dicomsql.planning.constants import Constants, Value, is_constant
 from dicomsql.planning.monotone import DateView, date_view, first_date, last_date, text_dates
-from dicomsql.planning.scopes import conjuncts, disjuncts
+from dicomsql.planning.scopes import conjuncts, correlated, disjuncts
 
 if TYPE_CHECKING:
     from dicomsql.planning.scopes import Scope, Source
@@ -34,7 +34,6 @@ __all__ = [
     "Joined",
     "Pattern",
     "Value",
-    "correlated",
     "is_constant",
 ]
 
@@ -52,12 +51,13 @@ class Equal:
 
     Attributes:
         listed: the statement gave a list, whose members may be missing on the server.
-        condition: the whole conjunct, so that one that is used up entirely can be told.
+        condition: the whole conjunct, so that one that is used up entirely can be told; None where
+            the conjunct says more than this.
     """
 
     values: tuple[Value, ...]
     listed: bool
-    condition: exp.Expr
+    condition: exp.Expr | None
 
 
 @dataclass(slots=True)
@@ -190,10 +190,26 @@ class FactFinder:
         self._add_using(source, facts)
         return facts
 
+    def branches(self, condition: exp.Or, source: Source) -> list[Facts]:
+        """What each branch of an OR says of a source, those of an OR inside among them."""
+        found: list[Facts] = []
+        for part in disjuncts(condition):
+            parts = conjuncts(part)
+            found.append(self._facts_of(parts, source))
+            for inner in parts:
+                found += self.branches(inner, source) if isinstance(inner, exp.Or) else []
+        return found
+
     def unqualified(self, scope: Scope) -> list[tuple[str, tuple[Value, ...], bool]]:
         """(name, values, listed) of equalities and lists on names without a table, in WHERE."""
+        return self._of_names(scope.where())
+
+    def _of_names(self, conditions: list[exp.Expr]) -> list[tuple[str, tuple[Value, ...], bool]]:
         found: list[tuple[str, tuple[Value, ...], bool]] = []
-        for condition in scope.where():
+        for condition in conditions:
+            if isinstance(condition, exp.Or):
+                found += self._of_names_in_all(condition)
+                continue
             if isinstance(condition, exp.EQ):
                 sides = (condition.this, condition.expression)
                 pairs = [(sides[0], [sides[1]]), (sides[1], [sides[0]])]
@@ -209,6 +225,22 @@ class FactFinder:
                     kept = tuple(v[0] for v in values if v is not None and v[0] is not None)
                     found.append((column.name, kept, isinstance(condition, exp.In)))
         return found
+
+    def _of_names_in_all(self, condition: exp.Or) -> list[tuple[str, tuple[Value, ...], bool]]:
+        """The names that each branch of an OR gives values to, with the values of all branches."""
+        branches: list[dict[str, tuple[Value, ...]]] = []
+        for part in disjuncts(condition):
+            said: dict[str, tuple[Value, ...]] = {}
+            for name, values, _ in self._of_names(conjuncts(part)):
+                known = said.setdefault(name.lower(), values)
+                said[name.lower()] = min(known, values, key=len)
+            branches.append(said)
+        first, *others = branches
+        return [
+            (name, tuple(dict.fromkeys(v for said in branches for v in said[name])), True)
+            for name in first
+            if all(name in said for said in others)
+        ]
 
     def _add(self, condition: exp.Expr, source: Source, facts: Facts) -> None:
         if isinstance(condition, exp.EQ | exp.NullSafeEQ):
@@ -278,23 +310,26 @@ class FactFinder:
             facts.equal.setdefault(name, []).append(Equal(values, True, condition))
 
     def _add_alternatives(self, condition: exp.Or, source: Source, facts: Facts) -> None:
-        """`a = 1 OR a = 2` says the same as `a IN (1, 2)`; other branches are told apart."""
+        """`a = 1 OR a = 2` says the same as `a IN (1, 2)`; other branches are told apart.
+
+        What each branch says of a parameter without which no call is made is known of it even
+        where they say more than that.
+        """
         parts = disjuncts(condition)
-        if len(parts) > _MOST_BRANCHES:
-            branches = []
-        else:
-            branches = [self._facts_of(conjuncts(part), source) for part in parts]
-        inner = Facts()
-        for part in parts:
-            if not isinstance(part, exp.And):
-                self._add(part, source, inner)
-        one_column = False
-        for name, found in inner.equal.items():
-            if len(found) == len(parts):
-                one_column = True
-                values = tuple(dict.fromkeys(v for equal in found for v in equal.values))
-                facts.equal.setdefault(name, []).append(Equal(values, True, condition))
-        if not one_column and branches and all(b.says_something for b in branches):
+        branches = [self._facts_of(conjuncts(part), source) for part in parts]
+        is_all = not any(isinstance(part, exp.And) for part in parts)
+        said = _said_by_all(branches)
+        one_column = is_all and bool(said)
+        for name, values in said.items():
+            # Of other columns a union of searches says more, and which values belong together.
+            if is_all or _is_required(name, source):
+                used = condition if is_all else None
+                facts.equal.setdefault(name, []).append(Equal(values, True, used))
+        if (
+            not one_column
+            and len(parts) <= _MOST_BRANCHES
+            and all(branch.says_something for branch in branches)
+        ):
             facts.either.append(tuple(branches))
 
     def _facts_of(self, conditions: list[exp.Expr], source: Source) -> Facts:
@@ -373,7 +408,7 @@ class FactFinder:
             return
         view = self._view_of(here, source)
         if view is not None and not folded:
-            span = text_dates(pieces[0], view[1].separator)
+            span = text_dates(pieces[0], view[1])
             self._add_spans(view[0], [span or (None, None)], facts)
 
     def _add_spans(
@@ -453,37 +488,28 @@ class FactFinder:
         return tuple(found)
 
 
+def _least(branch: Facts, name: str) -> tuple[Value, ...]:
+    """The values of a column, where one value says more than a list."""
+    return min((equal.values for equal in branch.equal[name]), key=len)
+
+
+def _said_by_all(branches: list[Facts]) -> dict[str, tuple[Value, ...]]:
+    """The columns that each branch of an OR gives values to, with the values of all of them."""
+    first, *others = branches
+    return {
+        name: tuple(dict.fromkeys(v for branch in branches for v in _least(branch, name)))
+        for name in first.equal
+        if all(name in branch.equal for branch in others)
+    }
+
+
+def _is_required(name: str, source: Source) -> bool:
+    """Whether no call can be made without a value for a column."""
+    assert source.table is not None
+    column = source.table.column(name)
+    methods = source.table.methods
+    return column is not None and all(column.parameter in m.required for m in methods)
+
+
 def _side(source: Source) -> str:
     return (source.join.side or "").upper() if source.join is not None else ""
-
-
-def correlated(
-    query: exp.Expr,
-    scope: Scope,
-    owners: Callable[[exp.Column, Scope], list[tuple[Source, TableColumn | None]]],
-) -> bool:
-    """Whether a subquery reads columns of the query around it."""
-    inside = [c for c in _descendants(scope) if _inside(c.node, query)]
-    for one in inside:
-        for column in one.columns:
-            found = owners(column, one)
-            if found and found[0][0].scope not in inside:
-                return True
-    return False
-
-
-def _inside(node: exp.Expr, ancestor: exp.Expr) -> bool:
-    at: exp.Expr | None = node
-    while at is not None:
-        if at is ancestor:
-            return True
-        at = at.parent
-    return False
-
-
-def _descendants(scope: Scope) -> list[Scope]:
-    found = []
-    for child in scope.children:
-        found.append(child)
-        found += _descendants(child)
-    return found

@@ -8,17 +8,19 @@ known before the statement runs, the engine is given a macro that looks then.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
 from sqlglot import exp
 
 from dicomsql.dicom.columns import Kind, Part
 from dicomsql.errors import DataError, NotSupportedError
+from dicomsql.planning.derived import items_of, selects, shown
 from dicomsql.planning.kinds import is_number_type
 from dicomsql.planning.values import is_number
 
 if TYPE_CHECKING:
+    from dicomsql.planning.derived import Shown
     from dicomsql.planning.names import Names
     from dicomsql.planning.scopes import Scope, Source
     from dicomsql.planning.tables import TableColumn
@@ -48,6 +50,8 @@ class Identifiers:
 
     text: QueryText
     names: Names
+    # The columns that are being looked at.
+    _following: set[tuple[int, str, str]] = field(default_factory=set)
 
     def check(self) -> None:
         """Refuse numbers opposite to identifiers, and guard what may turn out to be one.
@@ -68,6 +72,10 @@ class Identifiers:
         for scope in self.names.scopes:
             for name in dict.fromkeys(name for _, name in scope.using()):
                 self._check_using(name, scope)
+        for both in self.text.tree.find_all(exp.SetOperation):
+            # UNION ALL compares nothing.
+            if not isinstance(both, exp.Union) or both.args.get("distinct"):
+                self._check_rows(both)
 
     def _check(self, here: exp.Expr, there: exp.Expr, scope: Scope) -> None:
         """Refuse an identifier on one side where the other is a number."""
@@ -89,13 +97,27 @@ class Identifiers:
         if meant is None:
             return
         for source, column in zip(merged, columns, strict=True):
-            if is_number_type(self.names.kinds.of(column, scope)):
+            if self._is_number(column, scope):
                 self._refuse(meant, column, scope)
             if source.table is None and self.names.kinds.is_read_once(source):
                 raise NotSupportedError(
                     f"Whether {source.alias}.{name} is text cannot be seen before it is read, and "
                     f"it can be read only once. CREATE TABLE ... AS keeps its rows; join that."
                 )
+
+    def _check_rows(self, node: exp.SetOperation) -> None:
+        """INTERSECT, EXCEPT and UNION tell equal rows, column by column."""
+        sides = [
+            [items_of(scope, self.names) for scope in selects(side, self.names)]
+            for side in (node.this, node.expression)
+        ]
+        for ones, others in (sides, sides[::-1]):
+            for one in ones:
+                for other in others:
+                    for here, there in _columns_together(node, one or [], other or []):
+                        meant = self._identifier(*here)
+                        if meant is not None and self._is_number(*there):
+                            self._refuse(meant, *there)
 
     # -- what the sides are ----------------------------------------------------------------------
 
@@ -105,24 +127,47 @@ class Identifiers:
             node = node.this
         if isinstance(node, exp.Column):
             meant = self.names.meaning(node, scope)
-            return meant if meant is not None and _is_identifier(meant) else None
+            if meant is not None:
+                return meant if _is_identifier(meant) else None
+            parts = self._parts(node, scope)
+            return next((m for part in parts if (m := self._identifier(*part)) is not None), None)
         inside = {id(column) for column in node.find_all(exp.Column)}
         for at in self.names.scopes:
             for column in at.columns:
                 if id(column) not in inside:
                     continue
-                meant = self.names.meaning(column, at)
-                if meant is not None and _is_identifier(meant):
+                meant = self._identifier(column, at)
+                if meant is not None:
                     return meant if self.names.kinds.of(node, scope) == "VARCHAR" else None
         return None
 
+    def _parts(self, column: exp.Column, scope: Scope) -> Iterator[Shown]:
+        """What a column stands for, but for what is being looked at already."""
+        place = (id(scope), column.table.lower(), column.name.lower())
+        if place not in self._following:
+            self._following.add(place)
+            try:
+                yield from shown(column, scope, self.names)
+            finally:
+                self._following.discard(place)
+
     def _is_number(self, node: exp.Expr, scope: Scope) -> bool:
+        """Whether a value is a number, or is one before a UNION makes text of it."""
+        while isinstance(node, exp.Paren):
+            node = node.this
         if isinstance(node, exp.Placeholder):
             value = self.text.values.get(str(node.this or ""))
             return isinstance(value, int | float) and not isinstance(value, bool)
-        if isinstance(node, exp.Literal | exp.Null):
+        if isinstance(node, exp.Null) or (isinstance(node, exp.Literal) and node.is_string):
             return False
-        return is_number_type(self.names.kinds.of(node, scope))
+        if is_number_type(self.names.kinds.of(node, scope)):
+            return True
+        if isinstance(node, exp.Column):
+            return any(self._is_number(*part) for part in self._parts(node, scope))
+        if isinstance(node, exp.Query):
+            first = (items_of(at, self.names) for at in selects(node, self.names))
+            return any(self._is_number(*items[0][1]) for items in first if items)
+        return False
 
     def _guard(self, meant: TableColumn, column: exp.Column, scope: Scope) -> None:
         """Let the engine look at a column that nothing is known of yet."""
@@ -160,6 +205,17 @@ class Identifiers:
         if source is None or source.table is not None or isinstance(source.node, exp.Values):
             return ""
         return source.alias or "a file"
+
+
+def _columns_together(
+    node: exp.SetOperation, one: list[tuple[str, Shown]], other: list[tuple[str, Shown]]
+) -> Iterator[tuple[Shown, Shown]]:
+    """The columns of two SELECTs that a set operation compares, as far as they are known."""
+    if node.args.get("by_name") or len(one) != len(other):
+        named = dict(other)
+        yield from ((here, named[name]) for name, here in one if name in named)
+        return
+    yield from ((here, there) for (_, here), (_, there) in zip(one, other, strict=True))
 
 
 def _is_identifier(column: TableColumn) -> bool:

@@ -38,6 +38,8 @@ def narrowing(source: Source, facts: Facts) -> Narrowing:
     table = source.table
     if table is None:
         return Narrowing.BY_ENGINE
+    if table.local:
+        return Narrowing.BY_IDENTITY
     said = {*facts.equal, *facts.between, *facts.pattern}
     if said & _own_names(table):
         return Narrowing.BY_IDENTITY
@@ -128,7 +130,9 @@ def _same_place(source: Source, other: Source, facts: Mapping[int, Facts]) -> bo
             joins = facts[id(source)].joined.get(name.lower(), [])
             if any(j.others == (other,) for j in joins):
                 continue
-            if joins or _said(facts[id(source)], name) != _said(facts[id(other)], name):
+            mine, its = _said(facts[id(source)], name), _said(facts[id(other)], name)
+            # Of several places the rows of one may be joined with those of another.
+            if joins or mine != its or (mine is not None and len(mine) > 1):
                 return False
     return True
 

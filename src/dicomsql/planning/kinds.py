@@ -15,21 +15,19 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from dicomsql.errors import DatabaseError
+from dicomsql.planning.derived import shown
 from dicomsql.planning.scopes import cte_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
-    from dicomsql.planning.binding import Evaluate
+    from dicomsql.planning.answers import Evaluate
     from dicomsql.planning.names import Names
     from dicomsql.planning.scopes import Scope, Source
     from dicomsql.planning.text import QueryText
 
 # What DuckDB calls its numbers.
 _NUMBER = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|BIGNUM|DECIMAL.*|DOUBLE|FLOAT")
-
-# Derived tables inside of each other through which types are followed.
-_DEEPEST = 32
 
 
 def is_number_type(name: str) -> bool:
@@ -49,7 +47,8 @@ class Kinds:
     names: Names
     evaluate: Evaluate
     _columns: dict[str, dict[str, str] | None] = field(default_factory=dict)
-    _depth: int = 0
+    # The columns whose types are being found.
+    _following: set[tuple[int, str, str]] = field(default_factory=set)
 
     def columns(self, source: Source) -> dict[str, str] | None:
         """The columns of a source that reads no resource: lower-case name -> type."""
@@ -81,9 +80,8 @@ class Kinds:
             found = self._described(alone)
             return list(found.values()) if found else []
         if isinstance(query, exp.SetOperation):
-            # Where a text is among them, all of them become text.
             both = zip(self.of_query(query.this), self.of_query(query.expression), strict=False)
-            return [one if one == other or is_number_type(other) else other for one, other in both]
+            return [_together(kinds) for kinds in both]
         inner = self._scope(query)
         if inner is None:
             return []
@@ -93,36 +91,21 @@ class Kinds:
 
     def _of_column(self, column: exp.Column, scope: Scope) -> str:
         owners = self.names.owners(column, scope)
-        if not owners:
-            return ""
-        source, found = owners[0]
-        if found is not None:
+        if owners and owners[0][1] is not None:
             meant = self.names.meaning(column, scope)
             return meant.type if meant is not None else ""
-        known = self.columns(source)
+        known = self.columns(owners[0][0]) if owners else None
         if known is not None:
             return known.get(column.name.lower(), "")
-        inner = self.names.inner(source)
-        if inner is None or self._depth > _DEEPEST:
-            return ""
-        for expression in inner.node.args.get("expressions") or []:
-            if expression.alias_or_name.lower() == column.name.lower():
-                self._depth += 1
-                try:
-                    return self.of(expression.unalias(), inner)
-                finally:
-                    self._depth -= 1
-        return self._through_star(column, inner)
-
-    def _through_star(self, column: exp.Column, inner: Scope) -> str:
-        through = self.names.through_star(column.name, inner)
-        if through is None:
-            return ""
-        self._depth += 1
+        place = (id(scope), column.table.lower(), column.name.lower())
+        if place in self._following:
+            return ""  # a recursive CTE's own column, or a name that stands in its own expression
+        self._following.add(place)
         try:
-            return self._of_column(through, inner)
+            parts = shown(column, scope, self.names)
+            return _together([self.of(e, at) for e, at in parts if not isinstance(e, exp.Null)])
         finally:
-            self._depth -= 1
+            self._following.discard(place)
 
     # -- questions -------------------------------------------------------------------------------
 
@@ -137,11 +120,11 @@ class Kinds:
                 continue
             at = scopes.get(id(was), scope)
             owners = self.names.owners(was, at)
-            if not owners:
-                continue  # a function's variable, or what only the engine knows
-            if any(p is node for p in _ancestors(owners[0][0].node)):
+            if owners and any(p is node for p in _ancestors(owners[0][0].node)):
                 continue  # of a subquery inside, which the engine binds by itself
             kind = self._of_column(was, at)
+            if not kind and not owners:
+                continue  # a function's variable, or what only the engine knows
             if not kind:
                 return ""
             now.replace(exp.cast(exp.Null(), exp.DataType.build(kind, dialect="duckdb")))
@@ -220,11 +203,29 @@ class Kinds:
         return {str(name).lower(): str(kind) for name, kind in found}
 
 
+def _together(kinds: Collection[str]) -> str:
+    """The type of what a UNION makes one column of; empty where it is not known."""
+    different = set(kinds)
+    if len(different) == 1:
+        return next(iter(kinds))
+    if "" in different:
+        return ""
+    # Where a text is among them, all of them become text.
+    if "VARCHAR" in different:
+        return "VARCHAR"
+    return next(iter(kinds)) if different and all(map(is_number_type, kinds)) else ""
+
+
 def _ancestors(node: exp.Expr) -> Iterator[exp.Expr]:
     at: exp.Expr | None = node
     while at is not None:
         yield at
         at = at.parent
+
+
+def reads_once(node: exp.Expr) -> bool:
+    """Whether a part of a query reads a pipe or a device, which a look at it would empty."""
+    return any(_only_once(name) for name in _names_in(node))
 
 
 def _names_in(node: exp.Expr) -> Iterator[str]:

@@ -26,8 +26,14 @@ _DATE = re.compile(r"([0-9]{4})-?([0-9]{2})-?([0-9]{2})")
 _MONTHS = {"YEAR": 12, "QUARTER": 3, "MONTH": 1}
 _YEAR_NAMES = frozenset({"year", "years", "yr", "y"})
 
-# The formats of strftime whose texts sort as the dates do, with what separates their parts.
-_FORMATS = {"%Y": "-", "%Y-%m": "-", "%Y-%m-%d": "-", "%Y%m": "", "%Y%m%d": ""}
+# The formats of strftime whose texts sort as the dates do: how many parts, what separates them.
+_FORMATS = {
+    "%Y": (1, "-"),
+    "%Y-%m": (2, "-"),
+    "%Y-%m-%d": (3, "-"),
+    "%Y%m": (2, ""),
+    "%Y%m%d": (3, ""),
+}
 
 _MOMENTS = frozenset(
     {
@@ -55,12 +61,14 @@ class DateView:
     Attributes:
         unit: of `START`: YEAR, QUARTER, MONTH, WEEK or DAY.
         separator: of `TEXT`: what stands between year, month and day.
+        parts: of `TEXT`: how many of these three it has.
     """
 
     column: exp.Column
     form: Form
     unit: str = "DAY"
     separator: str = "-"
+    parts: int = 3
 
 
 def date_view(node: exp.Expr) -> DateView | None:
@@ -84,18 +92,20 @@ def date_view(node: exp.Expr) -> DateView | None:
         if kind in _TEXTS:
             return _view(node.this, Form.TEXT)
     if isinstance(node, exp.TimeToStr):
-        separator = _FORMATS.get(str(getattr(node.args.get("format"), "name", "")))
-        if separator is not None:
-            return _view(node.this, Form.TEXT, separator=separator)
+        form = _FORMATS.get(str(getattr(node.args.get("format"), "name", "")))
+        if form is not None:
+            return _view(node.this, Form.TEXT, parts=form[0], separator=form[1])
     return None
 
 
-def _view(node: object, form: Form, unit: str = "DAY", separator: str = "-") -> DateView | None:
+def _view(
+    node: object, form: Form, unit: str = "DAY", separator: str = "-", parts: int = 3
+) -> DateView | None:
     while isinstance(node, exp.Paren):
         node = node.this
     if not isinstance(node, exp.Column) or isinstance(node.this, exp.Star):
         return None
-    return DateView(node, form, unit, separator)
+    return DateView(node, form, unit, separator, parts)
 
 
 def first_date(view: DateView, value: object) -> datetime.date | None:
@@ -115,7 +125,7 @@ def _span(view: DateView, value: object) -> tuple[datetime.date, datetime.date] 
         if view.form is Form.YEAR:
             return _year(value)
         if view.form is Form.TEXT:
-            return text_dates(value, view.separator) if isinstance(value, str) else None
+            return text_dates(value, view) if isinstance(value, str) else None
         first, last = date_of(value, -1), date_of(value, 1)
         # What lies in a unit that begins at or before a day, ends at or before that unit's end.
         return (first, _end(last, view.unit)) if first is not None and last is not None else None
@@ -132,23 +142,24 @@ def _year(value: object) -> tuple[datetime.date, datetime.date] | None:
     return datetime.date(year, 1, 1), datetime.date(year, 12, 31)
 
 
-def text_dates(text: str, separator: str) -> tuple[datetime.date, datetime.date] | None:
+def text_dates(text: str, view: DateView) -> tuple[datetime.date, datetime.date] | None:
     """First and last date whose text begins with the whole parts that a text begins with.
 
-    Texts of other dates sort before or behind all of these, whatever follows the whole parts.
+    Texts of other dates sort before or behind all of these, whatever follows the whole parts. Only
+    the parts that the view shows count: `2024` sorts before `2024-03` in each of its months.
     """
-    apart = re.escape(separator)
+    apart = re.escape(view.separator)
     found = re.match(rf"([0-9]{{4}})(?:{apart}([0-9]{{2}})(?:{apart}([0-9]{{2}}))?)?", text)
     if found is None:
         return None
     year = int(found[1])
     if not datetime.MINYEAR <= year <= datetime.MAXYEAR:
         return None
-    month = int(found[2] or 0)
+    month = int(found[2] or 0) if view.parts > 1 else 0
     if not 1 <= month <= 12:
         return datetime.date(year, 1, 1), datetime.date(year, 12, 31)
     days = calendar.monthrange(year, month)[1]
-    day = int(found[3] or 0)
+    day = int(found[3] or 0) if view.parts > 2 else 0
     if not 1 <= day <= days:
         return datetime.date(year, month, 1), datetime.date(year, month, days)
     return datetime.date(year, month, day), datetime.date(year, month, day)

@@ -1,35 +1,38 @@
 """Where each name of a query belongs, and the edits that let the engine find it there.
 
 On top of the engine's own rules: a resource's whole name qualifies its columns; an attribute that
-joined DICOM levels share is the highest level's; parameters stay out of `*`.
+joined DICOM levels share is the highest level's.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
 from dicomsql.dicom.columns import Kind, Part
+from dicomsql.dicom.tags import lookup, meant
 from dicomsql.errors import LanguageError, PlanningError, nearest
+from dicomsql.planning.derived import shown
+from dicomsql.planning.files import file_table
 from dicomsql.planning.identifiers import COMPARING, compared
 from dicomsql.planning.kinds import Kinds
-from dicomsql.planning.plan import ColumnKind
 from dicomsql.planning.scopes import Scope, Source, build, cte_of, output_names
+from dicomsql.planning.stars import place_star
 from dicomsql.planning.tables import Table, TableColumn
 from dicomsql.planning.values import is_near, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from dicomsql.catalog.load import Catalog
-    from dicomsql.planning.answers import Context
-    from dicomsql.planning.binding import Evaluate
-    from dicomsql.planning.plan import Scan
+    from dicomsql.planning.answers import Context, Evaluate
     from dicomsql.planning.text import QueryText
 
 Owner = tuple[Source, TableColumn | None]
+
+# What starts like a number and is the whole of a tag; nobody else writes eight digits with zeros.
+_TAG_AS_NUMBER = re.compile(r"(00[0-9a-f]{2})_?([0-9a-f]{4})(?!\w)", re.IGNORECASE)
 
 # Nested derived tables through which a column is followed to the attribute that it shows.
 _DEEPEST = 32
@@ -63,6 +66,7 @@ class Names:
             LanguageError, PlanningError: a name belongs to nothing.
         """
         self.scopes = build(self.text.tree, self.table_of)
+        self._check_numbers()
         self._learn_columns()
         for scope in self.scopes:
             self._hide_values(scope)
@@ -70,9 +74,26 @@ class Names:
             for column in scope.columns:
                 self._place(column, scope)
             for star in scope.stars:
-                self._place_star(star, scope)
+                place_star(star, scope, self.text)
             for _, name in scope.using():
                 self._need_everywhere(name, scope)
+
+    def _check_numbers(self) -> None:
+        """Refuse a tag without its quotes, which the engine would read as a number."""
+        if all(s.level < 0 for scope in self.scopes for s in scope.sources):
+            return
+        for literal in self.text.tree.find_all(exp.Literal):
+            start = literal.meta.get("start")
+            if literal.is_string or start is None:
+                continue
+            written = _TAG_AS_NUMBER.match(self.text.text, start)
+            tag = lookup("".join(written.groups())) if written is not None else None
+            if tag is not None and tag.keyword:
+                raise self.text.error(
+                    f"A number stands here. If the attribute {tag.keyword} is meant, write its "
+                    f"keyword, or its tag in double quotes",
+                    literal,
+                )
 
     def _learn_columns(self) -> None:
         """Ask the engine for the columns of its own sources beside resources."""
@@ -90,6 +111,8 @@ class Names:
 
     def table_of(self, node: exp.Table) -> Table | None:
         """The resource that a table node names; None for CTEs and for what is the engine's."""
+        if (files := file_table(node, self.text, self.evaluate)) is not None:
+            return files
         parts = tuple(p.name for p in node.parts if isinstance(p, exp.Identifier))
         if not parts or len(parts) != len(node.parts):
             return None  # a table function or a file
@@ -141,7 +164,7 @@ class Names:
             if qualifiers:
                 found = self._qualified(column, qualifiers, name, at)
             else:
-                found = self._unqualified(name, at)
+                found = self._unqualified(name, at, column)
             if found:
                 return found
             at = at.parent
@@ -154,10 +177,10 @@ class Names:
         path = ".".join([*qualifiers, column.name])
         at: Scope | None = scope
         while at is not None:
-            found = self._unqualified(path, at)
+            found = self._unqualified(path, at, column)
             if found and found[0][1] is not None:
                 return found
-            found = self._unqualified(qualifiers[0], at)
+            found = self._unqualified(qualifiers[0], at, column)
             if found and found[0][1] is not None and len(qualifiers) == 1:
                 self._check_member(column, path, *found[0])
                 return [found[0]]
@@ -181,57 +204,16 @@ class Names:
         owners = self.owners(column, scope)
         if depth > _DEEPEST:
             return None
-        if not owners:
-            shown = self._projected(scope, column.name) if not column.table else None
-            return self._meaning(shown, scope, depth + 1) if shown is not None else None
-        source, found = owners[0]
+        found = owners[0][1] if owners else None
         if found is not None:
             same = (found.name.lower(), found.parameter.lower())
             is_member = column.name.lower() not in same and not _is_path(found)
             return None if is_member and len(column.parts) > 1 else found
-        inner = self.inner(source)
-        if inner is None:
-            return None
-        shown = self._projected(inner, column.name)
-        if shown is not None:
-            return self._meaning(shown, inner, depth + 1)
-        through = self.through_star(column.name, inner)
-        return self._meaning(through, inner, depth + 1) if through is not None else None
-
-    def through_star(self, name: str, inner: Scope) -> exp.Column | None:
-        """The column that a star of a derived table's SELECT shows under a name."""
-        for star in inner.node.args.get("expressions") or []:
-            if not isinstance(star, exp.Column) and _is_star(star):
-                return exp.column(name)
-            if _is_star(star) and any(s.has(name) is not False for s in self._starred(star, inner)):
-                return exp.column(name, table=self._starred(star, inner)[0].alias)
+        for expression, at in shown(column, scope, self)[:1]:
+            inner = expression.unnest()
+            if isinstance(inner, exp.Column) and not isinstance(inner.this, exp.Star):
+                return self._meaning(inner, at, depth + 1)
         return None
-
-    def _projected(self, scope: Scope, name: str) -> exp.Column | None:
-        """The column that a SELECT shows under a name of its own."""
-        for expression in scope.node.args.get("expressions") or []:
-            if expression.alias_or_name.lower() == name.lower():
-                shown = expression.unalias()
-                same = isinstance(shown, exp.Column) and shown is not expression
-                inner = isinstance(shown, exp.Column) and not isinstance(shown.this, exp.Star)
-                return shown if inner and (same or scope.sources) else None
-        return None
-
-    def inner(self, source: Source) -> Scope | None:
-        """The SELECT that a derived table or a CTE stands for."""
-        node: exp.Expr | None = source.node
-        if isinstance(node, exp.Table):
-            node = cte_of(node, node.name.lower())
-        if node is None:
-            return None
-        alias = source.node.args.get("alias")
-        own = node.args.get("alias")
-        if any(a is not None and a.args.get("columns") for a in (alias, own)):
-            return None
-        node = node.this
-        while isinstance(node, exp.SetOperation | exp.Subquery):
-            node = node.this
-        return next((s for s in self.scopes if s.node is node), None)
 
     def _qualified(
         self, column: exp.Column, qualifiers: list[str], name: str, scope: Scope
@@ -239,7 +221,7 @@ class Names:
         source = scope.named(qualifiers[-1]) if len(qualifiers) == 1 else None
         path = ""
         if source is None and len(qualifiers) > 1:
-            source = _whole_name(qualifiers, scope)
+            source = scope.of_resource(qualifiers)
             if source is None:
                 source = scope.named(qualifiers[0])
                 path = ".".join([*qualifiers[1:], name])
@@ -260,9 +242,10 @@ class Names:
             self._check_member(column, path, source, found)
         return [(source, found)]
 
-    def _unqualified(self, name: str, scope: Scope) -> list[Owner]:
+    def _unqualified(self, name: str, scope: Scope, column: exp.Column) -> list[Owner]:
+        sources = scope.sources if scope.used_in_using(name) else scope.seen(column)
         having: list[Owner] = [
-            (s, s.table.column(name) if s.table else None) for s in scope.sources if s.has(name)
+            (s, s.table.column(name) if s.table else None) for s in sources if s.has(name)
         ]
         if scope.used_in_using(name):
             merged = scope.merged(name)
@@ -271,14 +254,19 @@ class Names:
         parameters = [(s, c) for s, c in tables if c.parameter]
         if parameters:
             # Bound alike in every table; read from the highest level, else the first.
-            return sorted(parameters, key=lambda f: f[0].level)
+            unseen = (s for s in scope.sources if s not in sources)
+            places = ((s, s.place(name)) for s in unseen)
+            return [
+                *sorted(parameters, key=lambda f: f[0].level),
+                *((s, c) for s, c in places if c is not None),
+            ]
         if tables:
             # Of which level a private attribute is, nobody knows; the lowest has them all.
             choose = max if any(_is_private(c) for _, c in tables) else min
             return [choose(tables, key=lambda f: f[0].level)]
         if having:
             return having[:1]
-        unknown = [s for s in scope.sources if s.has(name) is None]
+        unknown = [s for s in sources if s.has(name) is None]
         if unknown and name.lower() not in scope.select_aliases():
             # A resource's column would have been found, so it is the other source's.
             return [(unknown[0], None)]
@@ -311,9 +299,18 @@ class Names:
         elif len(parts) > 2 and source.scope.named(parts[0].name) is None:
             self.text.replace(start, parts[-2].meta["end"] + 1, quoted(source.alias))
         elif len(parts) == 1 and not source.scope.used_in_using(column.name):
-            rivals = [s for s in source.scope.sources if s is not source and s.has(column.name)]
+            rivals = [
+                s for s in source.scope.seen(column) if s is not source and s.has(column.name)
+            ]
+            if any(s.table is not None and s.table.local for s in (source, *rivals) if rivals):
+                raise self._ambiguous(column, (source, *rivals))
             if rivals:
                 self.text.insert(start, quoted(source.alias) + ".")
+
+    def _ambiguous(self, column: exp.Column, sources: tuple[Source, ...]) -> LanguageError:
+        """The error for a name that files and another table have, whose values may differ."""
+        written = " or ".join(f"{quoted(s.alias)}.{column.name}" for s in sources)
+        return self.text.error(f"Several tables have {column.name}; write {written}", column)
 
     def _hide_values(self, scope: Scope) -> None:
         """Keep names out of errors that may be a patient's: text without single quotes."""
@@ -335,10 +332,12 @@ class Names:
             tables = [s.table for s in at.sources if s.table is not None]
             if any(s.has(name) for s in at.sources) or name.lower() in at.select_aliases():
                 return False
-            if _whole_name([p.name for p in column.parts[:-1]], at) is not None:
+            if at.of_resource([p.name for p in column.parts[:-1]]) is not None:
                 return False
             known += [n for t in tables for n in t.names()]
             at = at.parent
+        if meant(name) is not None:
+            return False
         quoted_names = [p for p in column.parts if p.args.get("quoted")]
         if not any(p.args.get("quoted") for p in column.parts) and is_near(name, known):
             return False
@@ -350,7 +349,8 @@ class Names:
     def _no_value(self, table: Table, column: exp.Column) -> LanguageError:
         return self.text.error(
             f"{table.resource.full_name} has no column of that name. If it is a value, write it in "
-            f"single quotes; double quotes and bare words are names of columns.",
+            f"single quotes; double quotes and bare words are names of columns, such as a keyword "
+            f"or the eight digits of a tag.",
             column,
         )
 
@@ -384,106 +384,18 @@ class Names:
             return
         # A name that is a table's alias is its whole row.
         whole = _row_of(name, scope)
+        unseen = next((s for s in scope.sources if not s.shown and s.has(name)), None)
         if whole is not None:
             whole.star = True
+        elif unseen is not None:
+            kind = unseen.join.kind if unseen.join is not None else ""
+            raise self.text.error(
+                f"{name} is a column of {unseen.alias}, of which only the ON of its {kind} JOIN "
+                f"sees anything; write the condition there",
+                column,
+            )
         elif tables:
             raise self.text.error(str(tables[0].unknown(name)), column)
-
-    # -- stars -----------------------------------------------------------------------------------
-
-    def _starred(self, star: exp.Expr, scope: Scope) -> list[Source]:
-        """The sources whose columns a star (or COLUMNS) shows."""
-        if not isinstance(star, exp.Column) or not star.table:
-            return scope.sources
-        qualifiers = [p.name for p in star.parts[:-1]]
-        source = _whole_name(qualifiers, scope) if len(qualifiers) > 1 else None
-        source = source or scope.named(star.table)
-        return [source] if source is not None else []
-
-    def _place_star(self, star: exp.Expr, scope: Scope) -> None:
-        """Note that all usual columns are needed, and shorten a whole name in front of a star."""
-        sources = self._starred(star, scope)
-        for source in sources:
-            source.star = True
-        if isinstance(star, exp.Column) and len(star.parts) > 2 and len(sources) == 1:
-            start, end = star.parts[0].meta["start"], star.parts[-2].meta["end"] + 1
-            self.text.replace(start, end, quoted(sources[0].alias))
-
-    def hide_columns(self, scope: Scope, scans: Mapping[int, Scan]) -> None:
-        """Keep out of a scope's stars what they do not show, when all its scans are known.
-
-        Args:
-            scans: by the id of their source.
-        """
-        for star in scope.stars:
-            if not isinstance(star, exp.Columns):
-                self._hide(star, scope, scans)
-
-    def doubled(self, source: Source, scan: Scan) -> list[str]:
-        """Columns of a scan that only a star wants and that a join's USING takes from others.
-
-        The engine would not know which of them is meant.
-        """
-        names = {n.lower() for _, n in source.scope.using()} - source.needed.keys()
-        rivals = {n for n in names if source not in source.scope.merged(n)}
-        return [c.name for c in scan.columns if c.name.lower() in rivals]
-
-    def _hide(self, star: exp.Expr, scope: Scope, scans: Mapping[int, Scan]) -> None:
-        inner = star.this if isinstance(star, exp.Column) else star
-        if "end" not in inner.meta:
-            return
-        excluded = {e.name.lower() for e in inner.args.get("except_") or []}
-        hidden = [n for name, n in self._hidden(star, scope, scans) if name not in excluded]
-        if not hidden:
-            return
-        end = inner.meta["end"] + 1
-        names = ", ".join(dict.fromkeys(hidden))
-        if not inner.args.get("except_"):
-            self.text.insert(end, f" EXCLUDE ({names})")
-            return
-        words = frozenset({"EXCLUDE", "EXCEPT"})
-        keyword = self.text.token_between(end, len(self.text.text), words)
-        assert keyword is not None
-        following = next(t for t in self.text.tokens if t.start > keyword.end)
-        if following.text == "(":
-            self.text.insert(following.end + 1, f"{names}, ")
-        else:
-            self.text.insert(following.start, f"({names}, ")
-            self.text.insert(following.end + 1, ")")
-
-    def _hidden(
-        self, star: exp.Expr, scope: Scope, scans: Mapping[int, Scan]
-    ) -> list[tuple[str, str]]:
-        """(lower-case name, name for EXCLUDE) of what a star does not show.
-
-        These are parameters and columns that only a condition needs, and attributes that a
-        higher level shows already.
-        """
-        qualified = isinstance(star, exp.Column)
-        sources = [s for s in self._starred(star, scope) if id(s) in scans]
-        usual = {id(s): _usual(s, scans[id(s)]) for s in sources}
-        anywhere = frozenset[str]().union(*usual.values())
-        hidden: list[tuple[str, str]] = []
-        shown: dict[str, int] = {}
-        for source in sorted(sources, key=lambda s: s.level):
-            scan = scans[id(source)]
-            doubled = self.doubled(source, scan)
-            for column in scan.columns:
-                name = column.name.lower()
-                if column.name in doubled:
-                    continue
-                if not qualified and scope.used_in_using(name):
-                    # USING merges them to one column, which has no table's name.
-                    if name not in anywhere:
-                        hidden.append((name, quoted(column.name)))
-                    continue
-                again = not qualified and source.level > shown.get(name, source.level)
-                if name not in usual[id(source)] or again:
-                    prefix = "" if qualified else quoted(source.alias) + "."
-                    hidden.append((name, prefix + quoted(column.name)))
-                elif source.level >= 0:
-                    shown.setdefault(name, source.level)
-        return hidden
 
 
 def _is_opposite(column: exp.Column) -> bool:
@@ -521,28 +433,6 @@ def _row_of(name: str, scope: Scope) -> Source | None:
             return found
         at = at.parent
     return None
-
-
-def _whole_name(qualifiers: list[str], scope: Scope) -> Source | None:
-    """The source whose resource is called so, in full or from the service on."""
-    wanted = ".".join(q.lower() for q in qualifiers)
-    for source in scope.sources:
-        full = source.resource.full_name.lower() if source.resource else ""
-        if full == wanted or full.endswith("." + wanted):
-            return source
-    return None
-
-
-def _usual(source: Source, scan: Scan) -> frozenset[str]:
-    """Lower-case names of what `*` shows of a scan."""
-    assert source.table is not None
-    if scan.shape != "rows":
-        return frozenset(c.name.lower() for c in scan.columns if c.kind is ColumnKind.ROW)
-    return frozenset(n.lower() for n in source.table.usual(scan.method))
-
-
-def _is_star(expression: exp.Expr) -> bool:
-    return expression.is_star or isinstance(expression, exp.Columns)
 
 
 def _is_bound_name(column: exp.Column) -> bool:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from dicomsql.planning.answers import ListPlan, SettingPlan
 
 if TYPE_CHECKING:
-    from dicomsql.catalog.model import DicomTable, Method
+    from dicomsql.catalog.model import DicomTable, Method, MoveMethods
 
 # A parameter of the engine's SQL: its name (without `$`) and value.
 Values = tuple[tuple[str, object], ...]
@@ -27,6 +27,7 @@ class ColumnKind(StrEnum):
     ROW = "row"  # a member of the row object
     PARAMETER = "parameter"  # the value that the row was fetched with, or that its name holds
     ATTRIBUTE = "attribute"  # an attribute of the DICOM dataset
+    FILE = "file"  # what the system knows of a local file
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +151,55 @@ class Check:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A column that is not taken for empty because the rows that come first are.
+
+    Attributes:
+        column: of the scan.
+        shown_by: the column of a dataset that has a value where this one has to have one; empty
+            where it has to have one anyhow.
+    """
+
+    column: str
+    shown_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """A method whose path names one study, series or instance.
+
+    Attributes:
+        ids: the path's parameters that take its UIDs, the study's first.
+    """
+
+    method: Method
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """How it is found out whether a search returns what the document says.
+
+    Attributes:
+        searches: of each level below the scan's, within the level above it: they lead from a row
+            to an instance.
+        metadata: gives that instance's dataset; None where nothing does.
+        asked: keywords that the scan's search returns where it is asked for them.
+    """
+
+    doubts: tuple[Doubt, ...]
+    searches: tuple[Within, ...] = ()
+    metadata: Within | None = None
+    asked: tuple[str, ...] = ()
+
+    @property
+    def calls(self) -> int:
+        """How many it takes at most: the row once more, the way to its dataset, and that."""
+        known = self.metadata is None or not any(d.shown_by for d in self.doubts)
+        return 0 if known else len(self.searches) + 2
+
+
 class RowShape(StrEnum):
     """What one row of a scan is."""
 
@@ -180,6 +230,8 @@ class Scan:
         split: how the search is divided beyond the server's largest offset; None where it cannot.
         reasons: why the scan is as it is, for people.
         check: what must hold once its rows are a table; None for nothing.
+        proof: how what is missing from the first rows is told from what is not there; None where
+            nothing needs it.
         stream: read once, as the engine pulls; False where it is kept for several readers.
         dicom: what the document says of its datasets, None for plain JSON.
     """
@@ -203,6 +255,7 @@ class Scan:
     split: Split | None = None
     reasons: tuple[str, ...] = ()
     check: Check | None = None
+    proof: Proof | None = None
     stream: bool = True
     dicom: DicomTable | None = None
 
@@ -245,6 +298,26 @@ class Keep:
 
 
 @dataclass(frozen=True, slots=True)
+class FileScan:
+    """`read_dicom(...)`: local files whose headers become a table.
+
+    Attributes:
+        name: the engine's name of the table.
+        alias: the query's name of it.
+        paths: files, folders, globs, archives, DICOMDIRs, as written.
+        columns: what the engine gets: attributes, and of the files `path`, `size`, `digest`,
+            `error` (`ColumnKind.FILE`).
+        stream: read once, as the engine pulls; False where it is kept for several readers.
+    """
+
+    name: str
+    alias: str
+    paths: tuple[str, ...]
+    columns: tuple[ScanColumn, ...] = ()
+    stream: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class ReadPlan:
     """Scans, and the query over them.
 
@@ -261,6 +334,7 @@ class ReadPlan:
         windows: how the only scan is searched where the newest few rows are all that is wanted.
         keeps: each may be run once the scans are there that stand before the first which reads it.
         notes: sentences about the result that planning knows already.
+        files: local files that are read as tables.
     """
 
     sql: str
@@ -272,6 +346,7 @@ class ReadPlan:
     windows: Windows | None = None
     keeps: tuple[Keep, ...] = ()
     notes: tuple[str, ...] = ()
+    files: tuple[FileScan, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,4 +437,150 @@ class ExplainPlan:
     format: str
 
 
-Plan = ReadPlan | WritePlan | ListPlan | EnginePlan | SettingPlan | ExplainPlan
+@dataclass(frozen=True, slots=True)
+class DicomStore:
+    """A DICOM store: where instances are, or go.
+
+    Attributes:
+        resource: that of its instances, `google.healthcare.instances`.
+        moves: the methods that move them, by what they do.
+        values: (path parameter, value); for a source, those that the query's rows do not say.
+    """
+
+    resource: str
+    base_url: str
+    moves: MoveMethods
+    values: tuple[tuple[str, str], ...] = ()
+
+
+class Conflict(StrEnum):
+    """What becomes of an instance that the target has with other bytes."""
+
+    SKIP = "skip"
+    FAIL = "fail"
+    REPLACE = "replace"
+
+
+@dataclass(frozen=True, slots=True)
+class CopySettings:
+    """How a COPY goes about it.
+
+    Attributes:
+        parallel: requests at a time; 0 for as many as the session has.
+        batch: bytes of a store request at most.
+        journal: path of the journal; None for its default, empty for none.
+    """
+
+    parallel: int = 0
+    batch: int = 32_000_000
+    journal: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Returning:
+    """Which of a COPY's columns are wanted: a query of the engine over the table `copied`."""
+
+    sql: str
+    values: Values = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StorePlan:
+    """COPY instances FROM files.
+
+    Attributes:
+        paths: files, folders, globs, archives, DICOMDIRs, as written; none where `query` gives
+            them.
+        study: the study that the server takes instances of; empty for any.
+        query: gives the files by their names, as the `path` of `read_dicom` has them; each is the
+            name of one file, no pattern. None where `paths` are.
+        column: of `query`, that holds them.
+    """
+
+    target: DicomStore
+    paths: tuple[str, ...] = ()
+    conflict: Conflict = Conflict.FAIL
+    study: str = ""
+    settings: CopySettings = CopySettings()
+    returning: Returning | None = None
+    query: ReadPlan | None = None
+    column: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Which columns of a query name what is moved.
+
+    Attributes:
+        study, series, instance: the columns with the UIDs; empty where the query has none.
+        places: (path parameter, column) of the store: each row's own.
+    """
+
+    study: str
+    series: str = ""
+    instance: str = ""
+    places: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RetrievePlan:
+    """COPY (query) TO a folder of files.
+
+    Attributes:
+        folder: as written.
+        format: `dicom`, `png` or `jpeg`.
+        transfer_syntax: a UID, or `*` for what is stored.
+        layout: the template of a file's path, as written but for its names: those are spelled as
+            the query's columns are, or as the keywords of the three UIDs, or `frame`. Empty for
+            the format's own.
+        overwrite: files that are there with other content are replaced.
+    """
+
+    query: ReadPlan
+    named: Named
+    source: DicomStore
+    folder: str
+    format: str = "dicom"
+    transfer_syntax: str = "*"
+    layout: str = ""
+    overwrite: bool = False
+    settings: CopySettings = CopySettings()
+    returning: Returning | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TransferPlan:
+    """COPY instances FROM (query): from one server to another.
+
+    The stores differ as far as planning can tell; where `named.places` says of which store a row
+    is, a row of the target itself is found out by its values.
+    """
+
+    query: ReadPlan
+    named: Named
+    source: DicomStore
+    target: DicomStore
+    conflict: Conflict = Conflict.FAIL
+    settings: CopySettings = CopySettings()
+    returning: Returning | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExportPlan:
+    """COPY (query) TO a file of rows.
+
+    Attributes:
+        path: as written.
+        format: `parquet`, `csv`, `tsv`, `json`, `jsonl` or `arrow`.
+        options: (name, value) that the format takes: DuckDB's names in lower case, the value as
+            text (`true`, `;`, `zstd`).
+    """
+
+    query: ReadPlan
+    path: str
+    format: str
+    options: tuple[tuple[str, str], ...] = ()
+
+
+CopyPlan = StorePlan | RetrievePlan | TransferPlan | ExportPlan
+Plan = ReadPlan | WritePlan | CopyPlan | ListPlan | EnginePlan | SettingPlan | ExplainPlan

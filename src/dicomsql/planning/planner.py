@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from dicomsql.errors import LanguageError, NotSupportedError, PlanningError, nearest
+from dicomsql.errors import LanguageError, NotSupportedError, PlanningError
 from dicomsql.language.parse import literal
 from dicomsql.language.statements import (
+    CopyIn,
+    CopyOut,
     Delete,
     Describe,
     Engine,
@@ -24,14 +25,15 @@ from dicomsql.language.statements import (
     Update,
     Use,
 )
-from dicomsql.planning.answers import Context, ListPlan, SettingPlan
+from dicomsql.planning.answers import Context, SettingPlan
+from dicomsql.planning.listings import check_shown, describe, show
 
 if TYPE_CHECKING:
-    from dicomsql.catalog.about import Listing
     from dicomsql.catalog.load import Catalog
+    from dicomsql.planning.answers import Evaluate
+    from dicomsql.planning.parameters import Parameters
     from dicomsql.planning.plan import Plan
-    from dicomsql.planning.query import Evaluate
-    from dicomsql.planning.text import Parameters
+    from dicomsql.planning.text import QueryText
 
 
 def plan_statement(
@@ -52,9 +54,9 @@ def plan_statement(
     """
     # SHOW and its like must not wait for the parser and the engine to be imported.
     if isinstance(statement, Show):
-        return _show(statement, catalog, context)
-    if isinstance(statement, Describe):
-        return ListPlan(_describe(statement, catalog, context))
+        return show(statement, catalog, context)
+    if isinstance(statement, Describe) and not _is_local(statement.target, context):
+        return describe(statement, catalog, context)
     if isinstance(statement, Use):
         return SettingPlan("use", _used(statement.target, catalog))
     if isinstance(statement, Explain):
@@ -63,7 +65,8 @@ def plan_statement(
         inner = plan_statement(statement.statement, catalog, context, evaluate, parameters)
         mode = "analyze" if statement.analyze else "explain"
         return ExplainPlan(inner, mode, statement.format)
-    from dicomsql.planning.text import QueryText, check_parameters
+    from dicomsql.planning.parameters import check_parameters
+    from dicomsql.planning.text import QueryText
 
     check_parameters(statement.text, parameters)
     if isinstance(statement, Set):
@@ -94,6 +97,11 @@ def _write(
 
     if isinstance(statement, Engine) or _is_local(getattr(statement, "target", None), context):
         return _engine(statement, catalog, context, evaluate, parameters)
+    if isinstance(statement, CopyIn | CopyOut):
+        from dicomsql.planning.copies import CopyPlanner
+
+        plan = CopyPlanner(catalog, context, evaluate, statement, parameters).plan()
+        return plan or _engine(statement, catalog, context, evaluate, parameters)
     planner = WritePlanner(catalog, context, evaluate, statement, parameters)
     if isinstance(statement, Insert):
         return planner.insert(statement)
@@ -128,7 +136,7 @@ def _engine(
     from dicomsql.planning.query import plan_query
     from dicomsql.planning.text import QueryText
 
-    _check_shown(statement, context)
+    check_shown(statement, context)
     fragment = Fragment(statement.text, statement.start)
     try:
         text = QueryText(fragment, source=statement.source, parameters=parameters)
@@ -136,31 +144,35 @@ def _engine(
         return EnginePlan(statement.text)  # grammar that only the engine knows
     if isinstance(text.tree, exp.Command):
         return EnginePlan(statement.text)
+    if isinstance(text.tree, exp.Copy):
+        _check_copied(text, catalog, context)
     plan = plan_query(text, catalog, context, evaluate)
-    if plan.scans and text.tree.args.get("kind") == "VIEW":
+    if (plan.scans or plan.files) and text.tree.args.get("kind") == "VIEW":
         raise NotSupportedError(
-            "A view cannot read a provider's resources; CREATE TABLE ... AS keeps their rows."
+            "A view cannot read a provider's resources, nor read_dicom; CREATE TABLE ... AS keeps "
+            "their rows."
         )
     return plan
 
 
-def _check_shown(statement: Statement, context: Context) -> None:
-    """Refuse SHOW of what neither the documents nor the engine knows."""
-    words = statement.text.split()
-    if len(words) < 2 or words[0].upper() != "SHOW":
+def _check_copied(text: QueryText, catalog: Catalog, context: Context) -> None:
+    """Refuse COPY of a resource by its name, which the engine would not find."""
+    from sqlglot import exp
+
+    named = text.tree.this
+    named = named.this if isinstance(named, exp.Schema) else named
+    if not isinstance(named, exp.Table):
         return
-    what = words[1].strip(";").lower()
-    if what not in {*_ENGINE_SHOWS, *context.local_tables}:
-        shown = sorted([*_SHOWS, *_ENGINE_SHOWS])
-        raise PlanningError(
-            f"SHOW {words[1]} is not known.{nearest(what, shown)} "
-            f"SHOW takes {', '.join(s.upper() for s in shown)}, or a table of the engine."
+    parts = tuple(p.name for p in named.parts)
+    if len(parts) == 1 and parts[0].lower() in context.local_tables:
+        return
+    with suppress(PlanningError):
+        full = catalog.resolve(parts, context.use).full_name
+        raise text.error(
+            f"COPY takes the rows of a query: COPY (SELECT ... FROM {full}) TO ...; and files as "  # noqa: S608
+            f"COPY {full} FROM 'folder'",
+            named,
         )
-
-
-# What SHOW lists from the documents, and what the engine lists.
-_SHOWS = ("providers", "services", "resources", "methods", "insert", "version")
-_ENGINE_SHOWS = ("tables", "all", "databases", "schemas", "variables")
 
 
 def _setting_value(statement: Set, evaluate: Evaluate, parameters: Parameters) -> object:
@@ -187,76 +199,3 @@ def _used(target: Name, catalog: Catalog) -> tuple[str, ...]:
     if len(parts) == 2:
         return provider.name, service.name
     raise PlanningError(f"USE takes provider or provider.service, not {target}.")
-
-
-def _show(statement: Show, catalog: Catalog, context: Context) -> ListPlan:
-    listing = _shown(statement, catalog, context)
-    if statement.like is not None:
-        from dataclasses import replace
-
-        at = listing.columns.index("name") if "name" in listing.columns else 0
-        pattern = _like(statement.like)
-        rows = tuple(r for r in listing.rows if pattern.fullmatch(r[at] or ""))
-        listing = replace(listing, rows=rows)
-    condition = statement.where.text if statement.where is not None else ""
-    return ListPlan(listing, condition)
-
-
-def _shown(statement: Show, catalog: Catalog, context: Context) -> Listing:
-    from dicomsql.catalog import about
-
-    detail = about.Detail.EXTENDED if statement.extended else about.Detail.BRIEF
-    parts = statement.target.parts if statement.target is not None else ()
-    match statement.kind:
-        case "providers":
-            return about.show_providers(catalog)
-        case "services":
-            (provider,) = _completed(parts, context.use, 1)
-            return about.show_services(catalog, provider, detail)
-        case "resources":
-            provider, service = _completed(parts, context.use, 2)
-            return about.show_resources(catalog, provider, service, detail)
-        case "methods":
-            return about.show_methods(catalog.resolve(parts, context.use), detail)
-        case "insert":
-            required = "REQUIRED" in statement.hints
-            fields = about.Fields.REQUIRED if required else about.Fields.ALL
-            return about.show_insert(catalog, catalog.resolve(parts, context.use), fields)
-        case "version":
-            from dicomsql.version import __version__
-
-            return about.Listing(("version",), ((__version__,),))
-    known = [s.upper() for s in _SHOWS]
-    raise PlanningError(
-        f"SHOW {statement.kind.upper()} is not known.{nearest(statement.kind, known)}"
-    )
-
-
-def _completed(parts: tuple[str, ...], use: tuple[str, ...], length: int) -> tuple[str, ...]:
-    """A name with what USE says in front of it, where it is shorter than wanted."""
-    if len(parts) < length:
-        parts = (*use[: length - len(parts)], *parts)
-    if len(parts) != length:
-        wanted = ".".join(("provider", "service")[:length])
-        raise PlanningError(
-            f"Name the {wanted}, for example google.healthcare; or USE it before."
-            if length == 2
-            else f"Name the {wanted}, for example google."
-        )
-    return parts
-
-
-def _like(pattern: str) -> re.Pattern[str]:
-    parts = re.split(r"([%_])", pattern)
-    made = "".join({"%": ".*", "_": "."}.get(p, re.escape(p)) for p in parts)
-    return re.compile(made, re.IGNORECASE | re.DOTALL)
-
-
-def _describe(statement: Describe, catalog: Catalog, context: Context) -> Listing:
-    from dicomsql.catalog import about
-
-    detail = about.Detail.EXTENDED if statement.extended else about.Detail.BRIEF
-    if statement.method:
-        method = catalog.resolve_method(statement.target.parts, context.use)
-        return about.describe_method(catalog, method, detail)
-    return about.describe(catalog.resolve(statement.target.parts, context.use), detail)

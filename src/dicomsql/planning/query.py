@@ -16,21 +16,24 @@ from sqlglot import exp
 
 from dicomsql.dicom.columns import Kind, Part
 from dicomsql.errors import PlanningError
-from dicomsql.planning.answers import Context
-from dicomsql.planning.binding import Binder, Evaluate, Planned, columns_for
+from dicomsql.planning.answers import Context, Evaluate
+from dicomsql.planning.binding import Binder, Planned, columns_for
 from dicomsql.planning.choice import choose, none_fits, usable_defaults
 from dicomsql.planning.cost import WALK_ABOVE
 from dicomsql.planning.counts import Recount, recount
 from dicomsql.planning.direct import is_plain, row_limit, shown_columns
 from dicomsql.planning.facts import Equal
+from dicomsql.planning.files import FileTable, call_place, file_scan
 from dicomsql.planning.fill import Filler
 from dicomsql.planning.joins import Narrowing, complete_places, narrowing, own_parameters
 from dicomsql.planning.names import Names
-from dicomsql.planning.plan import Bind, Constant, ReadPlan, Scan, Windows
+from dicomsql.planning.plan import Bind, Constant, FileScan, ReadPlan, Scan, Windows
+from dicomsql.planning.proofs import completed
 from dicomsql.planning.rewrite import Rewriter
 from dicomsql.planning.scan import ScanRequest, build_scan
+from dicomsql.planning.scopes import read_once
 from dicomsql.planning.sharing import shared_facts, value_binds, value_sources
-from dicomsql.planning.splits import with_size_and_split
+from dicomsql.planning.stars import doubled, hide_columns
 from dicomsql.planning.tables import Origin
 from dicomsql.planning.values import quoted
 from dicomsql.planning.windows import windows_for
@@ -121,7 +124,10 @@ class _QueryPlanner:
             self._need_raw_values()
         self._plan_sources(sources)
         sql = self.text.render()
-        scans = tuple(s for p in self.binder.done.values() for s in self._finished(p))
+        files = tuple(self._files())
+        scans = tuple(
+            s for p in self.binder.done.values() if not p.local for s in self._finished(p)
+        )
         guards = self._guards() if self.purpose is Purpose.WRITE else ()
         direct = self._direct(sources)
         if direct:
@@ -139,11 +145,14 @@ class _QueryPlanner:
             windows=self._windows(sources, scans),
             notes=tuple(self._notes(sources)),
             keeps=tuple(self.binder.keeps.values()),
+            files=files,
         )
 
     def _direct(self, sources: list[Source]) -> tuple[tuple[str, str], ...]:
         """The result's columns where the only scan's rows are the result, else nothing."""
         if len(sources) != 1 or id(sources[0]) not in self.plain or self.purpose is Purpose.WRITE:
+            return ()
+        if self.binder.done[id(sources[0])].local:
             return ()
         return shown_columns(self.text, sources[0], self.binder.done[id(sources[0])].scan)
 
@@ -209,7 +218,7 @@ class _QueryPlanner:
         binds = tuple(
             b for b in found.ready if all(method.parameter(p) is not None for p in b.parameters)
         )
-        self._check_determined(source, method, names, fallback)
+        self._check_determined(source, method, {*constants, *names}, fallback)
         # The statement wins: what a bind determines is not left to a default.
         must = any(p in fallback for b in binds for p in b.parameters)
         if method is plain and not must:
@@ -245,7 +254,7 @@ class _QueryPlanner:
         if is_plain(source, self.names, [e for name, e in used.items() if name in given]):
             self.plain.add(id(source))
         request = ScanRequest(
-            name=f"scan_{self._scans_made() + 1}",
+            name=f"{'files' if table.local else 'scan'}_{self._scans_made() + 1}",
             alias=source.alias,
             table=table,
             method=method,
@@ -259,12 +268,14 @@ class _QueryPlanner:
             endpoint=self.context.base_url(method),
             limit=row_limit(self.text) if id(source) in self.plain else None,
         )
-        scan = with_size_and_split(build_scan(request), table, self.names.catalog)
+        scan = completed(build_scan(request), table, self.names.catalog)
         if walk is not None and self._is_narrowed_alike(scan):
             scan = replace(scan, walk_above=1, size=None)
         filled = self.filler.fill(source, request, scan, self._scans_made() + 2)
-        scans = (filled.scan, *filled.fills) if filled is not None else (scan,)
-        scan = scans[0]
+        if filled is not None:
+            scan = completed(filled.scan, table, self.names.catalog)
+            filled = replace(filled, scan=scan)
+        scans = (scan, *filled.fills) if filled is not None else (scan,)
         texts = [b.sql + " " for s in scans for b in s.binds]
         for planned in done.values():
             # Whatever a bind reads is read again by the query.
@@ -284,7 +295,7 @@ class _QueryPlanner:
         self._name_table(source)
         if all(s.table is None or id(s) in done for s in source.scope.sources):
             shown = {i: replace(p.scan, columns=p.columns) for i, p in done.items()}
-            self.names.hide_columns(source.scope, shown)
+            hide_columns(source.scope, shown, self.text)
 
     def _is_narrowed_alike(self, scan: Scan) -> bool:
         """Whether the server finds no more in a walk than for each row that the binds come from.
@@ -313,7 +324,7 @@ class _QueryPlanner:
         self,
         source: Source,
         method: Method,
-        bound: set[str],
+        given: set[str],
         fallback: Mapping[str, Constant],
     ) -> None:
         """Refuse a default for a parameter that the statement determines in a way too complex.
@@ -321,8 +332,14 @@ class _QueryPlanner:
         The rows that the default does not fetch would be missing in silence.
         """
         for name in method.required:
-            if name in bound or name not in fallback:
+            if name in given or name not in fallback:
                 continue
+            if self.binder.in_some_branches(source, name) - {*fallback[name].values}:
+                raise PlanningError(
+                    f"{name} of {source.alias} has a value in some branches of an OR and none in "
+                    f"others, for which a default would be taken. Give it in each branch, or "
+                    f"outside of the OR."
+                )
             for column in columns_for(source, name):
                 for joined in self.binder.facts[id(source)].joined.get(column, []):
                     if len(joined.others) > 1:
@@ -364,18 +381,26 @@ class _QueryPlanner:
         assert isinstance(node, exp.Table)
         parts = [p for p in node.parts if "start" in p.meta]
         start, end = parts[0].meta["start"], parts[-1].meta["end"] + 1
+        if source.table is not None and source.table.local:
+            start, end = call_place(node, self.text)
         planned = self.binder.done[id(source)]
         name = planned.place
-        doubled = self.names.doubled(source, replace(planned.scan, columns=planned.columns))
-        if doubled:
-            listed = ", ".join(map(quoted, doubled))
+        twice = doubled(source, replace(planned.scan, columns=planned.columns))
+        if twice:
+            listed = ", ".join(map(quoted, twice))
             name = f"(SELECT * EXCLUDE ({listed}) FROM {name})"  # noqa: S608
         if not node.args.get("alias"):
             name = f"{name} AS {quoted(source.alias)}"
         self.text.replace(start, end, name)
 
+    def _files(self) -> Iterator[FileScan]:
+        for planned in self.binder.done.values():
+            if isinstance(table := planned.source.table, FileTable):
+                (scan,) = self._finished(planned)
+                yield file_scan(scan, table)
+
     def _finished(self, planned: Planned) -> Iterator[Scan]:
-        once = self.purpose is Purpose.READ and not planned.kept and _read_once(planned.source.node)
+        once = self.purpose is Purpose.READ and not planned.kept and read_once(planned.source.node)
         reasons = tuple(self._reasons(planned))
         for scan in planned.scans:
             mine = reasons if scan is planned.scan else ()
@@ -480,18 +505,3 @@ def _condition_columns(scope: Scope) -> list[exp.Column]:
     parts += [s.join.args.get("on") for s in scope.sources if s.join is not None]
     inside = {id(c) for p in parts if p is not None for c in p.find_all(exp.Column)}
     return [c for c in scope.columns if id(c) in inside]
-
-
-_ONCE = (exp.Select, exp.Subquery, exp.From, exp.Join, exp.SetOperation, exp.Table, exp.Paren)
-
-
-def _read_once(node: exp.Expr) -> bool:
-    """Whether the engine reads a table once: it stands in FROM all the way up to the query."""
-    if node.args.get("pivots"):
-        return False
-    at = node.parent
-    while at is not None:
-        if not isinstance(at, _ONCE) or isinstance(at.parent, exp.Lateral):
-            return False
-        at = at.parent
-    return True

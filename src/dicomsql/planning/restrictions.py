@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from dicomsql.planning.direct import row_limit
-from dicomsql.planning.facts import correlated
-from dicomsql.planning.scopes import cte_of
-from dicomsql.planning.text import word_of
+from dicomsql.planning.scopes import correlated, cte_of
+from dicomsql.planning.tokens import CLOSERS, OPENERS, word_of
 from dicomsql.planning.values import quoted
 
 if TYPE_CHECKING:
@@ -39,7 +38,6 @@ _MAKES_ROWS = (
 )
 # What picks some of several rows that are as good.
 _ANY_ROWS = (exp.Limit, exp.Fetch, exp.TableSample, exp.Offset)
-_OPENERS, _CLOSERS = frozenset("([{"), frozenset(")]}")
 
 # Values of the moment that are written without parentheses.
 _OF_THE_CLOCK = frozenset(
@@ -179,7 +177,7 @@ class Restrictions:
             if token.start <= before[-1].end:
                 continue
             word = word_of(token)
-            if depth == 0 and (word in _AFTER_WHERE or word in _CLOSERS):
+            if depth == 0 and (word in _AFTER_WHERE or word in CLOSERS):
                 break
             inside = depth > 0 or cases > 0
             if word == "AND" and not inside and ranges == 0:
@@ -188,7 +186,7 @@ class Restrictions:
                 continue
             if not inside:
                 ranges += (word == "BETWEEN") - (word == "AND")
-            depth += (word in _OPENERS) - (word in _CLOSERS)
+            depth += (word in OPENERS) - (word in CLOSERS)
             cases += (word == "CASE") - (word == "END" and cases > 0)
             start = token.start if start < 0 else start
             end = token.end + 1
@@ -290,7 +288,7 @@ class Restrictions:
             word = word_of(token)
             if depth == 0 and word in {"LIMIT", "OFFSET", "FETCH", ";"}:
                 break
-            depth += (word in _OPENERS) - (word in _CLOSERS)
+            depth += (word in OPENERS) - (word in CLOSERS)
             if depth < 0:
                 return -1, -1
             end = token.end + 1

@@ -19,11 +19,11 @@ from dicomsql.errors import DatabaseError, DataError
 from dicomsql.planning.facts import is_constant
 from dicomsql.planning.identifiers import COMPARING, Identifiers, compared, scope_of
 from dicomsql.planning.plan import ColumnKind
-from dicomsql.planning.text import word_of
+from dicomsql.planning.tokens import word_of
 from dicomsql.planning.values import is_number
 
 if TYPE_CHECKING:
-    from dicomsql.planning.binding import Evaluate
+    from dicomsql.planning.answers import Evaluate
     from dicomsql.planning.names import Names
     from dicomsql.planning.scopes import Scope
     from dicomsql.planning.tables import TableColumn
@@ -38,6 +38,7 @@ _COMPARISONS = (
 )
 _PATTERNS = (exp.Like, exp.ILike)
 _MOMENT_TYPES = {"DATE": Kind.DATE, "TIME": Kind.TIME, "TIMESTAMP": Kind.DATETIME}
+_TYPES = {kind: name for name, kind in _MOMENT_TYPES.items()}
 _MOMENTS = frozenset({Kind.DATE, Kind.TIME, Kind.DATETIME})
 _SPELLINGS: dict[type[exp.Expr], frozenset[str]] = {
     exp.EQ: frozenset({"=", "=="}),
@@ -152,13 +153,7 @@ class Rewriter:
 
     def _moment(self, meant: TableColumn, kind: Kind, other: exp.Expr) -> None:
         """Turn DICOM's spelling of a date, a time or both into SQL's."""
-        while isinstance(other, exp.Paren | exp.Cast):
-            other = other.this
-        value: object = None
-        if isinstance(other, exp.Placeholder):
-            value = self.text.values.get(str(other.this or ""))
-        elif isinstance(other, exp.Literal):
-            value = str(other.this) if other.is_string else 0
+        other, value = self._given(other)
         if isinstance(value, int | float):
             raise DataError(
                 f"{meant.name} is a {meant.type} and is compared with a number; "
@@ -167,12 +162,31 @@ class Rewriter:
         if not isinstance(value, str):
             return
         converted = _CONVERTERS[kind](value.strip())
-        if converted is None:
+        if converted is None and not self._is_read(value, kind):
             raise DataError(
                 f"{meant.name} is compared with a text that is no {meant.type}; "
                 f"write it as {_EXAMPLES[kind]}."
             )
-        if converted == value:
+        self._spell(other, value, converted)
+
+    def _given(self, node: exp.Expr) -> tuple[exp.Expr, object]:
+        """A literal or placeholder, without what stands around it, and its value."""
+        while isinstance(node, exp.Paren | exp.Cast):
+            node = node.this
+        if isinstance(node, exp.Placeholder):
+            return node, self.text.values.get(str(node.this or ""))
+        if isinstance(node, exp.Literal):
+            return node, str(node.this) if node.is_string else 0
+        return node, None
+
+    def _is_read(self, value: str, kind: Kind) -> bool:
+        """Whether the engine itself reads a text as a moment: `infinity`, `24:00:00`."""
+        asked = f"SELECT TRY_CAST($moment AS {_TYPES[kind]}) IS NOT NULL"
+        return self.evaluate(asked, (("moment", value),)) is True
+
+    def _spell(self, other: exp.Expr, value: str, converted: str | None) -> None:
+        """Put the engine's spelling of a moment in the place of another."""
+        if converted is None or converted == value:
             return
         if isinstance(other, exp.Placeholder):
             self.text.values[str(other.this)] = converted
@@ -193,15 +207,18 @@ class Rewriter:
                     self._moment_of(one, other, scope)
 
     def _moment_of(self, node: exp.Expr, other: exp.Expr, scope: Scope) -> None:
-        value = str(other.this) if isinstance(other, exp.Literal) and other.is_string else ""
-        if not _DT.fullmatch(value) and not _TM.fullmatch(value):
+        other, value = self._given(other)
+        if not isinstance(value, str):
             return
-        meant = self.names.meaning(node, scope) if isinstance(node, exp.Column) else None
-        kind = _MOMENT_TYPES.get(self.names.kinds.of(node, scope)) if meant is None else None
-        converted = _CONVERTERS[kind](value) if kind is not None else None
-        if converted is not None:
-            start, end = self.text.span(other)
-            self.text.replace(start, end, f"'{converted}'")
+        if not _DT.fullmatch(value.strip()) and not _TM.fullmatch(value.strip()):
+            return
+        column = node if isinstance(node, exp.Column) else None
+        opposite = _operands(node.parent, column) if column and node.parent else []
+        if column is not None and opposite and self.names.meaning(column, scope) is not None:
+            return  # an attribute's, which is spelled already
+        kind = _MOMENT_TYPES.get(self.names.kinds.of(node, scope))
+        if kind is not None:
+            self._spell(other, value, _CONVERTERS[kind](value.strip()))
 
     # -- lists -----------------------------------------------------------------------------------
 

@@ -7,22 +7,28 @@ that takes it, and an attribute that joined DICOM levels share belongs to the hi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
 from dicomsql.errors import NotSupportedError
+from dicomsql.planning.plan import ColumnKind
 
 if TYPE_CHECKING:
     from dicomsql.catalog.model import Resource
-    from dicomsql.planning.tables import Table
+    from dicomsql.planning.tables import Table, TableColumn
 
 # Sides of a join whose ON restricts the joined table, and those whose ON restricts what is
 # before it. A row of the other side is kept whether the condition holds or not.
 _ON_RESTRICTS_JOINED = frozenset({"", "LEFT"})
 _ON_RESTRICTS_BEFORE = frozenset({"", "RIGHT"})
+
+_UNNAMED = "unnamed_subquery"
+
+# What stands between a query and a table that it reads once.
+_ONCE = (exp.Select, exp.Subquery, exp.From, exp.Join, exp.SetOperation, exp.Table, exp.Paren)
 
 
 @dataclass(slots=True, eq=False)
@@ -57,9 +63,21 @@ class Source:
         return self.table.level if self.table is not None else -1
 
     @property
+    def shown(self) -> bool:
+        """Whether the query sees its columns: of a SEMI or ANTI join only the ON does."""
+        return self.join is None or (self.join.kind or "").upper() not in {"SEMI", "ANTI"}
+
+    @property
     def reshaped(self) -> bool:
         """Whether it is sampled or pivoted, so that conditions see other rows than its own."""
         return bool(self.node.args.get("sample") or self.node.args.get("pivots"))
+
+    def place(self, name: str) -> TableColumn | None:
+        """The parameter of that name which says where its rows are, not which of them is meant."""
+        column = self.table.column(name) if self.table is not None else None
+        if column is None or column.kind is not ColumnKind.PARAMETER:
+            return None
+        return column if column.attribute is None else None
 
     def has(self, name: str) -> bool | None:
         """Whether it has a column of that name; None where that is not known."""
@@ -89,6 +107,21 @@ class Scope:
     def named(self, alias: str) -> Source | None:
         lowered = alias.lower()
         return next((s for s in self.sources if s.alias.lower() == lowered), None)
+
+    def seen(self, column: exp.Column) -> list[Source]:
+        """The sources whose columns a name without a qualifier may mean at its place."""
+        return [
+            s for s in self.sources if s.shown or (s.join is not None and _inside(column, s.join))
+        ]
+
+    def of_resource(self, qualifiers: list[str]) -> Source | None:
+        """The source whose resource is called so, in full or from the service on."""
+        wanted = ".".join(q.lower() for q in qualifiers)
+        for source in self.sources:
+            full = source.resource.full_name.lower() if source.resource else ""
+            if full == wanted or full.endswith("." + wanted):
+                return source
+        return None
 
     def select_aliases(self) -> frozenset[str]:
         """Names that the SELECT list gives; DuckDB lets conditions use them."""
@@ -244,6 +277,10 @@ def _collect(
         if isinstance(node, exp.Subquery) and isinstance(node.this, exp.Query):
             known = output_names(node)
         alias = node.alias_or_name
+        if not alias and isinstance(node, exp.Subquery):
+            alias = _unnamed(scope)
+        elif not alias and isinstance(node, exp.Table):
+            alias = _function_name(node.this)
         scope.sources.append(
             Source(alias, node, scope, len(scope.sources), join, table=table, known=known)
         )
@@ -251,6 +288,25 @@ def _collect(
             scope.sources[-1].star = True
         for inner in node.args.get("joins") or []:
             _collect(inner, inner, scope, resolve)
+
+
+def _unnamed(scope: Scope) -> str:
+    """The name that the engine gives to a derived table that has none."""
+    before = sum(s.alias.startswith(_UNNAMED) and not s.node.alias for s in scope.sources)
+    return f"{_UNNAMED}{before + 1 if before else ''}"
+
+
+def _function_name(function: exp.Expr) -> str:
+    """The name of a table function, by which its columns can be qualified; empty for none.
+
+    Of those that the parser knows by one name only, this is not told: `range` is its
+    `generate_series`.
+    """
+    if isinstance(function, exp.Anonymous):
+        return function.name.lower()
+    if isinstance(function, exp.ReadCSV | exp.ReadParquet):
+        return str(function.sql_name()).lower()
+    return ""
 
 
 def cte_of(node: exp.Expr, name: str) -> exp.Expr | None:
@@ -283,3 +339,47 @@ def output_names(*around: exp.Expr) -> frozenset[str] | None:
         new = (alias.args.get("columns") or []) if alias is not None else []
         names[: len(new)] = [n.name.lower() for n in new]
     return frozenset(n for n in names if n)
+
+
+def read_once(node: exp.Expr) -> bool:
+    """Whether the engine reads a table once: it stands in FROM all the way up to the query."""
+    if node.args.get("pivots"):
+        return False
+    at = node.parent
+    while at is not None:
+        if not isinstance(at, _ONCE) or isinstance(at.parent, exp.Lateral):
+            return False
+        at = at.parent
+    return True
+
+
+def correlated(
+    query: exp.Expr,
+    scope: Scope,
+    owners: Callable[[exp.Column, Scope], Sequence[tuple[Source, object]]],
+) -> bool:
+    """Whether a subquery reads columns of the query around it."""
+    inside = [c for c in _descendants(scope) if _inside(c.node, query)]
+    for one in inside:
+        for column in one.columns:
+            found = owners(column, one)
+            if found and found[0][0].scope not in inside:
+                return True
+    return False
+
+
+def _inside(node: exp.Expr, ancestor: exp.Expr) -> bool:
+    at: exp.Expr | None = node
+    while at is not None:
+        if at is ancestor:
+            return True
+        at = at.parent
+    return False
+
+
+def _descendants(scope: Scope) -> list[Scope]:
+    found = []
+    for child in scope.children:
+        found.append(child)
+        found += _descendants(child)
+    return found

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from dicomsql.dicom.columns import Kind, Part, column
-from dicomsql.dicom.tags import lookup
+from dicomsql.dicom.tags import lookup, meant
 from dicomsql.errors import PlanningError, nearest
 from dicomsql.planning.plan import ColumnKind
 
@@ -95,7 +95,14 @@ class TableColumn:
 
 
 class Table:
-    """What a resource offers to SELECT (or to the condition of a write)."""
+    """What a resource offers to SELECT (or to the condition of a write).
+
+    Attributes:
+        local: its rows are files of this machine: they are few beside a server's, and none of its
+            values is that of another table's column by its name alone.
+    """
+
+    local = False
 
     def __init__(self, resource: Resource, methods: tuple[Method, ...]) -> None:
         self.resource = resource
@@ -276,6 +283,8 @@ class Table:
             return f"{full} has no column {name}.{nearest(name, [*known, *parameters])}"
         if attribute is not None:
             return self._lacks(attribute)
+        if (tag := meant(name)) is not None:
+            return f'{full} has no column {name}. Did you mean {tag.keyword}, or "{tag.tag}"?'
         if "." in name:
             return f"{full} has no column {name}: {_misled(name)}"
         from dicomsql.dicom.tags import keywords

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from dicomsql.errors import LanguageError, NotSupportedError, ProgrammingError
+from dicomsql.planning.parameters import Parameters, name_placeholders, placeholder_names
+from dicomsql.planning.tokens import CLOSERS, OPENERS, word_of
 
 if TYPE_CHECKING:
     from sqlglot import exp
@@ -21,12 +23,7 @@ if TYPE_CHECKING:
 
     from dicomsql.language.statements import Fragment
 
-# Parameters as PEP 249 takes them: positions for `?`, names for `:name` and `$name`.
-Parameters = Sequence[object] | Mapping[str, object] | None
-
 _LITERALS = frozenset({"STRING", "NUMBER", "HEREDOC_STRING", "RAW_STRING", "BYTE_STRING"})
-_OPENERS = {"(", "[", "{"}
-_CLOSERS = {")", "]", "}"}
 _COMPARE = frozenset({"=", "==", "<>", "!=", "<", ">", "<=", ">=", "IS", "ISNULL", "NOTNULL"})
 # Words that end an operand of a comparison where they stand outside of parentheses. A clause's
 # head (`GROUP BY`) may be one token; its first word counts.
@@ -49,16 +46,6 @@ _AFTER_ITEM = frozenset(
         *("WINDOW", "UNION", "EXCEPT", "INTERSECT", "USING", "SAMPLE"),
     }
 )
-# Kinds of tokens that end an operand, so that a colon behind them starts no placeholder.
-_OPERANDS = frozenset({"VAR", "IDENTIFIER", "STRING", "NUMBER", "PLACEHOLDER"})
-
-
-def word_of(token: Token) -> str:
-    """A token's first word in upper case, or its sign; nothing for what stands in quotes."""
-    kind = token.token_type.name
-    if kind == "IDENTIFIER" or kind.endswith("STRING"):
-        return ""
-    return token.text.upper().partition(" ")[0]
 
 
 class QueryText:
@@ -90,10 +77,12 @@ class QueryText:
         self._shifts: list[list[tuple[int, int]]] = []
         original = _transpiled(fragment.text, dialect) if dialect else fragment.text
         self.regenerated = original != fragment.text
-        self.values: dict[str, object] = {}
+        named = name_placeholders(original, parameters, before)
+        self.values = named.values
+        self._shifts.append(named.shifts)
         # A fragment that is no whole query is parsed behind words that make it one.
         self.offset = len(prefix)
-        body = self._private_columns(self._named_placeholders(original, parameters, before))
+        body = self._private_columns(named.text)
         self.text = prefix + body
         self.tokens = self._tokenize(self.text)
         self.tree = self._parse()
@@ -129,7 +118,7 @@ class QueryText:
         """The placeholders' values that a rendered text uses, since the engine takes no others."""
         if not self.values:
             return ()
-        used = _placeholder_names(sql)
+        used = placeholder_names(sql)
         return tuple((k, v) for k, v in self.values.items() if k in used)
 
     # -- places ----------------------------------------------------------------------------------
@@ -149,12 +138,12 @@ class QueryText:
             if token.start < place:
                 continue
             word = word_of(token)
-            ends = word in _CLOSERS or word in {",", ";"} or word in _AFTER_OPERAND
+            ends = word in CLOSERS or word in {",", ";"} or word in _AFTER_OPERAND
             if start >= 0 and depth == 0 and cases == 0 and ends:
                 break
             if start < 0:
                 start = token.start
-            depth += (word in _OPENERS) - (word in _CLOSERS)
+            depth += (word in OPENERS) - (word in CLOSERS)
             if depth < 0:
                 break
             cases += (word == "CASE") - (word == "END" and cases > 0)
@@ -167,7 +156,7 @@ class QueryText:
         head = first = -1
         for token in reversed([t for t in self.tokens if t.end < start]):
             word = word_of(token)
-            depth = max(0, depth + (word in _CLOSERS) - (word in _OPENERS))
+            depth = max(0, depth + (word in CLOSERS) - (word in OPENERS))
             if word == "SELECT" and depth == 0:
                 head = token.end
                 break
@@ -176,7 +165,7 @@ class QueryText:
             if token.start <= head:
                 continue
             word = word_of(token)
-            depth += (word in _OPENERS) - (word in _CLOSERS)
+            depth += (word in OPENERS) - (word in CLOSERS)
             outside = depth < 0 or (depth == 0 and word in _AFTER_ITEM)
             if outside and token.start >= end:
                 break
@@ -195,12 +184,12 @@ class QueryText:
             if token.end >= place:
                 continue
             word = word_of(token)
-            ends = word in _OPENERS or word in {",", ";"} or word in _BEFORE_OPERAND
+            ends = word in OPENERS or word in {",", ";"} or word in _BEFORE_OPERAND
             if end >= 0 and depth == 0 and ends:
                 break
             if end < 0:
                 end = token.end + 1
-            depth += (word in _CLOSERS) - (word in _OPENERS)
+            depth += (word in CLOSERS) - (word in OPENERS)
             if depth < 0:
                 break
             start = token.start
@@ -259,41 +248,6 @@ class QueryText:
         for shifts in reversed(self._shifts):
             place -= sum(grown for at, grown in shifts if place > at)
         return self._start + max(0, place)
-
-    def _named_placeholders(self, text: str, parameters: Parameters, before: int) -> str:
-        """Give each `?` a name, so that pieces of the text can be run with their own values."""
-        pieces: list[str] = []
-        at = shift = 0
-        ordinal = before
-        found = _placeholders(text)
-        names = {name for _, _, name in found}
-        shifts: list[tuple[int, int]] = []
-        self._shifts.append(shifts)
-        for start, end, name in found:
-            if name == "?" or name.isdigit():
-                ordinal = ordinal + 1 if name == "?" else int(name)
-                new, value = f"p{ordinal}", _positional(parameters, ordinal)
-            elif isinstance(parameters, Mapping):
-                if name not in parameters:
-                    raise ProgrammingError(f"The placeholder {text[start]}{name} has no value.")
-                new, value = name, parameters[name]
-            else:
-                raise ProgrammingError(
-                    f"The placeholder {text[start]}{name} takes its value from a mapping of names "
-                    f"to values."
-                )
-            # Each place has a name of its own, since a value may be spelled as its place needs it.
-            base, times = new, 1
-            while new in self.values or (new != name and new in names):
-                times += 1
-                new = f"{base}_{times}"
-            self.values[new] = value
-            pieces += [text[at:start], "$", new]
-            at = end
-            shift = 1 + len(new) - (end - start)
-            shifts.append((start + sum(s for _, s in shifts), shift))
-        pieces.append(text[at:])
-        return "".join(pieces)
 
     def _private_columns(self, text: str) -> str:
         """Put the name of its column in the place of each `private('CREATOR', '0019', '01')`."""
@@ -406,92 +360,6 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         _MUTED.here.depth -= 1
-
-
-def count_question_marks(text: str) -> int:
-    """How many `?` placeholders a text holds outside of quotes and comments."""
-    if "?" not in text:
-        return 0
-    return sum(name == "?" for _, _, name in _placeholders(text))
-
-
-def check_parameters(text: str, parameters: Parameters) -> None:
-    """Check that a statement has as many `?` as there are positional parameters.
-
-    Raises:
-        ProgrammingError: it has more or fewer.
-    """
-    if parameters is None or isinstance(parameters, Mapping):
-        return
-    needed = 0
-    for _, _, name in _placeholders(text):
-        if name == "?":
-            needed += 1
-        elif name.isdigit():
-            needed = max(needed, int(name))
-    if needed != len(parameters):
-        raise ProgrammingError(
-            f"The statement has {needed} placeholder{'s' * (needed != 1)}, "
-            f"but {len(parameters)} parameter{'s' * (len(parameters) != 1)} were given."
-        )
-
-
-def _positional(parameters: Parameters, ordinal: int) -> object:
-    if parameters is None or isinstance(parameters, Mapping):
-        raise ProgrammingError(
-            "The statement has `?` placeholders, but no sequence of parameters was given."
-        )
-    if ordinal > len(parameters):
-        raise ProgrammingError(
-            f"The statement has at least {ordinal} placeholders, "
-            f"but only {len(parameters)} parameters were given."
-        )
-    return parameters[ordinal - 1]
-
-
-def _placeholders(text: str) -> list[tuple[int, int, str]]:
-    """(start, end, name) of `?`, `:name`, `$name` and `$1`, in the order of the text."""
-    if "?" not in text and ":" not in text and "$" not in text:
-        return []
-    import sqlglot
-    from sqlglot.errors import TokenError
-
-    try:
-        tokens = sqlglot.tokenize(text, dialect="duckdb")
-    except TokenError:
-        return []  # the parser says what is wrong
-    found = []
-    subscripts: list[bool] = []
-    previous: Token | None = None
-    for token, following in zip(tokens, [*tokens[1:], None], strict=True):
-        before, previous = previous, token
-        after_operand = before is not None and (
-            before.token_type.name in _OPERANDS or word_of(before) in _CLOSERS
-        )
-        word = word_of(token)
-        if word in _OPENERS:
-            subscripts.append(word == "[" and after_operand)
-        elif word in _CLOSERS and subscripts:
-            subscripts.pop()
-        # `x[a:b]` and `{'a':b}` are the engine's grammar, and so is `a: 1` before an expression.
-        if word == ":" and (after_operand or (subscripts and subscripts[-1])):
-            continue
-        if token.text == "?" and token.token_type.name == "PLACEHOLDER":
-            found.append((token.start, token.end + 1, "?"))
-        elif (
-            word in {":", "$"}
-            and following is not None
-            and following.start == token.end + 1
-            and following.token_type.name not in {"STRING", "IDENTIFIER"}
-            and following.text.replace("_", "a").isalnum()
-            and not (word == ":" and following.text.isdigit())
-        ):
-            found.append((token.start, following.end + 1, following.text))
-    return found
-
-
-def _placeholder_names(sql: str) -> set[str]:
-    return {name for _, _, name in _placeholders(sql)}
 
 
 def _transpiled(text: str, dialect: str) -> str:

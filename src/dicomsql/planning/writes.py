@@ -1,15 +1,9 @@
-"""INSERT, UPDATE, REPLACE, DELETE and EXEC into a `WritePlan`.
-
-Where the condition is nothing but equalities and lists on parameters, the write is those calls.
-With any other condition it is a query first: the rows are read, checked against all of it, and
-exactly they are written, one call each.
-"""
+"""INSERT, UPDATE, REPLACE, DELETE and EXEC into a `WritePlan`."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
@@ -18,20 +12,22 @@ from dicomsql.catalog.about import BODY_PREFIX
 from dicomsql.catalog.body import body_fields, check_body, coerce_field
 from dicomsql.errors import PlanningError, nearest
 from dicomsql.language.statements import Delete, Exec, Fragment, Insert, Name, Statement, Update
-from dicomsql.planning.answers import Context
+from dicomsql.planning.answers import Context, Evaluate
 from dicomsql.planning.choice import choose, none_fits, usable_defaults
-from dicomsql.planning.conditions import condition_span, parameter_constant
+from dicomsql.planning.parameters import Parameters
+from dicomsql.planning.pieces import Pieces
 from dicomsql.planning.plan import (
     Constant,
     Field,
     MeasurePlan,
     ReadPlan,
+    RetrievePlan,
+    Returning,
     WritePlan,
 )
-from dicomsql.planning.query import Evaluate, Purpose, plan_query
-from dicomsql.planning.scopes import conjuncts
-from dicomsql.planning.tables import Table
-from dicomsql.planning.text import Parameters, QueryText, count_question_marks
+from dicomsql.planning.query import plan_query
+from dicomsql.planning.targets import Condition, Targets, method_for
+from dicomsql.planning.text import QueryText
 from dicomsql.planning.values import parameter_text, quoted
 
 if TYPE_CHECKING:
@@ -69,7 +65,7 @@ class WritePlanner:
             )
         names = [".".join(n.parts) for n in statement.columns]
         given = [n for n in names if any(m.parameter(n) is not None for m in methods)]
-        method, constants = self._method(resource, methods, "insert", {}, given)
+        method, constants = method_for(self.context, resource, "insert", {}, given)
         fields = tuple(self._field(method, n) for n in statement.columns)
         twice = next((n for n, f in zip(names, fields, strict=True) if fields.count(f) > 1), None)
         if twice is not None:
@@ -100,12 +96,12 @@ class WritePlanner:
                 (self._assigned(resource, statement.verb, assignment.target), text.render())
             )
             values |= text.values
-        condition = self._condition(resource, statement.verb, statement.alias, statement.where)
+        condition = self._condition(resource, statement.verb, statement)
         # An expression over the row's own columns needs the row.
         needs_rows = any(t.tree.find(exp.Column) is not None for t in assigned)
-        target = self._queried(condition) if needs_rows else self._target(condition)
+        target = self.targets.queried(condition) if needs_rows else self.targets.target(condition)
         method = target.method
-        source, fields = self._source(target, sets, values)
+        source, fields = self.targets.source(target, sets, values)
         mask: tuple[str, ...] = ()
         masked = {c.parameter for c in target.constants}
         if method.mask and method.mask not in masked:
@@ -130,9 +126,9 @@ class WritePlanner:
     def delete(self, statement: Delete) -> WritePlan:
         """Plan DELETE."""
         resource = self.catalog.resolve(statement.target.parts, self.context.use)
-        condition = self._condition(resource, "delete", statement.alias, statement.where)
-        target = self._target(condition)
-        source, fields = (None, ()) if target.where is None else self._source(target, [], {})
+        condition = self._condition(resource, "delete", statement)
+        target = self.targets.target(condition)
+        source, fields = (None, ()) if target.where is None else self.targets.source(target, [], {})
         return self._finish(
             "delete",
             resource,
@@ -144,7 +140,7 @@ class WritePlanner:
             queried=target.where is not None,
         )
 
-    def execute(self, statement: Exec) -> WritePlan:
+    def execute(self, statement: Exec) -> WritePlan | RetrievePlan:
         """Plan EXEC: one call of a method by its name."""
         method = self.catalog.resolve_method(statement.target.parts, self.context.use)
         resource = self.catalog.resolve(_resource_parts(method), ())
@@ -177,7 +173,19 @@ class WritePlanner:
         constants += [
             Constant(r, (defaults[r],), "session") for r in method.required if r not in given
         ]
-        body, file = self._payloads(statement, method, members)
+        body, file, output = self._payloads(statement, method, members)
+        if output:
+            from dicomsql.planning.outputs import retrieved
+
+            shown = self._copied(statement.returning)
+            return retrieved(
+                self.catalog,
+                self.context,
+                method,
+                constants=tuple(constants),
+                folder=output,
+                returning=shown,
+            )
         return self._finish(
             "exec",
             resource,
@@ -188,49 +196,22 @@ class WritePlanner:
             file=file,
         )
 
+    @property
+    def targets(self) -> Targets:
+        """What finds which calls a WHERE means."""
+        return Targets(self.catalog, self.context, self.evaluate)
+
     # -- parts -----------------------------------------------------------------------------------
 
+    @property
+    def _pieces(self) -> Pieces:
+        return Pieces(self.statement, self.parameters, self.context.dialect, self.evaluate)
+
     def _parsed(self, fragment: Fragment, prefix: str = "") -> QueryText:
-        head = self.statement.source[self.statement.start : fragment.start]
-        return QueryText(
-            fragment,
-            source=self.statement.source,
-            parameters=self.parameters,
-            before=count_question_marks(head),
-            dialect=self.context.dialect if not prefix else "",
-            prefix=prefix,
-        )
+        return self._pieces.parsed(fragment, prefix)
 
     def _value(self, fragment: Fragment) -> object:
-        text = self._parsed(fragment, prefix="SELECT ")
-        if text.tree.find(exp.Column) is not None:
-            raise text.error("A value is expected here; texts stand in single quotes", text.tree)
-        sql = text.render()
-        return self.evaluate(f"SELECT {sql}", text.values_in(sql))
-
-    def _method(
-        self,
-        resource: Resource,
-        methods: tuple[Method, ...],
-        verb: str,
-        constants: Mapping[str, Constant],
-        columns: list[str],
-    ) -> tuple[Method, tuple[Constant, ...]]:
-        """The method, and its constants with those of the session."""
-        defaults = usable_defaults(resource, methods, dict(self.context.defaults))
-        spelled = {
-            p.name
-            for m in methods
-            for p in m.parameters
-            if p.name.lower() in {c.lower() for c in columns}
-        }
-        given = {*constants, *spelled}
-        method = choose(methods, given, defaults.keys())
-        if method is None:
-            raise none_fits(resource, methods, verb, list(given), list(defaults))
-        found = [c for c in constants.values() if method.parameter(c.parameter) is not None]
-        found += [Constant(r, (defaults[r],), "session") for r in method.required if r not in given]
-        return method, tuple(found)
+        return self._pieces.value(fragment)
 
     def _field(self, method: Method, name: Name) -> Field:
         """Where a column of INSERT goes."""
@@ -262,112 +243,27 @@ class WritePlanner:
             )
         return field
 
-    def _condition(
-        self, resource: Resource, verb: str, alias: str, where: Fragment | None
-    ) -> _Condition:
-        """What WHERE says: constants of parameters, and whether that is all."""
-        methods = resource.for_verb(verb)
-        shown = f" AS {quoted(alias)}" if alias else ""
-        text = self._parsed(
-            where if where is not None else Fragment("TRUE", 0),
-            prefix=f"SELECT * FROM {resource.full_name}{shown} WHERE ",  # noqa: S608
-        )
-        table = Table(resource, (*methods, *resource.for_verb("select")))
-        found: list[tuple[exp.Expr, Constant]] = []
-        parts = conjuncts(text.tree.args["where"].this) if where is not None else []
-        for part in parts:
-            constant = parameter_constant(part, table, text, alias, self.evaluate, methods=methods)
-            if constant is not None:
-                found.append((part, constant))
-        names = {c.parameter for _, c in found}
-        plain = len(found) == len(parts) == len(names)
-        return _Condition(resource, methods, verb, alias, text, tuple(found), plain)
-
-    def _target(self, condition: _Condition) -> _Target:
-        """The method of a write: by its constants alone where they say all, else by its rows."""
-        if condition.plain:
-            constants = {c.parameter: c for _, c in condition.constants}
-            try:
-                method, given = self._method(
-                    condition.resource, condition.methods, condition.verb, constants, []
-                )
-            except PlanningError:
-                # An instance is named by its own UID; its study and series can be looked up.
-                if not _names_datasets(condition.resource, constants):
-                    raise
-                return self._queried(condition)
-            if all(method.parameter(name) is not None for name in constants):
-                return _Target(condition.resource, condition.alias, method, given, None)
-        return self._queried(condition)
-
-    def _queried(self, condition: _Condition) -> _Target:
-        """The method of a write whose rows are read first."""
-        resource, text = condition.resource, condition.text
-        reads = Table(resource, resource.for_verb("select"))
-        extra: dict[str, Constant] = {}
-        for part, constant in condition.constants:
-            # What only the write takes (an update mask) is no condition on rows.
-            if reads.column(constant.parameter) is None:
-                if len(constant.values) != 1 or constant.parameter in extra:
-                    raise PlanningError(
-                        f"{constant.parameter} takes one value.", resource=resource.full_name
-                    )
-                extra[constant.parameter] = constant
-                text.replace(*condition_span(text, part), "TRUE")
-        columns = [
-            p for m in condition.methods for p in m.path_parameters if reads.column(p) is not None
-        ]
-        method, _ = self._method(resource, condition.methods, condition.verb, extra, columns)
-        return _Target(resource, condition.alias, method, tuple(extra.values()), text)
-
-    def _source(
-        self, target: _Target, sets: list[tuple[Field, str]], values: dict[str, object]
-    ) -> tuple[ReadPlan, tuple[Field, ...]]:
-        """The query that gives a row for each call, and where its columns go."""
-        # A line comment may end a value.
-        listed = [f"({sql}\n) AS set_{i}" for i, (_, sql) in enumerate(sets, 1)]
-        fields = [field for field, _ in sets]
-        context = self.context
-        if target.where is None:
-            composed = "SELECT " + ", ".join(listed)
-        else:
-            names = list(target.method.path_parameters)
-            shown = f" AS {quoted(target.alias)}" if target.alias else ""
-            composed = (
-                f"SELECT DISTINCT {', '.join([*map(quoted, names), *listed])} "  # noqa: S608
-                f"FROM {target.resource.full_name}{shown} WHERE {target.where.render()}"
-            )
-            fields = [*(Field("parameter", (n,)) for n in names), *fields]
-            values = {**values, **target.where.values}
-            if target.method.consent is not None and target.method.consent.explicit:
-                context = replace(context, defaults=())
-        text = QueryText(Fragment(composed, 0), parameters=values)
-        purpose = Purpose.WRITE if target.where is not None else Purpose.READ
-        try:
-            plan = plan_query(text, self.catalog, context, self.evaluate, purpose)
-        except PlanningError as error:
-            if context is self.context or not error.missing:
-                raise
-            method = target.method
-            raise none_fits(target.resource, (method,), method.verb, error.given, ()) from None
-        return plan, tuple(fields)
+    def _condition(self, resource: Resource, verb: str, statement: Update | Delete) -> Condition:
+        where = statement.where
+        head = self.targets.head(resource, statement.alias)
+        text = self._parsed(where, prefix=head) if where is not None else None
+        return self.targets.condition(resource, verb, statement.alias, text)
 
     def _payloads(
         self, statement: Exec, method: Method, members: dict[str, object]
-    ) -> tuple[str | None, str]:
-        """The body of an EXEC: JSON text, or the name of a file."""
+    ) -> tuple[str | None, str, str]:
+        """The body of an EXEC: JSON text, or the name of a file; and the folder of its answer."""
         body: str | None = None
-        file = given = ""
+        file = output = given = ""
         for name, fragment in statement.payloads:
             value = self._value(fragment)
             lowered = name.lower()
             if lowered == "file":
                 file = parameter_text(value)
             elif lowered == "output":
-                raise PlanningError(
-                    f"{method.full_name}: @@output is not supported; the answer is the "
-                    f"statement's result, which --outfile writes to a file."
-                )
+                if not isinstance(value, str) or not value:
+                    raise PlanningError(f"{method.full_name}: @@output takes a folder's name.")
+                output = value
             else:
                 body, given = parameter_text(value), name
         if not method.body and (body is not None or file or members):
@@ -377,7 +273,7 @@ class WritePlanner:
                 raise PlanningError(
                     f"{method.full_name}: give a file or JSON as the body, not both."
                 )
-            return None, file
+            return None, file, output
         if body is None and not members:
             if method.body and method.body_required:
                 check_body(self.catalog, method, {})
@@ -386,7 +282,7 @@ class WritePlanner:
                     f"{method.full_name} needs a body of {method.body_media}: "
                     f"@@file = 'path' sends a file."
                 )
-            return None, ""
+            return None, "", output
         try:
             found = json.loads(body) if body is not None else {}
         except ValueError as error:
@@ -397,7 +293,15 @@ class WritePlanner:
         if members:
             found = {**found, **members}
         check_body(self.catalog, method, found)
-        return json.dumps(found), ""
+        return json.dumps(found), "", output
+
+    def _copied(self, returning: Fragment | None) -> Returning | None:
+        """RETURNING of a call whose answer goes into a folder."""
+        if returning is None:
+            return None
+        from dicomsql.planning.copies import returning_of
+
+        return returning_of(returning, self._pieces)
 
     def _finish(
         self,
@@ -466,39 +370,6 @@ class WritePlanner:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Condition:
-    """A write's WHERE.
-
-    Attributes:
-        constants: the conjuncts that are equalities or lists on parameters, as constants.
-        plain: they are all of it, each parameter once.
-    """
-
-    resource: Resource
-    methods: tuple[Method, ...]
-    verb: str
-    alias: str
-    text: QueryText
-    constants: tuple[tuple[exp.Expr, Constant], ...]
-    plain: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Target:
-    """What a write calls.
-
-    Attributes:
-        where: the condition to query the rows with; None where the constants say all.
-    """
-
-    resource: Resource
-    alias: str
-    method: Method
-    constants: tuple[Constant, ...]
-    where: QueryText | None
-
-
 def _check_width(text: QueryText, columns: int, resource: str) -> None:
     """Refuse a query that gives more or fewer values than there are columns."""
     tree = text.tree
@@ -524,12 +395,6 @@ def _hide_parameters(text: QueryText, method: Method) -> None:
     for star in text.tree.args.get("expressions") or []:
         if isinstance(star, exp.Star) and "end" in star.meta and not star.args.get("except_"):
             text.insert(star.meta["end"] + 1, f" EXCLUDE ({', '.join(hidden)})")
-
-
-def _names_datasets(resource: Resource, constants: Mapping[str, Constant]) -> bool:
-    """Whether a study, a series or an instance is named, not only the store that holds it."""
-    identity = resource.dicom.identity if resource.dicom is not None else ()
-    return any(parameter in constants for parameter, _ in identity)
 
 
 def _resource_parts(method: Method) -> tuple[str, ...]:

@@ -56,6 +56,8 @@ class Request:
         resource: `provider.service.resource.method`, for errors and logs.
         fresh: only an answer of now will do, none that was kept.
         scan: name of the plan's scan that it is made for, by which it is counted.
+        answers: statuses beside 200 to 299 whose body is an answer to be read, not a failure, such
+            as the 409 of a store that took some of its instances.
     """
 
     method: str
@@ -69,6 +71,7 @@ class Request:
     resource: str = ""
     fresh: bool = False
     scan: str = ""
+    answers: frozenset[int] = frozenset()
 
     @property
     def url(self) -> str:

@@ -148,6 +148,18 @@ class Client:
         """
         return self._authorizer.identity()
 
+    @property
+    def parallel(self) -> int:
+        """Calls to one server at a time."""
+        return self._parallel
+
+    def resize(self, parallel: int) -> None:
+        """So many calls to one server are made at a time from now on."""
+        with self._lock:
+            self._parallel = parallel
+            for pace in self._paces.values():
+                pace.resize(parallel)
+
     def abort(self) -> None:
         """Cancel, and wake every thread that waits for a server. Safe from a signal handler."""
         self.cancel.set()
@@ -207,7 +219,7 @@ class Client:
             status = answer.status_code
             if status == 429:
                 slot.refused()
-            if not answer.is_success:
+            if not answer.is_success and status not in request.answers:
                 return self._refused(attempt, answer)
             response = HttpResponse(self, attempt, answer)
             if not stream:
@@ -364,7 +376,7 @@ class HttpResponse:
     """A success whose body is there, or still to be read in pieces.
 
     Attributes:
-        status: the HTTP status, from 200 to 299.
+        status: the HTTP status, from 200 to 299 or one of the request's `answers`.
     """
 
     def __init__(self, client: Client, attempt: _Attempt, answer: httpx.Response) -> None:
@@ -402,7 +414,9 @@ class HttpResponse:
             EndpointError: it did not come in time, or broke off.
         """
         client, timeouts = self._client, self._attempt.timeouts
-        deadline = self._attempt.start + client._timeout
+        # What was sent piece by piece took as long as it is; the answer has its own time.
+        streamed = callable(self._attempt.request.body)
+        deadline = (client._clock() if streamed else self._attempt.start) + client._timeout
         # The transport reads them when the body begins: what the whole may take, for ours, and
         # the wait for the next piece, for others.
         timeouts["body"] = timeouts["read"] = max(0.001, deadline - client._clock())

@@ -28,6 +28,9 @@ LOCAL_BASE_URL = "http://emulator.local"
 
 _USER_AGENT = "dicomsql"
 
+# Connections to one server that are kept while nothing uses them; statements may open that many.
+_IDLE = 64
+
 
 def base_url_for(settings: Settings, servers: tuple[str, ...]) -> str:
     """The base URL of calls: the user's endpoint, the local emulator's, or the document's first.
@@ -181,14 +184,15 @@ def _http_client(settings: Settings, parallel: int, sockets: Sockets) -> httpx.C
 
     tls = _tls(settings)
     # The pace bounds the calls; streamed bodies, which leave it early, keep connections beyond it.
-    direct = DirectTransport(tls, idle=parallel, sockets=sockets)
+    idle = max(parallel, _IDLE)
+    direct = DirectTransport(tls, idle=idle, sockets=sockets)
     try:
         return httpx.Client(
             # Proxies are left to the stock transport.
             transport=None if settings.proxy or _has_proxies() else direct,
             verify=tls,
             proxy=settings.proxy,
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=parallel),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=idle),
             headers={"user-agent": _USER_AGENT},
             follow_redirects=False,
         )

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from dicomsql.dicom.stow import FAILURE_DETAILS, FAILURE_REASONS
 from dicomsql.errors import (
     ApiError,
     ApiFailure,
@@ -51,26 +52,7 @@ _CODE = re.compile(r"[a-z]+(?:_[a-z]+)*|[A-Z]+(?:_[A-Z]+)*")
 # Of Orthanc's errors: its number of what is wrong, which has one message each.
 _ORTHANC_STATUS = "orthancstatus"
 
-# What a Failure Reason means (DICOM PS3.18, tables I.2-1 and I.2-2; PS3.7, annex C).
-_FAILURE_REASONS = {
-    0x0110: "processing failure",
-    0x0117: "invalid object instance",
-    0x0122: "SOP class not supported",
-    0x0124: "not authorized",
-    0x0131: "duplicate transaction",
-    0xA700: "out of resources",
-    0xA710: "out of resources",
-    0xA770: "more than one content type",
-    0xA773: "none of the formats is supported",
-    0xA776: "quota exceeded",
-    0xA777: "not an instance of that study",
-    0xA900: "dataset does not match SOP class",
-    0xC000: "cannot understand",
-    0xC122: "transfer syntax not supported",
-}
 _FAILURE_REASON = "00081197"
-# Google's private Failure Detail (0009,0097), as the tag stands and as its block may reserve it.
-_FAILURE_DETAILS = ("00090097", "00091097")
 _ERROR_COMMENT = "00000902"
 
 _MESSAGE_LIMIT = 1_000
@@ -311,7 +293,7 @@ def _dicom_message(found: list[tuple[str, str]]) -> str:
 
 
 def _reason_text(value: str, count: int) -> str:
-    meaning = _FAILURE_REASONS.get(int(value), "") if value.isascii() and value.isdigit() else ""
+    meaning = FAILURE_REASONS.get(int(value), "") if value.isascii() and value.isdigit() else ""
     text = f"failure reason {value}" + (f" ({meaning})" if meaning else "")
     return text if count == 1 else f"{text}, {count} times"
 
@@ -344,7 +326,7 @@ def _xml_reasons(root: Element) -> Iterator[tuple[str, str]]:
             continue
         kind = _kind(element.get("tag", "").upper())
         if not kind and element.get("keyword") == "FailureDetail":
-            kind = _FAILURE_DETAILS[0]
+            kind = FAILURE_DETAILS[0]
         if kind:
             for child in element:
                 value = (child.text or "").strip()
@@ -353,6 +335,6 @@ def _xml_reasons(root: Element) -> Iterator[tuple[str, str]]:
 
 
 def _kind(tag: str) -> str:
-    if tag in _FAILURE_DETAILS:
-        return _FAILURE_DETAILS[0]
+    if tag in FAILURE_DETAILS:
+        return FAILURE_DETAILS[0]
     return tag if tag in (_FAILURE_REASON, _ERROR_COMMENT) else ""

@@ -68,6 +68,12 @@ class Throttle:
         """A call ended, whatever came of it."""
         self.running -= 1
 
+    def resize(self, parallel: int) -> None:
+        """So many calls may be made at a time from now on; what was cut is still won back."""
+        parallel = max(1, parallel)
+        self.limit = max(1.0, self.limit * parallel / self.parallel)
+        self.parallel = parallel
+
     def refuse(self, started: float, now: float) -> None:
         """The server refused a call that had started at `started`: half the pace.
 
@@ -136,6 +142,12 @@ class Pace:
             with self._changed:
                 self.throttle.end()
                 self._changed.notify()
+
+    def resize(self, parallel: int) -> None:
+        """So many calls may be made at a time from now on."""
+        with self._changed:
+            self.throttle.resize(parallel)
+            self._changed.notify_all()
 
     def _enter(self, cancel: threading.Event) -> float:
         with self._changed:

@@ -3,6 +3,8 @@
 A reader of its own instead of pydicom's, for three reasons: it is many times faster, it needs no
 start-up time, and it says nothing on standard error about values that break their VR's rules.
 Such values are kept as they are; what breaks the structure of the file is an error.
+
+`skim` reads chosen elements of a file that it does not hold.
 """
 
 from __future__ import annotations
@@ -13,10 +15,12 @@ import re
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from struct import Struct
 from typing import Any, NamedTuple
 
-from dicomsql.emulator import charset
+from dicomsql.dicom import charset
+from dicomsql.dicom.tags import lookup
 
 Element = dict[str, Any]
 Dataset = dict[str, Element]
@@ -72,12 +76,12 @@ def read(buffer: Any) -> Instance:
     """
     if len(buffer) < 132 or bytes(buffer[128:132]) != b"DICM":
         raise InvalidDicom("no DICM prefix after 128 bytes: not a DICOM file")
-    meta = _Walk(buffer, _EXPLICIT_LITTLE, {})
+    meta = Walk(buffer, EXPLICIT, {})
     elements, start = meta.elements(132, len(buffer), stop_after_group=0x0002)
     syntax = text(elements, "00020010")
     if not syntax:
         raise InvalidDicom("the file meta information has no TransferSyntaxUID")
-    encoding = _ENCODINGS.get(syntax, _EXPLICIT_LITTLE)
+    encoding = ENCODINGS.get(syntax, EXPLICIT)
     if syntax == DEFLATED_LITTLE:
         inflating = zlib.decompressobj(-zlib.MAX_WBITS)
         try:
@@ -87,11 +91,22 @@ def read(buffer: Any) -> Instance:
         if not inflating.eof:
             raise InvalidDicom("the deflated data set is not complete")
     instance = Instance(syntax, buffer=buffer, little=encoding.little)
-    walk = _Walk(buffer, encoding, instance.bulk)
+    walk = Walk(buffer, encoding, instance.bulk)
     instance.dataset, _ = walk.elements(start, len(buffer))
     if not instance.dataset:
         raise InvalidDicom("the file has no data set")
     return instance
+
+
+def bulk_element(vr: str, where: str) -> Element:
+    """A binary value that is not in the JSON; `where` is its key in `Instance.bulk`."""
+    return {"vr": vr, "BulkDataURI": f"{BASE}/bulkdata/{where}"}
+
+
+def codecs_of(dataset: Dataset) -> tuple[str, ...]:
+    """The codecs of a data set's text, by its Specific Character Set."""
+    terms = dataset.get("00080005", {}).get("Value", [])
+    return charset.codecs_for([term or "" for term in terms])
 
 
 def text(dataset: Dataset, tag: str) -> str:
@@ -106,7 +121,9 @@ def text(dataset: Dataset, tag: str) -> str:
     return str(value)
 
 
-class _Encoding(NamedTuple):
+class Encoding(NamedTuple):
+    """How a transfer syntax writes elements (PS3.5 A.1 to A.3)."""
+
     explicit: bool
     little: bool
     order: str
@@ -115,39 +132,42 @@ class _Encoding(NamedTuple):
     long: Struct
 
 
-def _encoding(*, explicit: bool, little: bool) -> _Encoding:
+def _encoding(*, explicit: bool, little: bool) -> Encoding:
     order = "<" if little else ">"
-    return _Encoding(
+    return Encoding(
         explicit, little, order, Struct(order + "HH"), Struct(order + "H"), Struct(order + "I")
     )
 
 
-_EXPLICIT_LITTLE = _encoding(explicit=True, little=True)
-_IMPLICIT_LITTLE = _encoding(explicit=False, little=True)
-_ENCODINGS = {
-    IMPLICIT_LITTLE: _IMPLICIT_LITTLE,
+EXPLICIT = _encoding(explicit=True, little=True)
+IMPLICIT = _encoding(explicit=False, little=True)
+ENCODINGS = {
+    IMPLICIT_LITTLE: IMPLICIT,
     EXPLICIT_BIG: _encoding(explicit=True, little=False),
 }
 
 # PS3.5 table 7.1-2: these carry a 16 bit length, all others (and those to come) 32 bits
-_SHORT_LENGTH = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
+SHORT_LENGTH = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
 _NUMBERS = {"SS": "h", "US": "H", "SL": "i", "UL": "I", "SV": "q", "UV": "Q", "FL": "f", "FD": "d"}
 _TEXT = frozenset({"LT", "ST", "UR", "UT"})
 _BY_CHARSET = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
-_BINARY = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
+BINARY = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
 _WORDS = frozenset({"AE", "AS", "AT", "CS", "DA", "DS", "DT", "IS", "LO", "PN", "SH", "TM", "UI"})
-_KNOWN = _WORDS | _TEXT | _BINARY | {"SQ", "UC"}
-_PIXELS = frozenset({"7FE00008", "7FE00009", "7FE00010"})
-_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
-_UNDEFINED = 0xFFFFFFFF
-_DEPTH = 48
+_KNOWN = _WORDS | _TEXT | BINARY | {"SQ", "UC"}
+PIXELS = frozenset({"7FE00008", "7FE00009", "7FE00010"})
+ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+UNDEFINED = 0xFFFFFFFF
+DEPTH = 48
+_CHARACTER_SET = 0x00080005
+# the VRs that a value of undefined length is a sequence under
+SEQUENCES = frozenset({"SQ", "UN"})
 _INTEGER = re.compile(r"[+-]?\d{1,18}")
 
 
-class _Walk:
+class Walk:
     """Walks the elements of one buffer."""
 
-    def __init__(self, buffer: Any, encoding: _Encoding, bulk: dict[str, Bulk]) -> None:
+    def __init__(self, buffer: Any, encoding: Encoding, bulk: dict[str, Bulk]) -> None:
         self._buffer = buffer
         self._encoding = encoding
         self._bulk = bulk
@@ -163,57 +183,72 @@ class _Walk:
         stop_after_group: int | None = None,
     ) -> tuple[Dataset, int]:
         """The data set from `position` up to `end`, an item's delimiter or a group's end."""
-        buffer, encoding = self._buffer, self._encoding
-        if depth > _DEPTH:
-            raise InvalidDicom(f"sequences are nested more than {_DEPTH} levels deep")
+        if depth > DEPTH:
+            raise InvalidDicom(f"sequences are nested more than {DEPTH} levels deep")
+        tag_at = self._encoding.tag.unpack_from
         found: Dataset = {}
         while position < end:
             if position + 8 > end:
                 raise InvalidDicom("the file ends within an element's header")
-            group, number = encoding.tag.unpack_from(buffer, position)
+            group, number = tag_at(self._buffer, position)
             if stop_after_group is not None and group > stop_after_group:
                 break
             tag = group << 16 | number
-            if tag == _ITEM_END and depth:
+            if tag == ITEM_END and depth:
                 return found, position + 8
-            key = f"{tag:08X}"
-            vr, length, position = self._header(position, end, tag, found)
-            where = path + key
-            walk = self
-            if vr == "UN" and encoding.explicit:
-                # PS3.5 6.2.2: a value of unknown VR is in implicit little endian, whatever the
-                # file is in; a writer that did not know the attribute may have copied it so
-                walk, vr = _Walk(buffer, _IMPLICIT_LITTLE, self._bulk), _dictionary_vr(tag, found)
-            if length == _UNDEFINED:
-                if vr in {"SQ", "UN"}:
-                    items, position = walk.items(
-                        position, end, stop=None, codecs=codecs, path=where, depth=depth
-                    )
-                    found[key] = {"vr": "SQ", "Value": items} if items else {"vr": "SQ"}
-                else:
-                    self._bulk[where] = Bulk(vr, position, None)
-                    found[key] = {"vr": vr, "BulkDataURI": f"{BASE}/bulkdata/{where}"}
-                    position = self._skip_fragments(position, end)
-                continue
-            if position + length > end:
-                raise InvalidDicom(f"element {key} is longer than what is left of the file")
-            if vr == "SQ":
-                items, _ = walk.items(
-                    position,
-                    position + length,
-                    stop=position + length,
-                    codecs=codecs,
-                    path=where,
-                    depth=depth,
+            position = self.element(
+                found, position, end, tag, codecs=codecs, path=path, depth=depth
+            )
+            if tag == _CHARACTER_SET and "00080005" in found:
+                codecs = codecs_of(found)
+        return found, position
+
+    def element(
+        self,
+        found: Dataset,
+        position: int,
+        end: int,
+        tag: int,
+        *,
+        codecs: tuple[str, ...],
+        path: str = "",
+        depth: int = 0,
+    ) -> int:
+        """Read the element of that tag at `position` into `found`; the position after it."""
+        buffer, encoding = self._buffer, self._encoding
+        key = f"{tag:08X}"
+        vr, length, position = self._header(position, end, tag, found)
+        where = path + key
+        walk = self
+        if vr == "UN" and encoding.explicit:
+            # PS3.5 6.2.2: a value of unknown VR is in implicit little endian, whatever the
+            # file is in; a writer that did not know the attribute may have copied it so
+            walk, vr = Walk(buffer, IMPLICIT, self._bulk), dictionary_vr(tag, found)
+        if length == UNDEFINED:
+            if vr in SEQUENCES:
+                items, position = walk.items(
+                    position, end, stop=None, codecs=codecs, path=where, depth=depth
                 )
                 found[key] = {"vr": "SQ", "Value": items} if items else {"vr": "SQ"}
-            elif number != 0:  # group lengths say nothing in JSON
-                element = walk._element(vr, position, length, codecs=codecs, where=where)
-                found[key] = element
-                if key == "00080005":
-                    codecs = charset.codecs_for([v or "" for v in element.get("Value", [])])
-            position += length
-        return found, position
+                return position
+            self._bulk[where] = Bulk(vr, position, None)
+            found[key] = bulk_element(vr, where)
+            return self._skip_fragments(position, end)
+        if position + length > end:
+            raise InvalidDicom(f"element {key} is longer than what is left of the file")
+        if vr == "SQ":
+            items, _ = walk.items(
+                position,
+                position + length,
+                stop=position + length,
+                codecs=codecs,
+                path=where,
+                depth=depth,
+            )
+            found[key] = {"vr": "SQ", "Value": items} if items else {"vr": "SQ"}
+        elif tag & 0xFFFF:  # group lengths say nothing in JSON
+            found[key] = walk._element(vr, position, length, codecs=codecs, where=where)
+        return position + length
 
     def items(
         self,
@@ -235,13 +270,13 @@ class _Walk:
             length = encoding.long.unpack_from(self._buffer, position + 4)[0]
             tag = group << 16 | number
             position += 8
-            if tag == _SEQUENCE_END:
+            if tag == SEQUENCE_END:
                 break
-            if tag != _ITEM:
+            if tag != ITEM:
                 raise InvalidDicom(f"found {tag:08X} where a sequence's item should begin")
-            if length != _UNDEFINED and position + length > end:
+            if length != UNDEFINED and position + length > end:
                 raise InvalidDicom("a sequence's item is longer than what is left of the file")
-            item_end = end if length == _UNDEFINED else position + length
+            item_end = end if length == UNDEFINED else position + length
             dataset, position = self.elements(
                 position,
                 item_end,
@@ -249,9 +284,9 @@ class _Walk:
                 path=f"{path}/{len(found)}/",
                 depth=depth + 1,
             )
-            if length == _UNDEFINED:
+            if length == UNDEFINED:
                 group, number = encoding.tag.unpack_from(self._buffer, position - 8)
-                if group << 16 | number != _ITEM_END:
+                if group << 16 | number != ITEM_END:
                     raise InvalidDicom("the file ends within a sequence's item")
             found.append(dataset)
         return found, position
@@ -261,9 +296,9 @@ class _Walk:
         buffer, encoding = self._buffer, self._encoding
         if not encoding.explicit:
             length = encoding.long.unpack_from(buffer, position + 4)[0]
-            return _dictionary_vr(tag, found), length, position + 8
+            return dictionary_vr(tag, found), length, position + 8
         letters = bytes(buffer[position + 4 : position + 6])
-        if letters in _SHORT_LENGTH:
+        if letters in SHORT_LENGTH:
             return (
                 letters.decode(),
                 encoding.short.unpack_from(buffer, position + 6)[0],
@@ -273,9 +308,8 @@ class _Walk:
             raise InvalidDicom(f"element {tag:08X} has no VR")
         if position + 12 > end:
             raise InvalidDicom("the file ends within an element's header")
-        vr = letters.decode()
         length = encoding.long.unpack_from(buffer, position + 8)[0]
-        return vr if vr in _KNOWN or vr in _NUMBERS else "UN", length, position + 12
+        return known_vr(letters), length, position + 12
 
     def _skip_fragments(self, position: int, end: int) -> int:
         """The position after encapsulated pixel data (PS3.5 A.4)."""
@@ -284,9 +318,9 @@ class _Walk:
             length = self._encoding.long.unpack_from(self._buffer, position + 4)[0]
             tag = group << 16 | number
             position += 8
-            if tag == _SEQUENCE_END:
+            if tag == SEQUENCE_END:
                 return position
-            if tag != _ITEM or position + length > end:
+            if tag != ITEM or position + length > end:
                 break
             position += length
         raise InvalidDicom("the encapsulated pixel data is not complete")
@@ -303,10 +337,10 @@ class _Walk:
         key = where[-8:]
         if not length:
             return {"vr": vr}
-        if vr in _BINARY:
+        if vr in BINARY:
             self._bulk[where] = Bulk(vr, position, length)
-            if length > BULK_BYTES or key in _PIXELS:
-                return {"vr": vr, "BulkDataURI": f"{BASE}/bulkdata/{where}"}
+            if length > BULK_BYTES or key in PIXELS:
+                return bulk_element(vr, where)
             raw = bytes(self._buffer[position : position + length])
             if not self._encoding.little:
                 raw = swapped(raw, vr)
@@ -400,20 +434,32 @@ _CONVERT: dict[str, Callable[[str], Any]] = {
 }
 
 
-def _dictionary_vr(tag: int, found: Dataset) -> str:
-    """The VR of an element whose file does not say it (PS3.5 A.1, and PS3.6's table)."""
+def known_vr(letters: bytes) -> str:
+    """The VR as an element writes it; one that is not known is read as UN (PS3.5 6.2)."""
+    vr = letters.decode("latin_1")
+    return vr if vr in _KNOWN or vr in _NUMBERS else "UN"
+
+
+def dictionary_vr(tag: int, found: Dataset) -> str:
+    """The VR of an element whose file does not say it (PS3.5 A.1, and PS3.6's table).
+
+    Args:
+        found: the elements before it in its data set.
+    """
+    vr = _listed_vr(tag)
+    if vr == "US or SS":
+        return "SS" if found.get("00280103", {}).get("Value") == [1] else "US"
+    return vr
+
+
+@lru_cache(maxsize=8192)
+def _listed_vr(tag: int) -> str:
     if tag >> 16 & 1:
         return "LO" if 0x10 <= tag & 0xFFFF <= 0xFF else "UN"
     if tag & 0xFFFF == 0:
         return "UL"
-    from pydicom.datadict import dictionary_VR
-
-    try:
-        vr = dictionary_VR(tag)
-    except KeyError:
+    known = lookup(f"{tag:08X}")
+    if known is None:
         return "UN"
-    if vr == "US or SS":
-        signed = found.get("00280103", {}).get("Value") == [1]
-        return "SS" if signed else "US"
     # PS3.5 A.1: what may be OB or OW is OW in implicit VR
-    return "OW" if " or " in vr else vr
+    return "OW" if " or " in known.vr and known.vr != "US or SS" else known.vr

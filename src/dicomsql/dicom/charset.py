@@ -52,7 +52,7 @@ _ESCAPE = re.compile(b"(" + b"|".join(re.escape(sequence) for sequence in _ESCAP
 # these codecs read the escape sequence themselves
 _STATEFUL = {"iso2022_jp", "iso2022_jp_2"}
 
-DEFAULT = ("ascii",)
+DEFAULT: tuple[str, ...] = ("ascii",)
 
 
 def codecs_for(terms: list[str]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from typing import Any
 import pydicom
 import pytest
 
-from dicomsql.emulator import charset, part10
+from dicomsql.dicom import charset, part10
 
 
 def normal(value: Any) -> Any:

@@ -1,0 +1,84 @@
+"""Deflated bytes as a file to read from, of which only a little is held at a time."""
+
+from __future__ import annotations
+
+import io
+import zlib
+from typing import BinaryIO
+
+__all__ = ["Inflated"]
+
+_READ = 64 * 1024
+
+
+class Inflated(io.RawIOBase):
+    """What raw deflated data (RFC 1951) inflate to.
+
+    It can be read forwards at the cost of inflating what lies between; backwards from its beginning
+    again. Reading raises `zlib.error` where the data are damaged and `EOFError` where they are cut
+    off.
+
+    Args:
+        packed: is its opener's to close, who leaves its place alone while this is read.
+        start: where the data begin in `packed`.
+        size: bytes that they have there; None for all up to its end.
+    """
+
+    def __init__(self, packed: BinaryIO, start: int, size: int | None = None) -> None:
+        self._packed = packed
+        self._start = start
+        self._size = size
+        self._rewind()
+
+    def _rewind(self) -> None:
+        self._packed.seek(self._start)
+        self._left = self._size
+        self._inflating = zlib.decompressobj(-zlib.MAX_WBITS)
+        self._position = 0
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def seekable(self) -> bool:
+        """It is, in the way that the class tells of."""
+        return True
+
+    def tell(self) -> int:
+        """The bytes before the next that is read."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a place that is counted from the beginning or from here.
+
+        Behind the end there is nothing: the place is the end then.
+        """
+        if whence not in (io.SEEK_SET, io.SEEK_CUR):
+            raise io.UnsupportedOperation("the end is not known before it is read")
+        target = offset if whence == io.SEEK_SET else self._position + offset
+        if target < self._position:
+            self._rewind()
+        while self._position < target and self.read(min(_READ, target - self._position)):
+            pass
+        return self._position
+
+    def readinto(self, buffer: object) -> int:
+        """Fill a buffer as far as one step inflates; 0 at the end."""
+        with memoryview(buffer) as view:  # type: ignore[arg-type]
+            wanted = view.nbytes
+            found = b""
+            while wanted and not found and not self._inflating.eof:
+                data = self._inflating.unconsumed_tail or self._more()
+                # At the end of the data there may still be something in the inflater itself.
+                found = self._inflating.decompress(data, wanted)
+                if not data and not found and not self._inflating.eof:
+                    raise EOFError("the deflated data are cut off")
+            view.cast("B")[: len(found)] = found
+        self._position += len(found)
+        return len(found)
+
+    def _more(self) -> bytes:
+        data = self._packed.read(_READ if self._left is None else min(_READ, self._left))
+        if self._left is not None:
+            self._left -= len(data)
+        return data

@@ -1,0 +1,165 @@
+"""The placeholders of a query's text, and the values that PEP 249's parameters give them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dicomsql.errors import ProgrammingError
+from dicomsql.planning.tokens import CLOSERS, OPENERS, word_of
+
+if TYPE_CHECKING:
+    from sqlglot.tokenizer_core import Token
+
+# Parameters as PEP 249 takes them: positions for `?`, names for `:name` and `$name`.
+Parameters = Sequence[object] | Mapping[str, object] | None
+
+# Kinds of tokens that end an operand, so that a colon behind them starts no placeholder.
+_OPERANDS = frozenset({"VAR", "IDENTIFIER", "STRING", "NUMBER", "PLACEHOLDER"})
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A text whose placeholders have names.
+
+    Attributes:
+        text: it, with `$p1`, `$p2` or the user's own names in their places.
+        values: of the placeholders, by name.
+        shifts: (offset in `text`, growth) of what each of them moved.
+    """
+
+    text: str
+    values: dict[str, object]
+    shifts: list[tuple[int, int]]
+
+
+def name_placeholders(text: str, parameters: Parameters, before: int) -> Named:
+    """Give each `?` a name, so that pieces of the text can be run with their own values.
+
+    Args:
+        before: how many `?` stand before the text in its statement.
+
+    Raises:
+        ProgrammingError: a placeholder has no value.
+    """
+    pieces: list[str] = []
+    at = moved = 0
+    ordinal = before
+    values: dict[str, object] = {}
+    shifts: list[tuple[int, int]] = []
+    found = _placeholders(text)
+    names = {name for _, _, name in found}
+    for start, end, name in found:
+        if name == "?" or name.isdigit():
+            ordinal = ordinal + 1 if name == "?" else int(name)
+            new, value = f"p{ordinal}", _positional(parameters, ordinal)
+        elif isinstance(parameters, Mapping):
+            if name not in parameters:
+                raise ProgrammingError(f"The placeholder {text[start]}{name} has no value.")
+            new, value = name, parameters[name]
+        else:
+            raise ProgrammingError(
+                f"The placeholder {text[start]}{name} takes its value from a mapping of names "
+                f"to values."
+            )
+        # Each place has a name of its own, since a value may be spelled as its place needs it.
+        base, times = new, 1
+        while new in values or (new != name and new in names):
+            times += 1
+            new = f"{base}_{times}"
+        values[new] = value
+        pieces += [text[at:start], "$", new]
+        at = end
+        grown = 1 + len(new) - (end - start)
+        shifts.append((start + moved, grown))
+        moved += grown
+    pieces.append(text[at:])
+    return Named("".join(pieces), values, shifts)
+
+
+def count_question_marks(text: str) -> int:
+    """How many `?` placeholders a text holds outside of quotes and comments."""
+    if "?" not in text:
+        return 0
+    return sum(name == "?" for _, _, name in _placeholders(text))
+
+
+def check_parameters(text: str, parameters: Parameters) -> None:
+    """Check that a statement has as many `?` as there are positional parameters.
+
+    Raises:
+        ProgrammingError: it has more or fewer.
+    """
+    if parameters is None or isinstance(parameters, Mapping):
+        return
+    needed = 0
+    for _, _, name in _placeholders(text):
+        if name == "?":
+            needed += 1
+        elif name.isdigit():
+            needed = max(needed, int(name))
+    if needed != len(parameters):
+        raise ProgrammingError(
+            f"The statement has {needed} placeholder{'s' * (needed != 1)}, "
+            f"but {len(parameters)} parameter{'s' * (len(parameters) != 1)} were given."
+        )
+
+
+def placeholder_names(sql: str) -> set[str]:
+    """The names of a text's placeholders."""
+    return {name for _, _, name in _placeholders(sql)}
+
+
+def _positional(parameters: Parameters, ordinal: int) -> object:
+    if parameters is None or isinstance(parameters, Mapping):
+        raise ProgrammingError(
+            "The statement has `?` placeholders, but no sequence of parameters was given."
+        )
+    if ordinal > len(parameters):
+        raise ProgrammingError(
+            f"The statement has at least {ordinal} placeholders, "
+            f"but only {len(parameters)} parameters were given."
+        )
+    return parameters[ordinal - 1]
+
+
+def _placeholders(text: str) -> list[tuple[int, int, str]]:
+    """(start, end, name) of `?`, `:name`, `$name` and `$1`, in the order of the text."""
+    if "?" not in text and ":" not in text and "$" not in text:
+        return []
+    import sqlglot
+    from sqlglot.errors import TokenError
+
+    try:
+        tokens = sqlglot.tokenize(text, dialect="duckdb")
+    except TokenError:
+        return []  # the parser says what is wrong
+    found = []
+    subscripts: list[bool] = []
+    previous: Token | None = None
+    for token, following in zip(tokens, [*tokens[1:], None], strict=True):
+        before, previous = previous, token
+        after_operand = before is not None and (
+            before.token_type.name in _OPERANDS or word_of(before) in CLOSERS
+        )
+        word = word_of(token)
+        if word in OPENERS:
+            subscripts.append(word == "[" and after_operand)
+        elif word in CLOSERS and subscripts:
+            subscripts.pop()
+        # `x[a:b]` and `{'a':b}` are the engine's grammar, and so is `a: 1` before an expression.
+        if word == ":" and (after_operand or (subscripts and subscripts[-1])):
+            continue
+        if token.text == "?" and token.token_type.name == "PLACEHOLDER":
+            found.append((token.start, token.end + 1, "?"))
+        elif (
+            word in {":", "$"}
+            and following is not None
+            and following.start == token.end + 1
+            and following.token_type.name not in {"STRING", "IDENTIFIER"}
+            and following.text.replace("_", "a").isalnum()
+            and not (word == ":" and following.text.isdigit())
+        ):
+            found.append((token.start, following.end + 1, following.text))
+    return found
