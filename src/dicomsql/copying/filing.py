@@ -1,0 +1,218 @@
+"""The files that a COPY makes of instances: where each belongs, what is there, how it ends."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from dicomsql.copying.folder import BlockedError, Folder, Found, Landing
+from dicomsql.copying.journal import Entry
+from dicomsql.copying.layout import Layout, folded
+from dicomsql.copying.outcomes import Outcome, Status
+from dicomsql.copying.settling import Settled, Settler
+
+if TYPE_CHECKING:
+    from dicomsql.copying.journal import Journal
+    from dicomsql.copying.selecting import Selected
+    from dicomsql.copying.source import Instance
+    from dicomsql.copying.wanted import Row
+    from dicomsql.planning.plan import RetrievePlan
+
+__all__ = ["Files", "Target", "Targets"]
+
+# The names that every instance fills by itself.
+_OF_INSTANCES = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+_FRAME = "frame"
+# The end of a template, without dots that belong to folders or values.
+_EXTENSION = re.compile(r"(?:\.[^./{}]*)?\Z")
+
+_TWICE = "another instance has the same path by the layout"
+_OTHER = "a file with other content is there (overwrite true replaces it)"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A file that is to be.
+
+    Attributes:
+        path: below the folder.
+        key: the journal's.
+    """
+
+    path: PurePosixPath
+    key: str
+
+
+Targets = tuple[Target, ...]
+
+
+class Files:
+    """The files of a COPY; safe for many threads.
+
+    Parameters:
+        template: of their paths.
+
+    Attributes:
+        columns: of the query, whose values the layout needs.
+
+    Raises:
+        OperationalError: the folder cannot be made or written to.
+    """
+
+    def __init__(
+        self, plan: RetrievePlan, template: str, settler: Settler, journal: Journal | None
+    ) -> None:
+        self._plan = plan
+        self._layout = Layout(template)
+        self._framed = Layout(framed(template))
+        self.columns = columns_of(template)
+        self._folder = Folder(Path(plan.folder).expanduser())
+        self._settler = settler
+        self._journal = journal
+        self._lock = threading.Lock()
+        # Digests of the paths that are given away.
+        self._paths: set[bytes] = set()
+
+    def targets(self, chosen: Selected, frame: int | None = None) -> Targets:
+        """The files that an instance is to become and is not yet.
+
+        What is there by the journal, and what cannot be, is settled at once.
+
+        Args:
+            frame: where each frame is a file, and there are several.
+        """
+        found: dict[PurePosixPath, Target] = {}
+        for target in self.meant(chosen, frame):
+            if target.path in found:
+                continue
+            if not self._claim(target.path):
+                self.failed(chosen.instance, target, _TWICE)
+            elif not self._is_done(chosen.instance, target):
+                found[target.path] = target
+        return tuple(found.values())
+
+    def meant(self, chosen: Selected, frame: int | None = None) -> Targets:
+        """The files that an instance is to become, each once."""
+        at = chosen.instance
+        uids = (at.study, at.series, at.instance)
+        own = dict(zip(_OF_INSTANCES, uids, strict=True)) | {_FRAME: str(frame or 1)}
+        layout = self._layout if frame is None else self._framed
+        paths = dict.fromkeys(
+            layout.path({**dict(zip(self.columns, values, strict=True)), **own})
+            for values in chosen.values
+        )
+        places = (value for _, value in at.place)
+        return tuple(Target(path, " ".join([*places, *uids, str(path)])) for path in paths)
+
+    def begin(self, instance: Instance, target: Target) -> Landing | None:
+        """Begin a file; None where it cannot be, which is settled."""
+        try:
+            return self._folder.begin(target.path)
+        except BlockedError as error:
+            self.failed(instance, target, str(error))
+            return None
+
+    def finish(self, instance: Instance, target: Target, landing: Landing) -> None:
+        """A file is complete: it is compared with what is there, and settled."""
+        changed = None
+        try:
+            there = self._folder.found(target.path)
+            status, reason = self._verdict(target.path, landing, there)
+            changed = there.changed if there is not None else None
+        except BlockedError as error:
+            status, reason = Status.FAILED, str(error)
+        outcome = self._outcome(status, instance, target, reason, landing.size)
+        entry = self._entry(outcome, target, landing.digest, changed)
+        if status in {Status.PRESENT, Status.FAILED}:
+            landing.drop()
+            self._settler.add(Settled(outcome, entry))
+        else:
+            self._settler.add(Settled(outcome, entry, landing))
+
+    def failed(self, instance: Instance, target: Target, reason: str) -> None:
+        """A file cannot be had."""
+        outcome = self._outcome(Status.FAILED, instance, target, reason, None)
+        self._settler.add(Settled(outcome, self._entry(outcome, target, "", None)))
+
+    def nothing(self, row: Row, reason: str) -> None:
+        """A row means no instance."""
+        outcome = Outcome(Status.FAILED, None, row.study, row.series, row.instance, reason)
+        self._settler.add(Settled(outcome))
+
+    def _claim(self, path: PurePosixPath) -> bool:
+        """Whether no other file has the path, nor one that some systems take for the same."""
+        digest = hashlib.blake2b(folded(path).encode(), digest_size=16).digest()
+        with self._lock:
+            is_new = digest not in self._paths
+            self._paths.add(digest)
+        return is_new
+
+    def _is_done(self, instance: Instance, target: Target) -> bool:
+        """Whether a run before this one has written the file, and it is there as it was."""
+        entry = self._journal.find(target.key) if self._journal is not None else None
+        if entry is None or entry.status is Status.FAILED:
+            return False
+        try:
+            there = self._folder.found(target.path)
+            if there is None or there.size != entry.size:
+                return False
+            if there.changed != entry.changed and self._folder.digest(target.path) != entry.digest:
+                return False
+        except BlockedError:
+            return False
+        self._settler.add(Settled(self._outcome(Status.PRESENT, instance, target, "", there.size)))
+        return True
+
+    def _verdict(
+        self, path: PurePosixPath, landing: Landing, there: Found | None
+    ) -> tuple[Status, str]:
+        """What becomes of a complete file, by what is in its place."""
+        if there is None:
+            return Status.RETRIEVED, ""
+        if there.size == landing.size and self._folder.digest(path) == landing.digest:
+            return Status.PRESENT, ""
+        return (Status.REPLACED, "") if self._plan.overwrite else (Status.FAILED, _OTHER)
+
+    def _outcome(
+        self, status: Status, instance: Instance, target: Target, reason: str, size: int | None
+    ) -> Outcome:
+        return Outcome(
+            status,
+            str(Path(self._plan.folder, target.path)),
+            instance.study,
+            instance.series,
+            instance.instance,
+            reason,
+            size,
+        )
+
+    def _entry(self, outcome: Outcome, target: Target, digest: str, changed: int | None) -> Entry:
+        return Entry(
+            target.key,
+            outcome.status,
+            outcome.path,
+            outcome.size,
+            changed,
+            digest,
+            outcome.study,
+            outcome.series,
+            outcome.instance,
+            outcome.reason,
+        )
+
+
+def columns_of(template: str) -> tuple[str, ...]:
+    """The columns of the query that a layout names."""
+    own = {*_OF_INSTANCES, _FRAME}
+    return tuple(name for name in Layout(template).names if name not in own)
+
+
+def framed(template: str) -> str:
+    """The layout of an instance of several frames: with the frame before the extension."""
+    if f"{{{_FRAME}}}" in template:
+        return template
+    return _EXTENSION.sub(lambda m: f"_{{{_FRAME}}}{m[0]}", template, count=1)

@@ -1,0 +1,396 @@
+"""The journal of a COPY: an SQLite file that knows which instances are done.
+
+A row is written once its instance is safe at the other side, so that a process which is killed at
+any moment leaves a journal that says no more than is true. One process has it open at a time.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass, field, fields
+from operator import attrgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from dicomsql.copying.outcomes import Status
+from dicomsql.errors import InterfaceError, OperationalError
+
+if TYPE_CHECKING:
+    import sqlite3
+
+# A pipe that nobody writes to would be waited for.
+_OPEN = os.O_RDWR | os.O_CREAT | getattr(os, "O_NONBLOCK", 0)
+
+# What tells our files from other databases, and how their tables are laid out.
+_APPLICATION = 0x64735143
+_LAYOUT = 1
+
+_MAKE = (
+    f"PRAGMA application_id = {_APPLICATION}",
+    f"PRAGMA user_version = {_LAYOUT}",
+    "CREATE TABLE copies (kind TEXT NOT NULL, source TEXT NOT NULL, target TEXT NOT NULL)",
+    """CREATE TABLE instances (
+        key TEXT PRIMARY KEY, path TEXT, size INTEGER, changed INTEGER, digest TEXT NOT NULL,
+        study TEXT NOT NULL, series TEXT NOT NULL, instance TEXT NOT NULL,
+        status TEXT NOT NULL, reason TEXT NOT NULL
+    ) WITHOUT ROWID""",
+)
+
+# How the kinds of copies are called, for people.
+_KINDS = {"in": "files into a store", "out": "instances into a folder", "between": "two stores"}
+
+_OTHER = "Name another file with journal '...', or journal 'off'."
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the journal knows of an instance.
+
+    Attributes:
+        key: the file's path (in), or UIDs and the target's path (out, between).
+        path: of the file, None where there is none.
+        size: its bytes.
+        changed: when the file was last changed, in nanoseconds since the epoch.
+        digest: SHA-256 of its bytes as 64 hexadecimal digits; empty where it is not known.
+    """
+
+    key: str
+    status: Status
+    path: str | None = None
+    size: int | None = None
+    changed: int | None = None
+    digest: str = ""
+    study: str = ""
+    series: str = ""
+    instance: str = ""
+    reason: str = ""
+
+
+_values = attrgetter(*(f.name for f in fields(Entry)))
+_NAMES = ", ".join(f.name for f in fields(Entry))
+_FIND = f"SELECT {_NAMES} FROM instances WHERE key = ?"  # noqa: S608 - names of our own
+_ALL = f"SELECT {_NAMES} FROM instances ORDER BY key"  # noqa: S608 - names of our own
+_WRITE = (
+    f"INSERT OR REPLACE INTO instances ({_NAMES}) "  # noqa: S608 - names of our own
+    f"VALUES ({', '.join('?' * len(fields(Entry)))})"
+)
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """Entries of one thread that are to be written."""
+
+    rows: list[tuple[object, ...]]
+    written: bool = False
+    error: OperationalError | None = field(default=None)
+
+
+class Journal:
+    """An open journal; its methods may be called from any thread. Made by `open`.
+
+    Attributes:
+        path: of the file.
+    """
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self._connection = connection
+        self._lock = threading.Lock()
+        self._queue: list[_Waiting] = []
+        self._queue_lock = threading.Lock()
+
+    @classmethod
+    def open(cls, path: Path, kind: str, source: str, target: str) -> Journal:
+        """Open a journal, or begin one where there is none.
+
+        Args:
+            kind: `in`, `out` or `between`.
+            source, target: where instances come from and go to, as texts that are the same for
+                every run that may go on with this journal.
+
+        Raises:
+            InterfaceError: it belongs to another copy or another process, is no journal, or cannot
+                be written.
+        """
+        import sqlite3
+
+        _make_private(path)
+        try:
+            connection = sqlite3.connect(
+                path, timeout=0, isolation_level=None, check_same_thread=False
+            )
+        except sqlite3.Error as error:
+            raise _unusable(path, error) from None
+        try:
+            _begin(connection, path, (kind, source, target))
+        except sqlite3.Error as error:
+            connection.close()
+            raise _unusable(path, error) from None
+        except BaseException:
+            connection.close()
+            raise
+        return cls(path, connection)
+
+    def find(self, key: str) -> Entry | None:
+        """What is known of the instance with that key; None where nothing is.
+
+        Raises:
+            OperationalError: the journal cannot be read any more.
+        """
+        import sqlite3
+
+        try:
+            with self._lock:
+                row = self._connection.execute(_FIND, (_stored(key),)).fetchone()
+        except sqlite3.Error as error:
+            raise _broken(self.path, error) from None
+        return _entry(row) if row is not None else None
+
+    def entries(self) -> Iterator[Entry]:
+        """All entries, by key; nothing else may use the journal in between.
+
+        Raises:
+            OperationalError: the journal cannot be read any more.
+        """
+        import sqlite3
+
+        try:
+            with self._lock, closing(self._connection.execute(_ALL)) as rows:
+                for row in rows:
+                    yield _entry(row)
+        except sqlite3.Error as error:
+            raise _broken(self.path, error) from None
+
+    def write(self, entries: Iterable[Entry]) -> None:
+        """Write entries, all of them or none; they are on the disk when it returns.
+
+        What several threads write at the same time goes to the disk together, since each time
+        takes as long as the disk does.
+
+        Raises:
+            OperationalError: they could not be written.
+        """
+        mine = _Waiting([tuple(map(_stored, _values(entry))) for entry in entries])
+        if not mine.rows:
+            return
+        with self._queue_lock:
+            self._queue.append(mine)
+        with self._lock:
+            if not mine.written and mine.error is None:
+                with self._queue_lock:
+                    together, self._queue = self._queue, []
+                self._write(together)
+        if mine.error is not None:
+            raise mine.error
+
+    def close(self) -> None:
+        """Close it, and let other processes have it; may be called again.
+
+        Raises:
+            OperationalError: what was written may not be where it belongs.
+        """
+        import sqlite3
+
+        with self._lock:
+            try:
+                self._connection.close()
+            except sqlite3.Error as error:
+                raise _broken(self.path, error) from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _write(self, together: list[_Waiting]) -> None:
+        """Write what several threads wait for in one transaction."""
+        import sqlite3
+
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.executemany(_WRITE, [row for one in together for row in one.rows])
+            self._connection.execute("COMMIT")
+        except BaseException as error:
+            with suppress(sqlite3.Error):
+                self._connection.execute("ROLLBACK")
+            for one in together:
+                one.error = _broken(self.path, error)
+            if not isinstance(error, sqlite3.Error):
+                raise
+            return
+        for one in together:
+            one.written = True
+
+
+def folders(paths: Iterable[str]) -> tuple[Path, ...]:
+    """The places that paths begin at: of each the part before its first wildcard.
+
+    They have no links, `.` or `..` in them, so that a place has one name. A file that is no archive
+    stands for its folder.
+    """
+    found: list[Path] = []
+    for path in paths:
+        fixed: list[str] = []
+        for part in Path(path).expanduser().parts:
+            if any(c in part for c in "*?["):
+                break
+            fixed.append(part)
+        place = Path(*fixed).resolve()
+        found.append(place.parent if _is_plain(place) else place)
+    return tuple(dict.fromkeys(found))
+
+
+def beside(paths: Iterable[str]) -> Path | None:
+    """The journal's path where none is named: beside the first folder or archive.
+
+    `in/**/*.dcm` and `in/` have `in.copy.sqlite`, `scans.zip` has `scans.zip.copy.sqlite`. None
+    where all paths are single files, which leave nothing to go on with.
+
+    Raises:
+        InterfaceError: there is nothing that it could be beside.
+    """
+    larger = [path for path in paths if not _is_plain(Path(path).expanduser())]
+    if not larger:
+        return None
+    return beside_folder(folders(larger)[0])
+
+
+def beside_folder(folder: Path) -> Path:
+    """The path of the journal of a folder, whatever its name is, or of an archive.
+
+    Raises:
+        InterfaceError: it is the root, which nothing is beside of.
+    """
+    place = folder.resolve()
+    if not place.name:
+        raise InterfaceError(f"There is no place for a journal beside {place}. {_OTHER}")
+    return place.with_name(f"{place.name}.copy.sqlite")
+
+
+def _is_plain(path: Path) -> bool:
+    """Whether it is a file that holds no others."""
+    import zipfile
+
+    try:
+        return path.is_file() and path.name != "DICOMDIR" and not zipfile.is_zipfile(path)
+    except OSError:
+        return False
+
+
+def _begin(connection: sqlite3.Connection, path: Path, copy: tuple[str, str, str]) -> None:
+    """Take the journal for this process and this copy."""
+    # Held until the connection is closed, or its process ends in whatever way.
+    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    connection.execute("BEGIN EXCLUSIVE")
+    ((application,),) = connection.execute("PRAGMA application_id")
+    ((tables,),) = connection.execute("SELECT count(*) FROM sqlite_master")
+    if application == 0 and tables == 0:
+        for statement in _MAKE:
+            connection.execute(statement)
+        connection.execute(
+            "INSERT INTO copies VALUES (?, ?, ?)", tuple(_stored(part) for part in copy)
+        )
+    else:
+        _check(connection, application, path, copy)
+    connection.execute("COMMIT")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+
+
+def _check(
+    connection: sqlite3.Connection, application: int, path: Path, copy: tuple[str, str, str]
+) -> None:
+    """Make sure that a file which is there is the journal of this copy."""
+    if application != _APPLICATION:
+        raise InterfaceError(f"{path} is a database, but no journal of a COPY. {_OTHER}")
+    ((layout,),) = connection.execute("PRAGMA user_version")
+    if layout != _LAYOUT:
+        raise InterfaceError(
+            f"The journal {path} is of another version of dicomsql (layout {layout}, not "
+            f"{_LAYOUT}). {_OTHER}"
+        )
+    (found,) = connection.execute("SELECT kind, source, target FROM copies")
+    kind, source, target = map(_text, found)
+    if kind != copy[0]:
+        whose = _KINDS.get(kind, kind)
+        raise InterfaceError(f"The journal {path} is that of a copy of {whose}. {_OTHER}")
+    for what, was, now in (("from", source, copy[1]), ("to", target, copy[2])):
+        if was != now:
+            raise InterfaceError(
+                f"The journal {path} is that of a copy {what} {was}, not {what} {now}. {_OTHER}"
+            )
+
+
+def _make_private(path: Path) -> None:
+    """Make the file with rights for its owner alone, or take the others' rights to it.
+
+    Raises:
+        InterfaceError: it cannot be made, is no file, or is somebody else's.
+    """
+    try:
+        handle = os.open(path, _OPEN, 0o600)
+    except OSError as error:
+        raise InterfaceError(
+            f"The journal {path} cannot be written: {error.strerror}. {_OTHER}"
+        ) from None
+    try:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise InterfaceError(f"The journal {path} is no file. {_OTHER}")
+        if hasattr(os, "geteuid") and found.st_uid != os.geteuid():
+            raise InterfaceError(f"The journal {path} belongs to another user. {_OTHER}")
+        if hasattr(os, "fchmod") and found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            os.fchmod(handle, stat.S_IRUSR | stat.S_IWUSR)
+    finally:
+        os.close(handle)
+
+
+def _unusable(path: Path, error: Exception) -> InterfaceError:
+    """SQLite's failure to open, for people."""
+    code = getattr(error, "sqlite_errorname", "")
+    if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return InterfaceError(
+            f"The journal {path} is in use by another COPY that runs. Wait for its end, or name "
+            f"another file with journal '...'."
+        )
+    if code in {"SQLITE_NOTADB", "SQLITE_CORRUPT"}:
+        return InterfaceError(f"{path} is no journal of a COPY, or is damaged. {_OTHER}")
+    return InterfaceError(f"The journal {path} cannot be used: {error}. {_OTHER}")
+
+
+def _broken(path: Path, error: BaseException) -> OperationalError:
+    """A failure in the middle of a copy, for people."""
+    said = str(error) or type(error).__name__
+    return OperationalError(f"The journal {path} cannot be used any more: {said}.")
+
+
+def _stored(value: object) -> object:
+    """A value as SQLite takes it: a path that is no text of Unicode as its bytes."""
+    if not isinstance(value, str):
+        return value
+    if isinstance(value, Status):
+        return value.value
+    if value.isascii():
+        return value
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return value.encode(errors="surrogateescape")
+    return value
+
+
+def _text(value: object) -> str:
+    """A text as it was before `_stored`."""
+    if isinstance(value, bytes):
+        return value.decode(errors="surrogateescape")
+    return str(value)
+
+
+def _entry(row: tuple[object, ...]) -> Entry:
+    key, status, *rest = (_text(v) if isinstance(v, bytes) else v for v in row)
+    return Entry(str(key), Status(str(status)), *rest)  # type: ignore[arg-type]

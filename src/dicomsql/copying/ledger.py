@@ -1,0 +1,159 @@
+"""Which files of a COPY into a store are done, by the journal and in this run, and which repeat."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dicomsql.copying.journal import Entry
+from dicomsql.copying.outcomes import Outcome, Status
+from dicomsql.planning.plan import Conflict
+
+if TYPE_CHECKING:
+    from dicomsql.copying.journal import Journal
+    from dicomsql.copying.report import Report
+    from dicomsql.copying.storer import Stored
+    from dicomsql.copying.upload import Part
+    from dicomsql.files.local import LocalFile
+    from dicomsql.planning.plan import StorePlan
+
+# Statuses after which a file that has not changed is not sent again.
+IN_THE_STORE = frozenset({Status.STORED, Status.PRESENT, Status.REPLACED})
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """A file with its place in the order of all."""
+
+    number: int
+    file: LocalFile
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """A file whose instance another file has too."""
+
+    numbered: Numbered
+    part: Part
+
+
+class Ledger:
+    """What became of each file, and which file each instance came from; safe for many threads."""
+
+    def __init__(self, plan: StorePlan, report: Report, journal: Journal | None) -> None:
+        self._skipped_is_done = plan.conflict is Conflict.SKIP
+        self._report = report
+        self._journal = journal
+        self._lock = threading.Lock()
+        self._repeated: list[Repeated] = []
+        # With an empty name SQLite keeps a table in memory, and a large one on the disk, in a file
+        # that nobody else can open. It lasts as long as the connection, so nothing is committed.
+        self._sent = sqlite3.connect("", check_same_thread=False, isolation_level=None)
+        self._sent.execute("PRAGMA journal_mode = OFF")
+        self._sent.execute(
+            "CREATE TABLE sent (key BLOB PRIMARY KEY, number INTEGER, digest TEXT) WITHOUT ROWID"
+        )
+        self._sent.execute("BEGIN")
+
+    def is_done(self, file: LocalFile, number: int) -> bool:
+        """Whether an earlier run is done with a file as it is now; its row is then written."""
+        entry = self._journal.find(file.key) if self._journal is not None else None
+        if entry is None or (entry.size, entry.changed) != (file.size, file.changed):
+            return False
+        if entry.status in IN_THE_STORE:
+            status = Status.PRESENT
+            self._claimed(entry, number, entry.digest)
+        elif entry.status is Status.SKIPPED and self._skipped_is_done:
+            status = Status.SKIPPED
+        else:
+            return False
+        self._report.add(
+            Outcome(
+                status,
+                file.name,
+                entry.study,
+                entry.series,
+                entry.instance,
+                entry.reason,
+                file.size,
+            )
+        )
+        return True
+
+    def claim(self, numbered: Numbered, part: Part) -> bool:
+        """Whether a file is the first of its instance; the others are kept for later."""
+        if self._claimed(part, numbered.number, ""):
+            return True
+        self.put_off(numbered, part)
+        return False
+
+    def put_off(self, numbered: Numbered, part: Part) -> None:
+        """Keep a file for later."""
+        with self._lock:
+            self._repeated.append(Repeated(numbered, part))
+
+    def sent(self, part: Part) -> tuple[int, str]:
+        """Of the file of an instance that is in the store: its number and digest, or 0 and ''."""
+        with self._lock:
+            row = self._sent.execute(
+                "SELECT number, digest FROM sent WHERE key = ?", (_key(part),)
+            ).fetchone()
+        return (row[0], row[1]) if row is not None and row[1] else (0, "")
+
+    def repeated(self) -> list[list[Repeated]]:
+        """The files that were put off: those of each instance, in their order."""
+        groups: dict[bytes, list[Repeated]] = {}
+        for one in sorted(self._repeated, key=lambda r: r.numbered.number):
+            groups.setdefault(_key(one.part), []).append(one)
+        return list(groups.values())
+
+    def write(self, results: Iterable[tuple[Numbered, Stored]]) -> None:
+        """Write down what became of files, in the journal first."""
+        results = list(results)
+        if self._journal is not None:
+            self._journal.write(_entry(numbered.file, stored) for numbered, stored in results)
+        with self._lock:
+            for numbered, stored in results:
+                if stored.outcome.status in IN_THE_STORE:
+                    self._sent.execute(
+                        "INSERT OR REPLACE INTO sent VALUES (?, ?, ?)",
+                        (_key(stored.outcome), numbered.number, stored.digest),
+                    )
+        for _, stored in results:
+            self._report.add(stored.outcome)
+
+    def close(self) -> None:
+        """Let go of what was kept of this run."""
+        self._sent.close()
+
+    def _claimed(self, instance: Part | Entry, number: int, digest: str) -> bool:
+        with self._lock:
+            made = self._sent.execute(
+                "INSERT OR IGNORE INTO sent VALUES (?, ?, ?)", (_key(instance), number, digest)
+            )
+            return made.rowcount == 1
+
+
+def _key(of: Part | Outcome | Entry) -> bytes:
+    uids = "\0".join((of.study, of.series, of.instance))
+    return hashlib.blake2b(uids.encode(), digest_size=16).digest()
+
+
+def _entry(file: LocalFile, stored: Stored) -> Entry:
+    outcome = stored.outcome
+    return Entry(
+        key=file.key,
+        status=outcome.status,
+        path=file.name,
+        size=file.size,
+        changed=file.changed,
+        digest=stored.digest,
+        study=outcome.study,
+        series=outcome.series,
+        instance=outcome.instance,
+        reason=outcome.reason,
+    )

@@ -1,0 +1,165 @@
+"""Files that have arrived: brought to the disk, given their names, journaled, reported.
+
+Threads of their own do it, several files at a time, so that those that fetch do not wait for the
+disk. The journal says that a file is there once it is, and the report once the journal has it.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterable
+from concurrent.futures import wait as wait_futures
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from dicomsql.copying.folder import BlockedError, Landing
+from dicomsql.copying.outcomes import Status
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from dicomsql.copying.journal import Entry, Journal
+    from dicomsql.copying.outcomes import Outcome
+    from dicomsql.copying.report import Report
+    from dicomsql.execution.run import Run
+
+__all__ = ["Settled", "Settler"]
+
+# Threads: each waits for the disk, which does better with several.
+_WIDTH = 4
+# Files of one transaction of the journal, and those that may wait.
+_TOGETHER = 32
+_WAITING = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What became of a file, or will have become of it.
+
+    Attributes:
+        landing: the file, where it is still to get its name.
+        entry: for the journal; None where that need not know.
+    """
+
+    outcome: Outcome
+    entry: Entry | None = None
+    landing: Landing | None = None
+
+    def blocked(self, reason: str) -> Settled:
+        """The same as failed."""
+        entry = self.entry and replace(self.entry, status=Status.FAILED, reason=reason)
+        return Settled(replace(self.outcome, status=Status.FAILED, reason=reason), entry)
+
+
+class Settler:
+    """Takes finished files from any thread; ended by `close`."""
+
+    def __init__(self, run: Run, report: Report, journal: Journal | None) -> None:
+        self._report = report
+        self._journal = journal
+        self._queue: queue.Queue[Settled | None] = queue.Queue(_WAITING)
+        self._broken = threading.Event()
+        pool = run.pool(_WIDTH, "settle")
+        self._futures: list[Future[None]] = [pool.submit(self._settle) for _ in range(_WIDTH)]
+
+    def add(self, settled: Settled) -> None:
+        """Take what became of a file.
+
+        Raises: what keeps files from being settled, as `close` does.
+        """
+        while True:
+            if self._broken.is_set():
+                if settled.landing is not None:
+                    settled.landing.drop()
+                self._raise()
+            with suppress(queue.Full):
+                self._queue.put(settled, timeout=0.2)
+                return
+
+    def close(self) -> None:
+        """Settle what is left, and end.
+
+        Raises:
+            OperationalError: the disk does not take the files, or the journal cannot be written.
+        """
+        for _ in self._futures:
+            while not self._broken.is_set():
+                with suppress(queue.Full):
+                    self._queue.put(None, timeout=0.2)
+                    break
+        wait_futures(self._futures)
+        self._drop()
+        self._raise()
+
+    def _settle(self) -> None:
+        try:
+            while True:
+                first = self._queue.get()
+                if first is None:
+                    return
+                self._together([first, *self._more()])
+        except BaseException:
+            self._broken.set()
+            # Those that wait for something to do have to see it.
+            with suppress(queue.Full):
+                for _ in range(_WIDTH):
+                    self._queue.put_nowait(None)
+            self._drop()
+            raise
+
+    def _more(self) -> Iterable[Settled]:
+        """What waits besides, as far as it goes into one transaction."""
+        for _ in range(_TOGETHER - 1):
+            try:
+                following = self._queue.get_nowait()
+            except queue.Empty:
+                return
+            if following is None:
+                self._queue.put(None)  # another's end
+                return
+            yield following
+
+    def _together(self, files: list[Settled]) -> None:
+        settled: list[Settled] = []
+        try:
+            for one in files:
+                settled.append(_published(one))
+        except BaseException:
+            for one in files[len(settled) :]:
+                if one.landing is not None:
+                    one.landing.drop()
+            raise
+        finally:
+            if self._journal is not None:
+                self._journal.write(one.entry for one in settled if one.entry is not None)
+            for one in settled:
+                self._report.add(one.outcome)
+
+    def _drop(self) -> None:
+        """Take away what was not settled."""
+        while True:
+            try:
+                left = self._queue.get_nowait()
+            except queue.Empty:
+                return
+            if left is not None and left.landing is not None:
+                left.landing.drop()
+
+    def _raise(self) -> None:
+        for future in self._futures:
+            if future.done():
+                future.result()
+
+
+def _published(one: Settled) -> Settled:
+    """A file with its name, on the disk."""
+    if one.landing is None:
+        return one
+    try:
+        changed = one.landing.publish()
+    except BlockedError as error:
+        one.landing.drop()
+        return one.blocked(str(error))
+    return replace(one, entry=one.entry and replace(one.entry, changed=changed))

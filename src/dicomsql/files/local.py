@@ -1,0 +1,148 @@
+"""A local file that may hold an instance: what people call it, and how its bytes are had."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from dataclasses import dataclass
+from typing import BinaryIO, NamedTuple
+
+__all__ = ["InvalidFileError", "LocalFile", "Packed", "opened", "reason_of", "shown"]
+
+
+class InvalidFileError(Exception):
+    """One file cannot be taken; the text says why, and holds no value of it."""
+
+
+class Packed(NamedTuple):
+    """Where a file stands in a zip archive.
+
+    Attributes:
+        member: its name in the archive.
+        offset: of its local header, in bytes from the archive's beginning.
+        size: bytes that it takes up in the archive.
+        method: 0 where it is stored, 8 where it is deflated (APPNOTE.TXT 4.4.5).
+        crc: CRC-32 of its bytes.
+        archive_size: bytes of the archive.
+    """
+
+    member: str
+    offset: int
+    size: int
+    method: int
+    crc: int
+    archive_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class LocalFile:
+    """A file that was named or found; it can be sent to other processes.
+
+    Attributes:
+        name: for people, as they wrote it: `in/a.dcm`, and `scans.zip!/b/c.dcm` in an archive.
+            What cannot be printed is escaped, so that no two files have one name.
+        path: where it, or its archive, is: an absolute path as the system has it.
+        size: its bytes; 0 where `problem` says that there are none to be had.
+        changed: when it, or its archive, was last changed, in nanoseconds since 1970.
+        packed: its place in its archive; None where it is in none.
+        problem: why it cannot be read, as far as that is known without opening it.
+    """
+
+    name: str
+    path: str
+    size: int = 0
+    changed: int = 0
+    packed: Packed | None = None
+    problem: str = ""
+
+    @property
+    def key(self) -> str:
+        """What tells it from all others, wherever the program is started: its absolute name."""
+        whole = shown(self.path)
+        return whole if self.packed is None else f"{whole}!/{shown(self.packed.member)}"
+
+    def open(self) -> BinaryIO:
+        """Its bytes from the first, which the caller closes; it may be opened again and again.
+
+        The stream can be sought in, and is not buffered: read pieces of a size that suits. That of
+        a file in an archive goes backwards by beginning again, and raises InvalidFileError from
+        `read` where the archive is damaged.
+
+        Raises:
+            InvalidFileError: it cannot be read, or its archive is not what it was.
+        """
+        if self.problem:
+            raise InvalidFileError(self.problem)
+        if self.packed is None:
+            return opened(self.path)
+        from dicomsql.files.archives import open_member
+
+        return open_member(self.path, self.packed, self.size)
+
+    def unchanged(self) -> bool:
+        """Whether the file, or its archive, still has its size and its time of change."""
+        try:
+            now = os.stat(self.path)  # noqa: PTH116 - names that are no UTF-8 stay what they are
+        except OSError:
+            return False
+        size = self.size if self.packed is None else self.packed.archive_size
+        return (now.st_size, now.st_mtime_ns) == (size, self.changed)
+
+
+def opened(path: str) -> BinaryIO:
+    """A regular file, to read from.
+
+    Raises:
+        InvalidFileError: it cannot be opened, or is none.
+    """
+    # A pipe that took the file's place in the meantime must not be waited for.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        descriptor = os.open(path, flags)
+    except OSError as error:
+        raise InvalidFileError(reason_of(error)) from None
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise InvalidFileError("it is no regular file")
+        return open(descriptor, "rb", buffering=0)  # noqa: PTH123
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+_REASONS = {
+    errno.ENOENT: "it is not there any more",
+    errno.EACCES: "it may not be read (permission denied)",
+    errno.EPERM: "it may not be read (permission denied)",
+    errno.ELOOP: "its links lead in a circle",
+    errno.EMFILE: "too many files are open",
+    errno.ENFILE: "too many files are open",
+    errno.EIO: "it cannot be read (input/output error)",
+    errno.ENAMETOOLONG: "its name is too long for this system",
+}
+
+
+def reason_of(error: OSError) -> str:
+    """Why a file could not be read, without its name."""
+    known = _REASONS.get(error.errno or 0)
+    return known or f"it cannot be read ({error.strerror or type(error).__name__})"
+
+
+def shown(path: str) -> str:
+    """A path as people may see it: what cannot be printed is escaped, and so is the escape."""
+    if path.isprintable() and ("\\" not in path or os.sep == "\\"):
+        return path
+    return "".join(map(_escaped, path))
+
+
+def _escaped(character: str) -> str:
+    if character == "\\" and os.sep != "\\":
+        return "\\\\"
+    if character.isprintable():
+        return character
+    code = ord(character)
+    # A byte that is no UTF-8 (PEP 383).
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
