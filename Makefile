@@ -36,7 +36,8 @@ test: $(VENV)/dev-ready
 conformance: $(VENV)/dev-ready
 	DICOMSQL_ORACLE_INSTANCES=20000 DICOMSQL_ORACLE_QUERIES=1000 \
 	DICOMSQL_ORACLE_ORTHANC_INSTANCES=20000 DICOMSQL_ORACLE_ORTHANC_QUERIES=100 \
-		$(PYTEST) tests/oracle tests/interop
+	DICOMSQL_COPY_FILES=10000 DICOMSQL_COPY_KILLS=50 \
+		$(PYTEST) tests/oracle tests/interop tests/faults
 
 check: ARGS = --cov
 check: lint types test
@@ -68,6 +69,7 @@ bench: $(VENV)/dev-ready
 	$(BIN)/python benchmarks/questions.py
 	$(BIN)/python benchmarks/search.py
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/copying.py
 	$(BIN)/python benchmarks/read_dicom.py
 
 docs: $(VENV)/dev-ready

@@ -7,10 +7,10 @@ reads as zeros. Everything about an instance follows from its number.
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-SERIES, STUDY = 100, 500  # instances in each
 _ROOT = "1.2.826.0.1.3680043.8.498.77"
 _CLASS = "1.2.840.10008.5.1.4.1.1.2"
 _LONG = frozenset({"OB", "OW"})
@@ -24,12 +24,68 @@ class Uids(NamedTuple):
     instance: str
 
 
-def uids(number: int) -> Uids:
-    """Those of the instance of that number, from 0."""
-    study = f"{_ROOT}.{number // STUDY + 1}"
-    return Uids(
-        study, f"{study}.{number // SERIES + 1}", f"{study}.{number // SERIES + 1}.{number}"
-    )
+@dataclass(frozen=True)
+class Cohort:
+    """The files of a cohort.
+
+    Attributes:
+        count: of the files, which are numbered from 0.
+        pixels: bytes of each file's pixels.
+        series, study: instances in each; a study is a multiple of a series.
+    """
+
+    folder: Path
+    count: int
+    pixels: int = 500_000
+    series: int = 100
+    study: int = 500
+
+    @property
+    def paths(self) -> list[Path]:
+        """All files, in their order."""
+        return [self.path(number) for number in range(self.count)]
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all files."""
+        return sum(path.stat().st_size for path in self.paths)
+
+    @property
+    def studies(self) -> list[str]:
+        """The UIDs of all studies."""
+        return [self.uids(number).study for number in range(0, self.count, self.study)]
+
+    def uids(self, number: int) -> Uids:
+        """Those of the instance of that number."""
+        study = f"{_ROOT}.{number // self.study + 1}"
+        series = f"{study}.{number // self.series + 1}"
+        return Uids(study, series, f"{series}.{number + 1}")
+
+    def path(self, number: int) -> Path:
+        """Where the file of that number is."""
+        of = self.uids(number)
+        return self.folder / of.study / of.series / f"{of.instance}.dcm"
+
+    def numbers(self, study: str | None, series: str | None, instance: str | None) -> range:
+        """The numbers of the instances that UIDs name, the finest of which counts."""
+        if instance is not None:
+            at, size = _last(instance), 1
+        elif series is not None:
+            at, size = _last(series) * self.series, self.series
+        elif study is not None:
+            at, size = _last(study) * self.study, self.study
+        else:
+            at, size = 0, self.count
+        return range(at, min(self.count, at + size))
+
+    def make(self) -> None:
+        """Make the files."""
+        for number, path in enumerate(self.paths):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("wb") as file:
+                start = header(self.uids(number), self.pixels)
+                file.write(start)
+                file.truncate(len(start) + self.pixels)
 
 
 def header(of: Uids, pixels: int) -> bytes:
@@ -69,21 +125,8 @@ def header(of: Uids, pixels: int) -> bytes:
     return bytes(128) + b"DICM" + group + meta + body + pixel
 
 
-def path_of(folder: Path, number: int) -> Path:
-    """Where the file of that number is."""
-    of = uids(number)
-    return folder / of.study / of.series / f"{of.instance}.dcm"
-
-
-def make(folder: Path, count: int, pixels: int) -> None:
-    """Make so many files."""
-    for number in range(count):
-        path = path_of(folder, number)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("wb") as file:
-            start = header(uids(number), pixels)
-            file.write(start)
-            file.truncate(len(start) + pixels)
+def _last(uid: str) -> int:
+    return int(uid.rpartition(".")[2]) - 1
 
 
 def _element(tag: int, vr: str, value: bytes) -> bytes:

@@ -5,14 +5,16 @@
 All talk to the same server (`dicom_server.py`), a process of its own, with and without a delay of
 20 ms a request. The tutorial's programs get a token before each call, as the tutorial has it; the
 call for it goes to the same server. What takes long per file gets fewer files, and files a second
-are compared. The bare program sends one prepared body from memory over as many connections.
+are compared. Of the two bare programs, which use sockets over as many connections, one sends a
+prepared body from memory, or throws away what comes; the other reads files and takes their digests,
+or takes digests and writes files, as the product does, and nothing else that it does.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
-import os
 import shutil
 import socket
 import statistics
@@ -21,15 +23,17 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
-import cohort
 import dicom_server
 import pydicom
 import requests
+from cohort import Cohort
 from dicomweb_client.api import DICOMwebClient
 from measure import print_machine, print_table
 
@@ -37,26 +41,26 @@ DELAY = 0.02
 PARALLEL = 8
 # Files of the slower programs, in whole series; bytes of a request of the bare program.
 _FEW, _BATCH = 200, 32_000_000
+# Instances of a series and of a study, beside the CT's that are the cohort's default.
+_RADIOGRAPHS = (2, 4)
 _LARGE = 4_000_000_000
+_PART = b"\r\n--x\r\nContent-Type: application/dicom\r\n\r\n"
+_END = b"\r\n--x--\r\n"
+_PIECE = 1 << 20
 _STORE = "/v1/projects/p/locations/l/datasets/d/dicomStores/s/dicomWeb"
 _PLACE = ("--project=p", "--location=l", "--dataset=d", "--store=s")
 
+T = TypeVar("T")
 
-@dataclass(frozen=True)
-class Cohort:
-    """The files that are copied."""
-
-    folder: Path
-    count: int
-    size: int
-
-    @property
-    def paths(self) -> list[Path]:
-        return [cohort.path_of(self.folder, number) for number in range(self.count)]
-
-    @property
-    def bytes(self) -> int:
-        return sum(path.stat().st_size for path in self.paths)
+# Runs the product from a small process, whose own memory its peak would else include, and tells
+# the peak on the last line of standard error.
+_WATCHED = """
+import os, sys
+command = [sys.executable, "-m", "dicomsql", *sys.argv[1:]]
+_, status, usage = os.wait4(os.posix_spawn(sys.executable, command, os.environ), 0)
+print(usage.ru_maxrss, file=sys.stderr)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
 
 
 @dataclass(frozen=True)
@@ -88,18 +92,18 @@ def timed(files: int, size: int, work: Callable[[], object]) -> Measured:
 
 def dicomsql(url: str, sql: str) -> Measured:
     """A statement of the command line in a process of its own: all of its time, and its peak."""
-    command = [sys.executable, "-m", "dicomsql", "exec", "--endpoint", url, "--anonymous", *_PLACE]
+    options = ["--endpoint", url, "--anonymous", *_PLACE, "-o", "json"]
     start = time.perf_counter()
-    with subprocess.Popen([*command, "-o", "json", sql], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        rows = json.loads(process.stdout.read())
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+    done = subprocess.run(
+        [sys.executable, "-c", _WATCHED, "exec", *options, sql], capture_output=True, check=False
+    )
     seconds = time.perf_counter() - start
-    if process.returncode or {row["status"] for row in rows} - {"stored", "retrieved"}:
-        raise RuntimeError("The COPY failed.")
+    rows = json.loads(done.stdout or b"[]")
+    said = done.stderr.decode().splitlines()
+    if done.returncode or {row["status"] for row in rows} - {"stored", "retrieved"}:
+        raise RuntimeError("\n".join(["The COPY failed.", *said]))
     size = sum(row["bytes"] for row in rows)
-    return Measured(len(rows), size, seconds, usage.ru_maxrss * 1024)
+    return Measured(len(rows), size, seconds, int(said[-1]) * 1024)
 
 
 def copy_in(url: str, folder: Path, options: str = "") -> Measured:
@@ -155,10 +159,11 @@ def tutorial_out(url: str, studies: list[str]) -> None:
         assert len(answer.content) > 1_000
 
 
-def client_in(url: str, files: list[Path]) -> None:
-    client = DICOMwebClient(url + _STORE)
-    for at in range(0, len(files), cohort.SERIES):
-        client.store_instances([pydicom.dcmread(p) for p in files[at : at + cohort.SERIES]])
+def client_in(url: str, files: list[Path], together: int) -> None:
+    # Bodies with a length: the server takes no others, and chunks would only be slower.
+    client = DICOMwebClient(url + _STORE, chunk_size=1 << 40)
+    for at in range(0, len(files), together):
+        client.store_instances([pydicom.dcmread(p) for p in files[at : at + together]])
 
 
 def client_out(url: str, series: list[tuple[str, str]]) -> None:
@@ -167,51 +172,95 @@ def client_out(url: str, series: list[tuple[str, str]]) -> None:
         assert client.retrieve_series(study, one)
 
 
-def bare_in(url: str, files: list[Path], total: int) -> None:
-    """Send a prepared body again and again from as many threads as the product has connections."""
-    parts = [
-        b"--x\r\nContent-Type: application/dicom\r\n\r\n" + path.read_bytes() + b"\r\n"
-        for path in files[: max(1, _BATCH // files[0].stat().st_size)]
-    ]
-    body = b"".join(parts) + b"--x--\r\n"
-    head = (
-        f"POST {_STORE}/studies HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
-        'Content-Type: multipart/related; type="application/dicom"; boundary=x\r\n\r\n'
-    ).encode()
-    left = [max(1, total // len(body))]
-
-    def send(sock: socket.socket) -> None:
-        sock.sendall(head)
-        sock.sendall(body)
-        answer = b""
-        while not answer.endswith(b"]}}"):
-            answer += sock.recv(1 << 16)
-
-    _each_connection(url, left, send)
+def bare_in(url: str, of: Cohort) -> None:
+    """Send a prepared body again and again, from memory."""
+    groups = _groups(of.paths)
+    body = b"".join(part for path in groups[0] for part in (_PART, path.read_bytes())) + _END
+    _each_connection(url, groups, lambda sock, _: _post(sock, len(body), [body]))
 
 
-def bare_out(url: str, studies: list[str]) -> None:
+def careful_in(url: str, of: Cohort) -> None:
+    """Read the files, send them, and take the digest of each: all that a journal needs."""
+
+    def pieces(paths: list[Path]) -> Iterator[bytes]:
+        for path in paths:
+            content = path.read_bytes()
+            hashlib.sha256(content).digest()
+            yield _PART
+            yield content
+        yield _END
+
+    def send(sock: socket.socket, paths: list[Path]) -> None:
+        length = sum(len(_PART) + path.stat().st_size for path in paths) + len(_END)
+        _post(sock, length, pieces(paths))
+
+    _each_connection(url, _groups(of.paths), send)
+
+
+def bare_out(url: str, of: Cohort) -> None:
     """Receive studies and throw them away."""
-    left = [len(studies)]
-    memory = threading.local()
-
-    def receive(sock: socket.socket) -> None:
-        buffer = memory.__dict__.setdefault("buffer", memoryview(bytearray(1 << 20)))
-        study = studies[left[0] % len(studies)]
-        sock.sendall(f"GET {_STORE}/studies/{study} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        head = b""
-        while b"\r\n\r\n" not in head:
-            head += sock.recv(4096)
-        size = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
-        size -= len(head.partition(b"\r\n\r\n")[2])
-        while size:
-            size -= sock.recv_into(buffer, min(size, 1 << 20))
-
-    _each_connection(url, left, receive)
+    _each_connection(url, of.studies, lambda sock, study: _get(sock, study, lambda _: None))
 
 
-def _each_connection(url: str, left: list[int], exchange: Callable[[socket.socket], None]) -> None:
-    """Make exchanges side by side until none is left."""
+def careful_out(url: str, of: Cohort) -> None:
+    """Receive studies, take their digests, write them: a file for each study is enough."""
+    out = of.folder.with_name("out")
+    out.mkdir()
+
+    def receive(sock: socket.socket, study: str) -> None:
+        digest = hashlib.sha256()
+        with (out / study).open("wb", buffering=0) as file:
+
+            def take(piece: memoryview) -> None:
+                digest.update(piece)
+                file.write(piece)
+
+            _get(sock, study, take)
+
+    try:
+        _each_connection(url, of.studies, receive)
+    finally:
+        shutil.rmtree(out)
+
+
+def _groups(paths: list[Path]) -> list[list[Path]]:
+    together = max(1, _BATCH // paths[0].stat().st_size)
+    return [paths[at : at + together] for at in range(0, len(paths), together)]
+
+
+def _post(sock: socket.socket, length: int, pieces: Iterable[bytes]) -> None:
+    head = (
+        f"POST {_STORE}/studies HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n"
+        'Content-Type: multipart/related; type="application/dicom"; boundary=x\r\n\r\n'
+    )
+    sock.sendall(head.encode())
+    for piece in pieces:
+        sock.sendall(piece)
+    answer = b""
+    while not answer.endswith(b"]}}"):
+        answer += sock.recv(1 << 16)
+
+
+def _get(sock: socket.socket, study: str, take: Callable[[memoryview], None]) -> None:
+    sock.sendall(f"GET {_STORE}/studies/{study} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    head = b""
+    while b"\r\n\r\n" not in head:
+        head += sock.recv(4096)
+    start, _, rest = head.partition(b"\r\n\r\n")
+    left = int(start.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]) - len(rest)
+    take(memoryview(rest))
+    buffer = memoryview(bytearray(_PIECE))
+    while left:
+        received = sock.recv_into(buffer, min(left, _PIECE))
+        take(buffer[:received])
+        left -= received
+
+
+def _each_connection(
+    url: str, jobs: Sequence[T], exchange: Callable[[socket.socket, T], None]
+) -> None:
+    """Do all jobs, over as many connections as the product has."""
+    left = iter(jobs)
     lock = threading.Lock()
     place = urlsplit(url)
 
@@ -220,16 +269,14 @@ def _each_connection(url: str, left: list[int], exchange: Callable[[socket.socke
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             while True:
                 with lock:
-                    if not left[0]:
-                        return
-                    left[0] -= 1
-                exchange(sock)
+                    job = next(left, None)
+                if job is None:
+                    return
+                exchange(sock, job)
 
-    threads = [threading.Thread(target=work) for _ in range(PARALLEL)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        for one in [pool.submit(work) for _ in range(PARALLEL)]:
+            one.result()
 
 
 # -- measuring -------------------------------------------------------------------------------------
@@ -267,39 +314,44 @@ def compare(
 def with_delay(url: str, of: Cohort, rounds: int) -> None:
     few = of.paths[:_FEW]
     size = sum(path.stat().st_size for path in few)
-    series = list(dict.fromkeys(cohort.uids(number)[:2] for number in range(len(few))))
-    study = cohort.uids(0).study
-    in_study = min(cohort.STUDY, of.count)
     compare(
         f"In, {DELAY * 1000:.0f} ms a request",
         {
             "dicomsql": lambda: copy_in(url, of.folder),
             "the tutorial": lambda: timed(len(few), size, lambda: tutorial_in(url, few)),
-            "dicomweb-client": lambda: timed(len(few), size, lambda: client_in(url, few)),
+            "dicomweb-client": lambda: timed(
+                len(few), size, lambda: client_in(url, few, of.series)
+            ),
         },
         rounds,
     )
+    out_with_delay(url, of, rounds)
+
+
+def out_with_delay(url: str, of: Cohort, rounds: int) -> None:
+    count = min(of.count, max(_FEW, of.study))
+    size = sum(path.stat().st_size for path in of.paths[:count])
+    series = list(dict.fromkeys(of.uids(number)[:2] for number in range(count)))
+    studies = list(dict.fromkeys(study for study, _ in series))
     compare(
-        f"Out, {DELAY * 1000:.0f} ms a request",
+        f"Out, {DELAY * 1000:.0f} ms a request, studies of {of.study}",
         {
             "dicomsql": lambda: copy_out(url, of.folder),
-            "the tutorial": lambda: timed(
-                in_study, in_study * of.size, lambda: tutorial_out(url, [study])
-            ),
-            "dicomweb-client": lambda: timed(len(few), size, lambda: client_out(url, series)),
+            "the tutorial": lambda: timed(count, size, lambda: tutorial_out(url, studies)),
+            "dicomweb-client": lambda: timed(count, size, lambda: client_out(url, series)),
         },
         rounds,
     )
 
 
 def without_delay(url: str, of: Cohort, rounds: int) -> None:
-    studies = list(dict.fromkeys(cohort.uids(number).study for number in range(of.count)))
     total = of.bytes
     compare(
         "In, as fast as it goes",
         {
             "dicomsql": lambda: copy_in(url, of.folder),
-            "bare socket": lambda: timed(of.count, total, lambda: bare_in(url, of.paths, total)),
+            "bare socket": lambda: timed(of.count, total, lambda: bare_in(url, of)),
+            "with digests": lambda: timed(of.count, total, lambda: careful_in(url, of)),
         },
         rounds,
     )
@@ -307,7 +359,8 @@ def without_delay(url: str, of: Cohort, rounds: int) -> None:
         "Out, as fast as it goes",
         {
             "dicomsql": lambda: copy_out(url, of.folder),
-            "bare socket": lambda: timed(of.count, total, lambda: bare_out(url, studies)),
+            "bare socket": lambda: timed(of.count, total, lambda: bare_out(url, of)),
+            "to the disk": lambda: timed(of.count, total, lambda: careful_out(url, of)),
         },
         rounds,
     )
@@ -315,8 +368,9 @@ def without_delay(url: str, of: Cohort, rounds: int) -> None:
 
 def one_large(folder: Path) -> None:
     """The peak of one file of 4 GB."""
-    cohort.make(folder, 1, _LARGE)
-    with dicom_server.running(folder, 1) as url:
+    of = Cohort(folder, 1, _LARGE)
+    of.make()
+    with dicom_server.running(of) as url:
         rows = [
             (name, f"{run.flow / 1e6:,.0f}", f"{run.peak / 1e6:.0f}")
             for name, run in (("in", copy_in(url, folder)), ("out", copy_out(url, folder)))
@@ -334,11 +388,15 @@ def main() -> None:
     print_machine()
     with tempfile.TemporaryDirectory(dir=arguments.folder) as place:
         of = Cohort(Path(place, "in"), arguments.files, arguments.size)
-        cohort.make(of.folder, of.count, of.size)
-        with dicom_server.running(of.folder, of.count) as url:
+        of.make()
+        with dicom_server.running(of) as url:
             without_delay(url, of, arguments.rounds)
-        with dicom_server.running(of.folder, of.count, DELAY) as url:
+        with dicom_server.running(of, DELAY) as url:
             with_delay(url, of, arguments.rounds)
+        small = Cohort(Path(place, "small"), arguments.files, arguments.size, *_RADIOGRAPHS)
+        small.make()
+        with dicom_server.running(small, DELAY) as url:
+            out_with_delay(url, small, arguments.rounds)
         one_large(Path(place, "large"))
 
 

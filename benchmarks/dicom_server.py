@@ -1,6 +1,6 @@
 """A DICOMweb server that takes what it is sent and gives prepared files, as fast as it can.
 
-    python benchmarks/dicom_server.py FOLDER COUNT [--delay 20]
+    python benchmarks/dicom_server.py FOLDER COUNT [--series 100] [--study 500] [--delay 20]
 
 What it is sent is read and thrown away; the answer names each instance by the UID that its header
 has. What it gives are the files that `cohort` made in FOLDER: lists, whole studies and series as
@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import cohort
+from cohort import Cohort
 from measure import server
 
 _PATH = re.compile(
@@ -50,30 +50,17 @@ class _Gone(Exception):
 class Files:
     """What the server gives; `delay` in seconds."""
 
-    folder: Path
-    count: int
+    cohort: Cohort
     delay: float
-
-    def numbers(self, study: str | None, series: str | None, instance: str | None) -> range:
-        """The numbers of the instances that a path names."""
-        if instance is not None:
-            at = int(instance.rsplit(".", 1)[1])
-            return range(at, at + 1) if cohort.uids(at).instance == instance else range(0)
-        if series is not None:
-            at = (int(series.rsplit(".", 1)[1]) - 1) * cohort.SERIES
-            return range(at, min(self.count, at + cohort.SERIES))
-        if study is not None:
-            at = (int(study.rsplit(".", 1)[1]) - 1) * cohort.STUDY
-            return range(at, min(self.count, at + cohort.STUDY))
-        return range(self.count)
 
     def rows(self, level: str, numbers: range, offset: int, limit: int) -> bytes:
         """DICOM JSON of what a search finds."""
-        step = {"studies": cohort.STUDY, "series": cohort.SERIES, "instances": 1}[level]
+        of = self.cohort
+        step = {"studies": of.study, "series": of.series, "instances": 1}[level]
         tags = {"studies": 1, "series": 2, "instances": 3}[level]
         rows = []
         for number in range(numbers.start, numbers.stop, step)[offset : offset + limit]:
-            named = zip(("0020000D", "0020000E", "00080018"), cohort.uids(number), strict=True)
+            named = zip(("0020000D", "0020000E", "00080018"), of.uids(number), strict=True)
             rows.append({tag: {"vr": "UI", "Value": [uid]} for tag, uid in list(named)[:tags]})
         return json.dumps(rows).encode() if rows else b""
 
@@ -172,7 +159,7 @@ class _Connection:
         if found is None:
             self._send(404, b"")
             return
-        numbers = self._files.numbers(*found.groups())
+        numbers = self._files.cohort.numbers(*found.groups())
         level = _LISTS.search(path)
         if level is not None:
             window = {name: int(value) for name, value in _NUMBER.findall(target)}
@@ -188,7 +175,7 @@ class _Connection:
             self._send_files(numbers, kind, _PART, _END)
 
     def _send_files(self, numbers: range, kind: bytes, before: bytes, after: bytes) -> None:
-        paths = [cohort.path_of(self._files.folder, number) for number in numbers]
+        paths = [self._files.cohort.path(number) for number in numbers]
         length = sum(len(before) + path.stat().st_size for path in paths) + len(after)
         head = b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n"
         self._sock.sendall(head % (kind, length))
@@ -206,10 +193,11 @@ class _Connection:
 
 
 @contextmanager
-def running(folder: Path, count: int, delay: float = 0) -> Iterator[str]:
+def running(of: Cohort, delay: float = 0) -> Iterator[str]:
     """The URL of a server in a process of its own, which ends with the block."""
-    options = ("--delay", str(delay * 1000))
-    with server(Path(__file__).resolve(), str(folder), str(count), *options) as url:
+    options = {"series": of.series, "study": of.study, "delay": delay * 1000}
+    told = [text for name, value in options.items() for text in (f"--{name}", str(value))]
+    with server(Path(__file__).resolve(), str(of.folder), str(of.count), *told) as url:
         yield url
 
 
@@ -217,9 +205,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("folder", type=Path)
     parser.add_argument("count", type=int)
+    parser.add_argument("--series", type=int, default=100)
+    parser.add_argument("--study", type=int, default=500)
     parser.add_argument("--delay", type=float, default=0, help="milliseconds")
-    arguments = parser.parse_args()
-    files = Files(arguments.folder, arguments.count, arguments.delay / 1000)
+    given = parser.parse_args()
+    of = Cohort(given.folder, given.count, series=given.series, study=given.study)
+    files = Files(of, given.delay / 1000)
     with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
         print(f"http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
         while True:

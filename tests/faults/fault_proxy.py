@@ -43,18 +43,46 @@ class Fault(StrEnum):
 
 
 class Moment(StrEnum):
-    """When it does, as seen by the server."""
+    """When something happens to a request, as seen by the server."""
 
     BEFORE = "before"  # it sees nothing of the request
     AMID = "amid"  # it sees a part
     AFTER = "after"  # it does what it is asked, and its answer is lost
+    ANSWERING = "answering"  # the client gets a part of the answer
+
+
+# Those at which a request fails; a body that is cut is one of its own.
+_ORDER = list(Moment)
+_FAILING = (Moment.BEFORE, Moment.AMID, Moment.AFTER)
+# Pieces of an answer that an alarm lets pass at most.
+_MOST_PIECES = 16
 
 
 @dataclass
 class _Alarm:
+    """What rings at a request.
+
+    Attributes:
+        requests: how many are still to come until then, itself counted.
+        pieces: of the answer, that pass before it rings at `ANSWERING`.
+    """
+
     requests: int
     moment: Moment
+    pieces: int
     call: Callable[[], None]
+
+    def ring(self, moment: Moment) -> None:
+        """Ring if this is the moment, or one after it, and it has not rung."""
+        if moment is self.moment is Moment.ANSWERING and self.pieces:
+            self.pieces -= 1
+        elif _ORDER.index(moment) >= _ORDER.index(self.moment):
+            self.end()
+
+    def end(self) -> None:
+        """Ring if it has not rung."""
+        call, self.call = self.call, lambda: None
+        call()
 
 
 class FaultProxy:
@@ -98,7 +126,8 @@ class FaultProxy:
     def alarm(self, requests: int, call: Callable[[], None]) -> None:
         """Call once, at some moment of the n-th request from now that moves instances."""
         with self._lock:
-            self._alarm = _Alarm(requests, self._random.choice(list(Moment)), call)
+            moment, pieces = self._random.choice(_ORDER), self._random.randrange(_MOST_PIECES)
+            self._alarm = _Alarm(requests, moment, pieces, call)
 
     def __enter__(self) -> Self:
         self._start(self._accept)
@@ -163,8 +192,8 @@ class FaultProxy:
         head = client.head()
         if not head:
             return False
-        fault, moment, ring = self._draw(head)
-        ring(Moment.BEFORE)
+        fault, moment, alarm = self._draw(head)
+        alarm.ring(Moment.BEFORE)
         body = client.body(head, request=True)
         if fault in {Fault.BUSY, Fault.DOWN}:
             return self._refuse(client, body, fault, moment)
@@ -172,7 +201,7 @@ class FaultProxy:
             return self._break(client, fault)
         server.send(head)
         for piece in body:
-            ring(Moment.AMID)
+            alarm.ring(Moment.AMID)
             if moment is Moment.AMID and fault in {Fault.RESET, Fault.STALL}:
                 server.send(piece[: len(piece) // 2])
                 return self._break(client, fault)
@@ -180,7 +209,7 @@ class FaultProxy:
         answer = server.head()
         if not answer:
             return False
-        ring(Moment.AFTER)
+        alarm.ring(Moment.AFTER)
         if fault in {Fault.RESET, Fault.STALL}:
             for _ in server.body(answer):
                 pass
@@ -190,14 +219,16 @@ class FaultProxy:
         client.send(answer)
         for piece in server.body(answer):
             client.send(piece)
+            alarm.ring(Moment.ANSWERING)
+        alarm.end()
         return not _CLOSE.search(head) and not _CLOSE.search(answer)
 
-    def _draw(self, head: bytes) -> tuple[Fault | None, Moment, Callable[[Moment], None]]:
+    def _draw(self, head: bytes) -> tuple[Fault | None, Moment, _Alarm]:
         """What becomes of the next request, and what rings the alarm if it is meant."""
         with self._lock:
             self.requests += 1
             number = self._random.random()
-            moment = self._random.choice(list(Moment))
+            moment = self._random.choice(_FAILING)
             faults = list(Fault)
             place = int(number / self._rate) if self._rate else len(faults)
             fault = faults[place] if place < len(faults) else None
@@ -208,8 +239,8 @@ class FaultProxy:
                 alarm.requests -= 1
                 if alarm.requests <= 0:
                     self._alarm = None
-                    return fault, moment, _once(alarm)
-        return fault, moment, lambda _: None
+                    return fault, moment, alarm
+        return fault, moment, _Alarm(0, Moment.BEFORE, 0, lambda: None)
 
     def _refuse(self, client: _Stream, body: Iterator[bytes], fault: Fault, moment: Moment) -> bool:
         """Answer 429 or 503: before the request's body has been read, or after it."""
@@ -248,18 +279,6 @@ class FaultProxy:
             part = self._random.random()
         client.send(answer + body[: int(part * len(body))] if body else answer[:-4])
         return False
-
-
-def _once(alarm: _Alarm) -> Callable[[Moment], None]:
-    """Rings the alarm at its moment, or at the next after it where that never comes."""
-    left = [alarm]
-    order = list(Moment)
-
-    def ring(moment: Moment) -> None:
-        if left and order.index(moment) >= order.index(alarm.moment):
-            left.pop().call()
-
-    return ring
 
 
 class _Stream:

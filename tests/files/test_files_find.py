@@ -152,6 +152,18 @@ def test_links(tree: Path) -> None:
     assert names("in/**/3.dcm") == ["in/s/t/3.dcm"]
 
 
+def test_above_a_link_is_above_what_it_leads_to(tree: Path) -> None:
+    (tree / "link").symlink_to(tree / "in" / "s")
+    (file,) = find(["link/../b.dcm"])
+    assert file.name == "link/../b.dcm"
+    assert file.path == str(tree / "in" / "b.dcm")
+    assert names("link/../*.dcm", "in/z.dcm") == [
+        *("link/../[x].dcm", "link/../b.dcm", "link/../z.dcm")
+    ]
+    assert names("in/s/../", "in") == [f"in/s/../{name}" for name in VISIBLE]
+    assert names("in/s/..") == [f"in/s/../{name}" for name in VISIBLE]
+
+
 def test_what_is_no_regular_file(tree: Path) -> None:
     os.mkfifo(tree / "in" / "pipe")
     with tempfile.TemporaryDirectory() as short, socket.socket(socket.AF_UNIX) as listening:

@@ -94,6 +94,10 @@ class Planner:
         self.engine.execute("SET TimeZone = 'UTC'")
         self.engine.execute("ATTACH ':memory:' AS made; CREATE SCHEMA made.web")
 
+    def close(self) -> None:
+        self.engine.close()
+        self._constants.close()
+
     def evaluate(self, sql: str, values: tuple[tuple[str, object], ...]) -> Any:
         return self._constants.value(sql, values)
 

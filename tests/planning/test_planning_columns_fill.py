@@ -227,6 +227,7 @@ def test_a_star_shows_no_more_than_it_did(wards: Hospital) -> None:
     def names(sql: str) -> list[str]:
         (statement,) = wards.session.parse(sql)
         result = wards.session.execute(statement)
+        result.close()
         assert result.columns is not None
         return sorted(c.name for c in result.columns)
 

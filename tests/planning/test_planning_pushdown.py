@@ -32,7 +32,7 @@ from dicomsql.planning.pushdown import Pushed, push
 def planner() -> Iterator[Planner]:
     made = Planner()
     yield made
-    made.engine.close()
+    made.close()
 
 
 def shown(filters: tuple[Filter, ...]) -> str:
@@ -409,7 +409,7 @@ def filled() -> Iterator[Planner]:
     made = Planner()
     made.fill(ROWS)
     yield made
-    made.engine.close()
+    made.close()
 
 
 def lost(filled: Planner, where: str, dicom: DicomTable) -> set[str]:

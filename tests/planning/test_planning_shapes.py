@@ -114,7 +114,9 @@ def test_what_sees_each_row_reads_each_row(
 def test_the_columns_of_counts_keep_their_names(hospital: Hospital) -> None:
     def names(sql: str) -> list[str]:
         (statement,) = hospital.session.parse(full(sql))
-        return [c.name for c in hospital.session.execute(statement).columns or ()]
+        result = hospital.session.execute(statement)
+        result.close()
+        return [c.name for c in result.columns or ()]
 
     assert names("SELECT COUNT( * ) FROM @instances") == ["count_star()"]
     sql = "SELECT count(1), count(SOPInstanceUID), count(*) AS n FROM @instances"

@@ -163,10 +163,11 @@ class Fetcher(Generic[T]):
             request = self._source.files(unit.place, unit.study, unit.series)
             with self._run.send(request, stream=True) as response:
                 if response.status != NO_CONTENT:
-                    for file in files_of(response):
+                    for number, file in enumerate(files_of(response), 1):
                         self._part(unit, file)
-                        if not unit.free:
-                            # Whatever else it holds was fetched by others.
+                        if not unit.free and number < len(unit.expected):
+                            # What else it holds was fetched by others. Where nothing else is due,
+                            # it is read to its end, so that the connection can be used again.
                             break
         except ApiError as error:
             if error.failure.status not in _OF_A_SERIES:

@@ -39,12 +39,14 @@ class Target:
     """A file that is to be.
 
     Attributes:
-        path: below the folder.
-        key: the journal's.
+        name: its path below the folder, as text: there are many of these at a time.
     """
 
-    path: PurePosixPath
-    key: str
+    name: str
+
+    @property
+    def path(self) -> PurePosixPath:
+        return PurePosixPath(self.name)
 
 
 Targets = tuple[Target, ...]
@@ -85,15 +87,13 @@ class Files:
         Args:
             frame: where each frame is a file, and there are several.
         """
-        found: dict[PurePosixPath, Target] = {}
+        found: list[Target] = []
         for target in self.meant(chosen, frame):
-            if target.path in found:
-                continue
             if not self._claim(target.path):
                 self.failed(chosen.instance, target, _TWICE)
             elif not self._is_done(chosen.instance, target):
-                found[target.path] = target
-        return tuple(found.values())
+                found.append(target)
+        return tuple(found)
 
     def meant(self, chosen: Selected, frame: int | None = None) -> Targets:
         """The files that an instance is to become, each once."""
@@ -105,8 +105,7 @@ class Files:
             layout.path({**dict(zip(self.columns, values, strict=True)), **own})
             for values in chosen.values
         )
-        places = (value for _, value in at.place)
-        return tuple(Target(path, " ".join([*places, *uids, str(path)])) for path in paths)
+        return tuple(Target(str(path)) for path in paths)
 
     def begin(self, instance: Instance, target: Target) -> Landing | None:
         """Begin a file; None where it cannot be, which is settled."""
@@ -126,7 +125,7 @@ class Files:
         except BlockedError as error:
             status, reason = Status.FAILED, str(error)
         outcome = self._outcome(status, instance, target, reason, landing.size)
-        entry = self._entry(outcome, target, landing.digest, changed)
+        entry = _entry(instance, target, outcome, landing.digest, changed)
         if status in {Status.PRESENT, Status.FAILED}:
             landing.drop()
             self._settler.add(Settled(outcome, entry))
@@ -136,7 +135,7 @@ class Files:
     def failed(self, instance: Instance, target: Target, reason: str) -> None:
         """A file cannot be had."""
         outcome = self._outcome(Status.FAILED, instance, target, reason, None)
-        self._settler.add(Settled(outcome, self._entry(outcome, target, "", None)))
+        self._settler.add(Settled(outcome, _entry(instance, target, outcome)))
 
     def nothing(self, row: Row, reason: str) -> None:
         """A row means no instance."""
@@ -153,7 +152,8 @@ class Files:
 
     def _is_done(self, instance: Instance, target: Target) -> bool:
         """Whether a run before this one has written the file, and it is there as it was."""
-        entry = self._journal.find(target.key) if self._journal is not None else None
+        known = self._journal
+        entry = known.find(_key(instance, target)) if known is not None else None
         if entry is None or entry.status is Status.FAILED:
             return False
         try:
@@ -182,7 +182,7 @@ class Files:
     ) -> Outcome:
         return Outcome(
             status,
-            str(Path(self._plan.folder, target.path)),
+            str(Path(self._plan.folder, target.name)),
             instance.study,
             instance.series,
             instance.instance,
@@ -190,19 +190,33 @@ class Files:
             size,
         )
 
-    def _entry(self, outcome: Outcome, target: Target, digest: str, changed: int | None) -> Entry:
-        return Entry(
-            target.key,
-            outcome.status,
-            outcome.path,
-            outcome.size,
-            changed,
-            digest,
-            outcome.study,
-            outcome.series,
-            outcome.instance,
-            outcome.reason,
-        )
+
+def _key(instance: Instance, target: Target) -> str:
+    """The journal's key of a file."""
+    places = (value for _, value in instance.place)
+    uids = (instance.study, instance.series, instance.instance)
+    return " ".join([*places, *uids, target.name])
+
+
+def _entry(
+    instance: Instance,
+    target: Target,
+    outcome: Outcome,
+    digest: str = "",
+    changed: int | None = None,
+) -> Entry:
+    return Entry(
+        _key(instance, target),
+        outcome.status,
+        outcome.path,
+        outcome.size,
+        changed,
+        digest,
+        outcome.study,
+        outcome.series,
+        outcome.instance,
+        outcome.reason,
+    )
 
 
 def columns_of(template: str) -> tuple[str, ...]:

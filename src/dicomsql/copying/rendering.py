@@ -139,10 +139,12 @@ class _Worker:
         if picture.frame is not None:
             self._fetch(wanted, picture.frame)
             return
+        frames, reason = picture.chosen.frames, "the server does not say how many frames it has"
         try:
-            frames = picture.chosen.frames or self._source.frames(wanted.instance)
+            frames = frames or self._source.frames(wanted.instance)
         except (ApiError, EndpointError) as error:
             reason = self._refusals.reason(self._run, error)
+        if frames is None:
             for target in self._files.meant(picture.chosen):
                 self._files.failed(wanted.instance, target, reason)
             return

@@ -28,10 +28,12 @@ if TYPE_CHECKING:
 __all__ = ["Settled", "Settler"]
 
 # Threads: each waits for the disk, which does better with several.
-_WIDTH = 4
+_WIDTH = 8
 # Files of one transaction of the journal, and those that may wait.
 _TOGETHER = 32
 _WAITING = 64
+# Seconds after which a thread that waits looks whether another has failed.
+_LOOK = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ class Settler:
                     settled.landing.drop()
                 self._raise()
             with suppress(queue.Full):
-                self._queue.put(settled, timeout=0.2)
+                self._queue.put(settled, timeout=_LOOK)
                 return
 
     def close(self) -> None:
@@ -87,7 +89,7 @@ class Settler:
         for _ in self._futures:
             while not self._broken.is_set():
                 with suppress(queue.Full):
-                    self._queue.put(None, timeout=0.2)
+                    self._queue.put(None, timeout=_LOOK)
                     break
         wait_futures(self._futures)
         self._drop()
@@ -95,19 +97,18 @@ class Settler:
 
     def _settle(self) -> None:
         try:
-            while True:
-                first = self._queue.get()
-                if first is None:
-                    return
+            while (first := self._next()) is not None:
                 self._together([first, *self._more()])
         except BaseException:
             self._broken.set()
-            # Those that wait for something to do have to see it.
-            with suppress(queue.Full):
-                for _ in range(_WIDTH):
-                    self._queue.put_nowait(None)
-            self._drop()
             raise
+
+    def _next(self) -> Settled | None:
+        """The next file; None for the end."""
+        while not self._broken.is_set():
+            with suppress(queue.Empty):
+                return self._queue.get(timeout=_LOOK)
+        return None
 
     def _more(self) -> Iterable[Settled]:
         """What waits besides, as far as it goes into one transaction."""
@@ -124,6 +125,9 @@ class Settler:
     def _together(self, files: list[Settled]) -> None:
         settled: list[Settled] = []
         try:
+            for one in files:
+                if one.landing is not None:
+                    one.landing.hasten()
             for one in files:
                 settled.append(_published(one))
         except BaseException:

@@ -148,14 +148,17 @@ class Source:
         """Whether it can be asked for the instances of a series."""
         return "instance" in self._search
 
-    def frames(self, wanted: Instance) -> int:
-        """The number of an instance's frames, from its metadata; 1 where those do not say."""
+    def frames(self, wanted: Instance) -> int | None:
+        """The number of an instance's frames, from its metadata; None where it has none there.
+
+        An instance whose metadata do not tell a number has one (PS3.3 C.7.6.6).
+        """
         method = self.moves.metadata
         if method is None:
-            return 1
+            return None
         uids = {"study": wanted.study, "series": wanted.series, "instance": wanted.instance}
         page = single(self._run, self.request(method, wanted.place, uids))
-        return max((_frames(row) or 1 for row in _rows(page.body, method)), default=1)
+        return max((_frames(row) or 1 for row in _rows(page.body, method)), default=None)
 
     def _accept(self, method: Method) -> str:
         """The document's media type, with the transfer syntax that is wanted."""

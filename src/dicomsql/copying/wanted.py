@@ -97,7 +97,7 @@ def _rows(
     uids = [c for c in (named.study, named.series, named.instance) if c]
     columns = [*(column for _, column in named.places), *uids, *further]
     texts = ", ".join(f"CAST({_quoted(column)} AS VARCHAR)" for column in columns)
-    sql = f"SELECT DISTINCT {texts} FROM ({query.sql}\n) ORDER BY ALL"  # noqa: S608
+    sql = f"SELECT DISTINCT {texts} FROM ({_text(query)}\n) ORDER BY ALL"  # noqa: S608
     plan = replace(query, sql=sql, direct=())
     active = WindowRun(run, plan) if plan.windows is not None else ReadRun(run, plan)
     if plan.scans:
@@ -117,6 +117,15 @@ def _rows(
                 yield Row(place, study, series, instance, tuple(row[at_rest:]))
     finally:
         active.close()
+
+
+def _text(query: ReadPlan) -> str:
+    """The query as the engine runs it."""
+    if not query.direct:
+        return query.sql
+    # The rows of its only scan are its own, which has no more columns than those.
+    shown = ", ".join(f"{_quoted(name)} AS {_quoted(as_)}" for as_, name in query.direct)
+    return f"SELECT {shown} FROM {_quoted(query.scans[0].name)}"  # noqa: S608
 
 
 def _quoted(name: str) -> str:

@@ -222,6 +222,8 @@ def _break_off(run: Run) -> None:
     run.cancel.set()
     if run.abort is not None:
         run.abort()
+    # The query may still compute, without asking anybody.
+    run.engine.interrupt()
 
 
 def _raise_first(futures: list[Future[None]]) -> None:

@@ -14,7 +14,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from dicomsql.errors import InterfaceError
-from dicomsql.files.local import InvalidFileError, LocalFile, opened, reason_of, shown
+from dicomsql.files.local import InvalidFileError, LocalFile, Packed, opened, reason_of, shown
 from dicomsql.files.names import has_wildcards, is_passed_over, matcher, steps_of
 
 __all__ = ["InvalidFileError", "LocalFile", "find"]
@@ -53,9 +53,10 @@ def _begun(path: str, number: int) -> Iterator[LocalFile]:
 
 
 def _once(files: Iterable[LocalFile]) -> Iterator[LocalFile]:
-    seen: set[tuple[str, str]] = set()
+    seen: set[tuple[str, Packed | None, str]] = set()
     for file in files:
-        key = (file.path, file.packed.member if file.packed is not None else "")
+        # What was refused may have no place of its own.
+        key = (file.path, file.packed, file.name if file.problem else "")
         if key not in seen:
             seen.add(key)
             yield file
@@ -88,7 +89,14 @@ class _Place(NamedTuple):
 
 def _place(written: str) -> _Place:
     given = os.path.expanduser(written) if written.startswith("~/") else written  # noqa: PTH111
-    return _Place(os.path.abspath(given), written)  # noqa: PTH100 - links stay as they are
+    if ".." in given.replace(os.sep, "/").split("/"):
+        # What is above a link is above what it leads to.
+        folder, name = os.path.split(given.rstrip("/"))
+        if name == "..":
+            folder, name = given, ""
+        whole = os.path.join(os.path.realpath(folder), name)  # noqa: PTH118
+        return _Place(whole.rstrip(os.sep) or os.sep, written)
+    return _Place(os.path.abspath(given), written)  # noqa: PTH100 - other links stay as they are
 
 
 def _files(path: str) -> Iterator[LocalFile]:
@@ -191,8 +199,9 @@ def _entries(folder: str) -> list[_Entry]:
 def _entry(entry: os.DirEntry[str]) -> _Entry:
     try:
         return _Entry(entry.name, entry.stat())
-    except FileNotFoundError:
-        return _Entry(entry.name, None, _DANGLING)
+    except FileNotFoundError as error:
+        problem = _DANGLING if entry.is_symlink() else reason_of(error)
+        return _Entry(entry.name, None, problem)
     except OSError as error:
         return _Entry(entry.name, None, reason_of(error))
 
