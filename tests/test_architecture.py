@@ -14,7 +14,7 @@ ALLOWED = {
     "errors": set(),
     "version": set(),
     "config": {"errors"},
-    "result": set(),
+    "result": {"errors"},
     "dicom": {"errors"},
     "transport": {"errors", "config", "dicom"},
     "language": {"errors"},

@@ -9,10 +9,15 @@ import pytest
 from dicomsql.errors import (
     ApiFailure,
     ConflictError,
+    DataError,
     DocumentError,
     IntegrityError,
+    InternalError,
     LanguageError,
+    OperationalError,
+    alone,
     nearest,
+    separate,
 )
 
 
@@ -62,3 +67,45 @@ def test_other_messages() -> None:
     assert str(error) == "a.yaml#/paths: no such key"
     assert nearest("studis", ("studies", "series")) == " Did you mean studies?"
     assert nearest("zzz", ("studies",)) == ""
+
+
+def test_an_error_leaves_what_it_came_from_behind() -> None:
+    mine = KeyError("mine")
+    try:
+        raise mine
+    except KeyError:
+        with pytest.raises(DataError) as caught, alone():
+            try:
+                raise ValueError("Zebra^Quagga")
+            except ValueError:
+                raise DataError("masked") from None
+    # What the caller was handling is the caller's own.
+    assert caught.value.__context__ is mine
+    assert caught.value.__cause__ is None
+
+
+def test_a_cause_leaves_its_class_and_its_trace() -> None:
+    with pytest.raises(OperationalError) as caught, alone():
+        try:
+            try:
+                int("Zebra^Quagga")
+            except ValueError as error:
+                raise InternalError("a defect") from error
+        except InternalError as error:
+            raise OperationalError("it failed") from error
+    defect = caught.value.__cause__
+    assert isinstance(defect, InternalError)
+    found = defect.__cause__
+    assert str(found) == "ValueError"
+    assert found is not None
+    assert found.__traceback__ is not None
+    assert caught.value.__context__ is defect.__context__ is found.__context__ is None
+
+
+def test_an_error_that_is_raised_again_is_no_context_of_itself() -> None:
+    error = DataError("once")
+    handled = KeyError("x")
+    handled.__context__ = error
+    separate(error, handled)
+    assert error.__context__ is None
+    separate(None)

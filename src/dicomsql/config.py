@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dicomsql.errors import InterfaceError, nearest
+from dicomsql.errors import InterfaceError, alone, nearest
 
 # The session's names for the parameters that they are defaults of.
 PARAMETER_DEFAULTS = {
@@ -32,6 +32,9 @@ PARAMETER_DEFAULTS = {
 DEFAULT_TIMEOUT = 120.0
 # Answers are kept for a day at most, whatever is asked for.
 LONGEST_CACHE = 86_400.0
+
+# Any of these says who asks.
+_WHO_ASKS = frozenset({"user", "password", "token", "token_file", "credentials", "impersonate"})
 
 _AGE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(s|m|h)", re.IGNORECASE)
 _BYTES = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kMGT]?)(i?)B?", re.IGNORECASE)
@@ -217,7 +220,12 @@ def settings(environment: Mapping[str, str] | None = None, **given: Any) -> Sett
     Raises:
         InterfaceError: a value is unknown or does not fit.
     """
-    env = os.environ if environment is None else environment
+    # What an error came from may hold the text of the configuration, with its secrets.
+    with alone():
+        return _settings(os.environ if environment is None else environment, given)
+
+
+def _settings(env: Mapping[str, str], given: Mapping[str, Any]) -> Settings:
     unknown = set(given) - set(Settings.__dataclass_fields__)
     if unknown:
         raise InterfaceError(f"Unknown setting {', '.join(sorted(unknown))}.")
@@ -229,24 +237,25 @@ def settings(environment: Mapping[str, str] | None = None, **given: Any) -> Sett
             if found is not None:
                 values[name] = found
 
-    # An endpoint that was given outright is not mixed with a folder from the environment.
-    if "endpoint" not in values:
+    # What was given outright takes the place of what excludes it in the environment.
+    outright = frozenset(values)
+    if "endpoint" not in outright:
         fill("local", "DICOMSQL_LOCAL")
-    if "local" not in values:
+        fill("connection", "DICOMSQL_CONNECTION")
+    if "local" not in values and "connection" not in outright:
         fill("endpoint", "DICOMSQL_ENDPOINT")
     _check_login(values)
     _fill_login(values, env)
     fill("project", "DICOMSQL_PROJECT", "GOOGLE_CLOUD_PROJECT")
     for name in ("location", "dataset", "credentials", "impersonate", "proxy", "cache"):
         fill(name, f"DICOMSQL_{name.upper()}")
-    if "endpoint" not in given or given["endpoint"] is None:
-        fill("connection", "DICOMSQL_CONNECTION")
     fill("config", "DICOMSQL_CONFIG")
     fill("dicom_store", "DICOMSQL_STORE")
     fill("quota_project", "DICOMSQL_QUOTA_PROJECT", "GOOGLE_CLOUD_QUOTA_PROJECT")
     fill("ca_bundle", "DICOMSQL_CA_BUNDLE")
     fill("providers", "DICOMSQL_PROVIDERS")
-    fill("anonymous", "DICOMSQL_ANONYMOUS")
+    if not outright & _WHO_ASKS:
+        fill("anonymous", "DICOMSQL_ANONYMOUS")
     fill("timeout", "DICOMSQL_TIMEOUT")
     fill("max_pages", "DICOMSQL_MAX_PAGES")
     if "connections" not in values:
@@ -435,8 +444,25 @@ def read_connections(file: str | Path | None = None) -> dict[str, Connection]:
     tables = content.get("connections", {})
     if not isinstance(tables, dict):
         raise InterfaceError(f"{path}: connections are tables, [connections.NAME].")
-    private = os.name != "posix" or not path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)
+    private = is_private(path)
     return {name: _connection(name, table, path, private) for name, table in tables.items()}
+
+
+def is_private(path: Path) -> bool:
+    """Whether nobody but its owner may do anything with a file; what is no file has no say.
+
+    Neither has one on a file system that cannot be written to: so secrets are handed to containers,
+    readable by all, and nobody inside can change that.
+
+    Raises:
+        OSError: it cannot be looked at.
+    """
+    mode = path.stat().st_mode
+    if os.name != "posix" or not stat.S_ISREG(mode):
+        return True
+    if os.statvfs(path).f_flag & os.ST_RDONLY:
+        return True
+    return not mode & (stat.S_IRWXG | stat.S_IRWXO)
 
 
 def _connection(name: str, table: Any, path: Path, private: bool) -> Connection:

@@ -34,7 +34,10 @@ from __future__ import annotations
 
 import builtins
 import re
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
+from types import TracebackType
 
 __all__ = [
     "ApiError",
@@ -63,7 +66,9 @@ __all__ = [
     "ProgrammingError",
     "QuotaError",
     "Warning",
+    "alone",
     "nearest",
+    "separate",
 ]
 
 
@@ -312,6 +317,51 @@ class DocumentError(ProgrammingError):
         super().__init__(f"{where}: {message}" if where else message)
         self.document = document
         self.path = path
+
+
+class alone:
+    """Lets errors out of a block without the exceptions that they came from; see `separate`."""
+
+    def __enter__(self) -> None:
+        self._handled = sys.exception()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        separate(error, self._handled)
+
+
+def separate(error: BaseException | None, handled: BaseException | None = None) -> None:
+    """Take the exceptions that an error of this tree came from off it.
+
+    Those of libraries and of the engine quote values, addresses and bodies. `raise ... from None`
+    keeps them out of tracebacks only: what follows `__context__`, as collectors of errors do, would
+    find them. A cause that is no error of this tree, as a defect has one, leaves its class and its
+    trace.
+
+    Args:
+        handled: what the caller was handling when it began, which becomes the error's context.
+    """
+    seen = list(_contexts(handled))
+    if error in seen:
+        handled = None
+    while isinstance(error, Error) and error not in seen:
+        seen.append(error)
+        cause, is_hidden = error.__cause__, error.__suppress_context__
+        if cause is not None and not isinstance(cause, Error):
+            cause = InternalError(type(cause).__name__).with_traceback(cause.__traceback__)
+        error.__cause__, error.__context__ = cause, handled
+        error.__suppress_context__ = is_hidden
+        error, handled = cause, None
+
+
+def _contexts(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__context__
 
 
 def nearest(name: str, known: list[str] | tuple[str, ...]) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from dicomsql.errors import alone
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -121,7 +123,12 @@ class Result:
         try:
             if self.rows is not None and self.columns is not None:
                 yield _text_batch(self.columns, self.rows)
-            yield from self._batches
+            while True:
+                with alone():
+                    batch = next(self._batches, None)
+                if batch is None:
+                    return
+                yield batch
         finally:
             self.close()
 

@@ -17,6 +17,7 @@ from xml.sax.saxutils import escape
 import httpx
 
 from dicomsql.catalog.model import Method, MoveMethods, Moves, Parameter
+from dicomsql.copying.storer import Stored, Storer
 from dicomsql.copying.upload import Part
 from dicomsql.dicom import part10
 from dicomsql.dicom.multipart import MultipartReader
@@ -315,6 +316,12 @@ def running(transport: httpx.BaseTransport, parallel: int = 4) -> Iterator[Run]:
 def serving(server: Server, parallel: int = 4) -> Iterator[Run]:
     with running(httpx.MockTransport(server.handle), parallel) as run:
         yield run
+
+
+def stored(storer: Storer, *parts: Part) -> list[Stored]:
+    """What becomes of parts, in their order, once all is known."""
+    found = {part.instance: result for some in storer.store_parts(parts) for part, result in some}
+    return [found[part.instance] for part in parts]
 
 
 def write(folder: Path, **contents: bytes) -> None:

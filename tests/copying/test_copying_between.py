@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import tracemalloc
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -14,10 +16,13 @@ import pytest
 from retrieving_bench import BOUNDARY, Holder, asking, breaking, query, source
 from storing_bench import Server, dicom, target, uids_of
 
-from dicomsql.copying.between import transfer
+from dicomsql.copying.arriving import Arrival
+from dicomsql.copying.between import _Taker, transfer
+from dicomsql.copying.fetching import Wanted
 from dicomsql.copying.journal import Journal
 from dicomsql.copying.progress import Progress
 from dicomsql.copying.report import Report
+from dicomsql.copying.source import Instance
 from dicomsql.errors import ApiError, EndpointError
 from dicomsql.execution.run import Run
 from dicomsql.planning.plan import Conflict, CopySettings, Named, TransferPlan
@@ -189,9 +194,11 @@ def test_what_the_target_has(between: Between) -> None:
 
 def test_a_target_or_a_source_that_is_gone_ends_it(between: Between) -> None:
     between.server.answers = [lambda _: httpx.ConnectError("refused")] * 1000
+    between.server.next["GET"] = [lambda: httpx.ConnectError("refused")] * 1000
     with pytest.raises(EndpointError, match="server"):
         between.run([("1",)])
     between.server.answers = []
+    between.server.next.clear()
     between.holder.gives("/", *[httpx.ConnectError("refused")] * 1000)
     with pytest.raises(EndpointError, match="source"):
         between.run([("1",)])
@@ -236,3 +243,43 @@ def test_digests_are_those_of_what_came(between: Between) -> None:
     with Journal.open(between.journal, "between", "there", "here") as journal:
         digests = {entry.instance: entry.digest for entry in journal.entries()}
     assert digests == {uids_of(c)[2]: hashlib.sha256(c).hexdigest() for c in ALL}
+
+
+@pytest.mark.parametrize("content", [ALL[7], LARGE, dicom("1", "1.1", "1.1.1", padding=2_000_000)])
+def test_what_is_cut_off_in_a_whole_answer_is_not_stored(between: Between, content: bytes) -> None:
+    between.holder.kept = {uids_of(content): content[:-60]}
+    rows = between.run([uids_of(content)], batch=100_000)
+    (row,) = rows.values()
+    assert row["status"] == "failed"
+    assert "not whole" in row["reason"]
+    assert between.server.kept == {}
+    between.holder.keep(content)
+    assert set(between.statuses([uids_of(content)], batch=100_000).values()) == {"stored"}
+
+
+def test_no_more_than_a_batch_is_held() -> None:
+    """Of what comes and what waits together, in its own memory."""
+    limit, half = 8_000_000, bytes(250_000)
+
+    class Storer:
+        limit = None
+
+        def store_parts(self, parts: list[Any]) -> Iterator[list[Any]]:
+            yield []
+
+    copy = SimpleNamespace(
+        batch=limit,
+        storer=Storer(),
+        progress=SimpleNamespace(moved=lambda _: None),
+        ledger=SimpleNamespace(write=lambda _: None),
+    )
+    taker = _Taker(None, copy)  # type: ignore[arg-type]
+    tracemalloc.start()
+    try:
+        for number in range(4):
+            pieces = (half[:] + bytes(1) for _ in range(30))
+            at = Instance((), "1", "1.1", str(number))
+            taker.take(Wanted(at, None), Arrival("1", "1.1", str(number), "x", pieces))  # type: ignore[arg-type]
+        assert tracemalloc.get_traced_memory()[1] < 1.2 * limit
+    finally:
+        tracemalloc.stop()

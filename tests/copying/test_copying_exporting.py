@@ -103,3 +103,14 @@ def test_a_link_is_followed_and_a_pipe_is_written_to(filled: Session, tmp_path: 
     export(filled, "SELECT 1 a", pipe, "csv")
     reader.join()
     assert read == ["a\n1\n"]
+
+
+def test_a_text_that_looks_like_a_switch_or_a_number_is_a_text(
+    filled: Session, tmp_path: Path
+) -> None:
+    for text in ("true", "12"):
+        path = tmp_path / "x.csv"
+        export(filled, "SELECT NULL AS a", path, "csv", nullstr=text, header="false")
+        assert path.read_text() == f"{text}\n"
+    export(filled, "SELECT 1 AS a, 2 AS b", path, "csv", delimiter="0")
+    assert path.read_text() == "a0b\n102\n"

@@ -86,12 +86,72 @@ def test_what_is_no_journal_is_left_as_it_is(tmp_path: Path) -> None:
         opened(later)
 
 
+def test_other_files_keep_their_rights_and_an_empty_database_its_owner(tmp_path: Path) -> None:
+    scan, other = tmp_path / "scan.dcm", tmp_path / "other.sqlite"
+    scan.write_bytes(bytes(1000))
+    connection = sqlite3.connect(other)
+    connection.execute("PRAGMA user_version = 7")
+    connection.close()
+    for path in (scan, other):
+        path.chmod(0o664)
+        before = path.read_bytes()
+        with pytest.raises(InterfaceError, match="no journal of a COPY"):
+            opened(path)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o664
+        assert path.read_bytes() == before
+    assert {p.name for p in tmp_path.iterdir()} == {scan.name, other.name}
+
+
+def test_an_empty_file_becomes_a_journal(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.touch()
+    with opened(path) as journal:
+        journal.write([ENTRY])
+    with opened(path) as journal:
+        assert journal.find(ENTRY.key) == ENTRY
+
+
+def test_nothing_that_this_process_does_ends_its_lock(tmp_path: Path) -> None:
+    """POSIX locks, SQLite's among them, end where the process closes the file anywhere."""
+    path = tmp_path / "x.copy.sqlite"
+    link = tmp_path / "link"
+    link.symlink_to(path)
+    code = WRITER.replace("while True:", "while number < 1:")
+    with opened(path) as journal:
+        path.read_bytes()
+        for name in (path, link):
+            with pytest.raises(InterfaceError, match="in use by another COPY"):
+                opened(name)
+            other = subprocess.run(
+                [sys.executable, "-c", code, str(name)], capture_output=True, text=True, check=False
+            )
+            assert "in use by another COPY" in other.stderr
+        journal.write([ENTRY])
+    with opened(link) as journal:
+        assert journal.find(ENTRY.key) == ENTRY
+
+
+def test_of_an_instance_that_is_replaced_no_entry_says_that_it_is_there(tmp_path: Path) -> None:
+    uids = {"study": "1", "series": "1.1", "instance": "1.1.1"}
+    with opened(tmp_path / "x.copy.sqlite") as journal:
+        journal.write(
+            [
+                Entry("a", Status.STORED, **uids),
+                Entry("b", Status.FAILED, **uids),
+                Entry("c", Status.PRESENT, **{**uids, "study": "2"}),
+            ]
+        )
+        journal.supersede(*uids.values())
+        found = {entry.key: entry.status for entry in journal.entries()}
+    assert found == {"a": Status.SKIPPED, "b": Status.FAILED, "c": Status.PRESENT}
+
+
 def test_where_it_cannot_be_written(tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     for path, said in (
         (tmp_path / "no" / "x.sqlite", "No such file"),
-        (tmp_path, "Is a directory"),
+        (tmp_path, "is no file"),
         (fifo, "is no file"),
     ):
         with pytest.raises(InterfaceError, match=said):

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from retrieving_bench import BOUNDARY, Out, breaking, default_files, multipart, of_type
 from storing_bench import dicom, uids_of
 
+from dicomsql.copying.folder import Folder
 from dicomsql.copying.journal import Journal
+from dicomsql.copying.report import Report
 from dicomsql.errors import ApiError, CancelledError, EndpointError, OperationalError
 
 A, B, C, D, E, F = (dicom("1", "1.1", f"1.1.{n}", padding=1000 * n) for n in range(1, 7))
@@ -466,3 +470,84 @@ def test_a_folder_that_cannot_be_made(out: Out) -> None:
     with pytest.raises(OperationalError, match="Cannot write to the folder"):
         out.run([uids_of(A)])
     assert not out.holder.fetched()
+
+
+@pytest.mark.parametrize("name", ["j", "j-wal", "J"])
+def test_no_file_takes_the_journals_place(out: Out, name: str) -> None:
+    out.folder.mkdir()
+    out.journal = out.folder / "j"
+    for _ in range(2):
+        (row,) = out.run([uids_of(A)], layout=name, overwrite=True)
+        assert (row["status"], "the journal" in row["reason"]) == ("failed", True)
+
+
+def test_a_file_that_comes_in_the_meantime_is_not_replaced(
+    out: Out, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = out.folder / "1/1.1/1.1.1.dcm"
+    published = Folder.publish
+
+    def late(folder: Folder, *args: Any, **options: Any) -> None:
+        if not path.exists():
+            path.write_bytes(b"of another program")
+        published(folder, *args, **options)
+
+    monkeypatch.setattr(Folder, "publish", late)
+    (row,) = out.run([uids_of(A)])
+    assert row["status"] == "failed"
+    assert "in the meantime" in row["reason"]
+    assert out.files() == {"1/1.1/1.1.1.dcm": b"of another program"}
+    (row,) = out.run([uids_of(A)], overwrite=True)
+    assert row["status"] == "replaced"
+    assert out.files() == default_files(A)
+
+
+def test_without_second_names_a_look_does(out: Out, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refusing(*_: object, **__: object) -> None:
+        raise OSError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(os, "link", refusing)
+    assert set(out.statuses([("1",)]).values()) == {"retrieved"}
+    assert out.files() == default_files(*ALL)
+
+
+def test_a_file_with_two_names_of_a_killed_process_is_done(out: Out) -> None:
+    folder = out.folder / "1/1.1"
+    folder.mkdir(parents=True)
+    (folder / ".1.1.1.dcm.part").write_bytes(A)
+    (folder / ".1.1.1.dcm.part").chmod(0o600)
+    os.link(folder / ".1.1.1.dcm.part", folder / "1.1.1.dcm")
+    assert out.statuses([uids_of(A)]) == {"1.1.1": "present"}
+    assert out.files() == default_files(A)
+
+
+@pytest.mark.parametrize("journal", [True, False])
+def test_names_are_on_the_disk_before_they_count(
+    out: Out, monkeypatch: pytest.MonkeyPatch, journal: bool
+) -> None:
+    if not journal:
+        out.journal = None
+    done: list[str] = []
+    fsync, added = os.fsync, Report.add
+
+    def noting(descriptor: int) -> None:
+        fsync(descriptor)
+        done.append(os.path.realpath(f"/proc/self/fd/{descriptor}"))
+
+    def adding(report: Report, outcome: Any) -> None:
+        done.append("row")
+        added(report, outcome)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    monkeypatch.setattr(Report, "add", adding)
+    assert out.statuses([uids_of(A)]) == {"1.1.1": "retrieved"}
+    top = Path(os.path.realpath(out.folder))
+    wanted = {str(p) for p in (top / "1/1.1", top / "1", top, top.parent)}
+    assert wanted <= set(done[: done.index("row")])
+
+
+def test_an_instance_whose_paths_differ_by_case_alone_is_one_file(out: Out) -> None:
+    (row,) = out.run(
+        [("1", "1.1", "1.1.1", "Doe"), ("1", "1.1", "1.1.1", "DOE")], "P", layout="{P}.dcm"
+    )
+    assert (row["status"], row["path"]) == ("retrieved", str(out.folder / "Doe.dcm"))

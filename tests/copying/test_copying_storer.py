@@ -9,7 +9,18 @@ from typing import Any
 
 import httpx
 import pytest
-from storing_bench import Server, cut, dataset_of, dicom, digest, part, serving, target, uids_of
+from storing_bench import (
+    Server,
+    cut,
+    dataset_of,
+    dicom,
+    digest,
+    part,
+    serving,
+    stored,
+    target,
+    uids_of,
+)
 
 from dicomsql.copying.outcomes import Status
 from dicomsql.copying.storer import Stored, Storer
@@ -17,6 +28,8 @@ from dicomsql.copying.upload import Part, PartError, Upload
 from dicomsql.errors import (
     ApiError,
     ApiFailure,
+    BudgetError,
+    CancelledError,
     EndpointError,
     InterfaceError,
     NotSupportedError,
@@ -26,7 +39,7 @@ from dicomsql.errors import (
 from dicomsql.planning.plan import Conflict, DicomStore
 
 A, B, C, D = (dicom("1", "1.1", f"1.1.{n}") for n in range(1, 5))
-OTHER_A = dicom("1", "1.1", "1.1.1", "other")
+OTHER_A, OTHER_B = (dicom("1", "1.1", f"1.1.{n}", "other") for n in (1, 2))
 
 
 def store(
@@ -35,15 +48,15 @@ def store(
     own = options.pop("replace", False)
     with serving(server) as run:
         storer = Storer(run, target(server, replace=own), conflict, **options)
-        return storer.store_parts([part(content) for content in contents])
+        return stored(storer, *map(part, contents))
 
 
 def statuses(found: list[Stored]) -> list[Status]:
-    return [stored.outcome.status for stored in found]
+    return [one.outcome.status for one in found]
 
 
 def reasons(found: list[Stored]) -> list[str]:
-    return [stored.outcome.reason for stored in found]
+    return [one.outcome.reason for one in found]
 
 
 def always(status: int, **options: Any) -> Callable[[object], httpx.Response]:
@@ -76,7 +89,7 @@ def test_a_part_of_unknown_size_goes_in_chunks() -> None:
     server = Server()
     unknown = replace(part(A, lambda: iter([A[:50], A[50:]])), size=None)
     with serving(server) as run:
-        (found,) = Storer(run, target(server), Conflict.FAIL).store_parts([unknown])
+        (found,) = stored(Storer(run, target(server), Conflict.FAIL), unknown)
     assert (found.outcome.status, found.outcome.size, found.digest) == (
         Status.STORED,
         len(A),
@@ -99,8 +112,9 @@ def test_a_partial_success_is_taken_apart(as_xml: bool) -> None:
     assert statuses(found) == [Status.FAILED, Status.FAILED, Status.STORED]
     there, refused, warned = reasons(found)
     assert there == "the store has an instance with these UIDs and other bytes"
-    assert refused.startswith("failure reason 43264 (dataset does not match SOP class): no luck")
-    assert "1.2.3.4.5.6.7" not in refused
+    # The server's own words may repeat any value of the instance.
+    assert refused.startswith("failure reason 43264 (dataset does not match SOP class). The server")
+    assert "no luck" not in refused
     assert warned == "warning reason 45056 (data elements were coerced)"
     assert len(server.stores) == 1
 
@@ -177,7 +191,7 @@ def test_a_refused_batch_is_divided_until_the_bad_one_stands_alone(status: int) 
     server.answers = [judge] * 40
     with serving(server) as run:
         storer = Storer(run, target(server), Conflict.FAIL)
-        found = storer.store_parts([part(c) for c in (A, B, C, D)])
+        found = stored(storer, *map(part, (A, B, C, D)))
     assert statuses(found) == [Status.STORED, Status.STORED, Status.FAILED, Status.STORED]
     assert server.kept.keys() == {uids_of(c) for c in (A, B, D)}
     # The next batches are smaller only where the size was the reason.
@@ -198,6 +212,7 @@ def test_what_concerns_the_whole_store_ends_it(status: int) -> None:
 def test_a_server_that_fails_at_everything_is_given_up() -> None:
     server = Server()
     server.answers = [always(500)] * 100
+    server.next["GET"] = [lambda: httpx.Response(500)] * 20
     with pytest.raises(ApiError):
         store(server, *(dicom("1", "1.1", f"1.1.{n}") for n in range(1, 9)))
     assert len(server.stores) < 40
@@ -247,9 +262,24 @@ def test_an_instance_whose_answer_never_comes_is_looked_for() -> None:
     assert statuses(store(server, A)) == [Status.PRESENT]
 
 
+@pytest.mark.parametrize("fault", [httpx.Response(500), httpx.WriteError("it broke")])
+def test_many_bad_instances_in_a_row_are_not_the_server(fault: httpx.Response | Exception) -> None:
+    """It still answers a search, so each of them is a row, and what comes after them is stored."""
+    server = Server()
+    bad = {f"1.1.{n}" for n in range(2, 8)}
+
+    def judge(files: tuple[bytes, ...]) -> httpx.Response | Exception | None:
+        return fault if bad & {uids_of(f)[2] for f in files} else None
+
+    server.answers = [judge] * 400
+    found = store(server, *(dicom("1", "1.1", f"1.1.{n}") for n in range(1, 10)))
+    assert statuses(found) == [Status.STORED, *[Status.FAILED] * 6, *[Status.STORED] * 2]
+
+
 def test_a_server_that_breaks_off_at_everything_is_given_up() -> None:
     server = Server()
     server.answers = [lambda _: httpx.WriteError("the connection broke")] * 100
+    server.next["GET"] = [lambda: httpx.ReadError("the connection broke")] * 20
     with pytest.raises(EndpointError):
         store(server, A, B, C, D)
 
@@ -285,7 +315,7 @@ class TestFiles:
 
         parts = [part(A, gone), part(B), part(C, bad), part(D)]
         with serving(server) as run:
-            found = Storer(run, target(server), Conflict.FAIL).store_parts(parts)
+            found = stored(Storer(run, target(server), Conflict.FAIL), *parts)
         assert statuses(found) == [Status.FAILED, Status.STORED, Status.FAILED, Status.STORED]
         assert reasons(found)[0] == "the file cannot be read: Input/output error"
         assert reasons(found)[2] == "its archive is damaged"
@@ -301,7 +331,7 @@ class TestFiles:
             raise gone
 
         with serving(server) as run, pytest.raises(ApiError) as caught:
-            Storer(run, target(server), Conflict.FAIL).store_parts([part(A), part(B, broken)])
+            stored(Storer(run, target(server), Conflict.FAIL), part(A), part(B, broken))
         assert caught.value is gone
         assert not server.received
 
@@ -321,7 +351,7 @@ class TestFiles:
         server.answers = [always(503)]
         changing = part(A, lambda: iter([next(versions)[: len(A)]]))
         with serving(server) as run:
-            (found,) = Storer(run, target(server), Conflict.FAIL).store_parts([changing])
+            (found,) = stored(Storer(run, target(server), Conflict.FAIL), changing)
         assert found.outcome.status is Status.FAILED
         assert found.outcome.reason == "the file changed while it was sent"
         assert not server.kept
@@ -414,7 +444,7 @@ class TestReplace:
 
         with serving(server) as run:
             storer = Storer(run, target(server), Conflict.REPLACE, kept=tmp_path / "kept")
-            (found,) = storer.store_parts([part(A, pieces)])
+            (found,) = stored(storer, part(A, pieces))
         assert found.outcome.status is Status.FAILED
         assert found.outcome.reason.startswith("the other server is gone; ")
         assert server.paths("DELETE")
@@ -458,7 +488,7 @@ class TestReplace:
         def answer() -> httpx.Response:
             return cut(OTHER_A) if broken is None else httpx.Response(200, content=broken)
 
-        server.next["GET"] = [lambda: None, answer]
+        server.next["GET"] = [lambda: None, lambda: None, answer]
         found = store(server, A, conflict=Conflict.REPLACE, kept=tmp_path / "kept")
         assert statuses(found) == [Status.FAILED]
         assert "could not be kept" in reasons(found)[0]
@@ -484,6 +514,161 @@ class TestReplace:
             with pytest.raises(NotSupportedError, match="'skip'"):
                 Storer(run, bare, Conflict.REPLACE)
         assert not server.received
+
+
+class TestVerdictsAreToldAsTheyAreKnown:
+    """Whatever comes afterwards, what was done is written down by then."""
+
+    def taken(self, server: Server, *contents: bytes, **options: Any) -> list[tuple[str, Status]]:
+        """What is told before the error."""
+        own = options.pop("replace", False)
+        told: list[tuple[str, Status]] = []
+        with serving(server) as run, pytest.raises((ApiError, CancelledError, BudgetError)):
+            if "calls" in options:
+                run.limits = replace(run.limits, calls=options.pop("calls"))
+            conflict = options.pop("conflict", Conflict.REPLACE)
+            storer = Storer(run, target(server, replace=own), conflict, **options)
+            self.run = run
+            for some in storer.store_parts([part(content) for content in contents]):
+                told += [(one.instance, result.outcome.status) for one, result in some]
+        return told
+
+    def test_the_half_that_was_stored(self) -> None:
+        server = Server()
+        server.answers = [always(413), lambda _: None, *[always(503)] * 20]
+        told = self.taken(server, A, B, C, D, conflict=Conflict.FAIL)
+        assert told == [("1.1.1", Status.STORED), ("1.1.2", Status.STORED)]
+        assert server.kept.keys() == {uids_of(A), uids_of(B)}
+
+    def test_those_that_were_replaced(self) -> None:
+        server = Server()
+        server.keep(OTHER_A, OTHER_B)
+        server.next["PUT"] = [lambda: None, *[lambda: httpx.Response(503)] * 20]
+        told = self.taken(server, A, B, C, replace=True)
+        assert told == [("1.1.3", Status.STORED), ("1.1.1", Status.REPLACED)]
+        assert (server.kept[uids_of(A)], server.kept[uids_of(B)]) == (A, OTHER_B)
+
+    def test_the_budget_ends_before_a_replacement_or_after_it(self, tmp_path: Path) -> None:
+        for calls in range(1, 12):
+            server = Server()
+            server.keep(OTHER_A, OTHER_B, dicom("1", "1.1", "1.1.3", "other"))
+            told = self.taken(server, A, B, C, kept=tmp_path / f"kept{calls}", calls=calls)
+            replaced = {u[2] for u, c in server.kept.items() if c in (A, B, C)}
+            assert len(server.kept) == 3
+            assert {uid for uid, status in told if status is Status.REPLACED} == replaced
+
+    def test_one_that_is_cancelled_on_its_way_is_said_to_be_unclear(self) -> None:
+        server = Server()
+        server.keep(OTHER_A)
+
+        def late() -> Exception:
+            server.keep(A)
+            self.run.cancel.set()
+            return httpx.ReadError("the connection was shut")
+
+        server.next["PUT"] = [late]
+        assert self.taken(server, A, replace=True) == [("1.1.1", Status.FAILED)]
+
+
+@pytest.mark.parametrize("lost", [httpx.ReadTimeout("late"), httpx.Response(502)])
+def test_an_overwrite_whose_answer_is_lost_is_asked_for(lost: httpx.Response | Exception) -> None:
+    server = Server()
+    server.keep(OTHER_A)
+
+    def late() -> httpx.Response | Exception:
+        server.keep(A)
+        return lost
+
+    server.next["PUT"] = [late] * 9
+    assert statuses(store(server, A, conflict=Conflict.REPLACE, replace=True)) == [Status.REPLACED]
+
+
+def test_an_overwrite_may_be_warned_of() -> None:
+    server = Server()
+    server.keep(OTHER_A)
+    server.next["PUT"] = [lambda: server.answer([("1.1.1", None)], warnings={"1.1.1": 0xB000})]
+    found = store(server, A, conflict=Conflict.REPLACE, replace=True)
+    assert reasons(found) == ["warning reason 45056 (data elements were coerced)"]
+
+
+@pytest.mark.parametrize("said", [272, None])
+@pytest.mark.parametrize("conflict", list(Conflict))
+def test_the_same_bytes_are_present_whatever_the_refusal(
+    said: int | None, conflict: Conflict
+) -> None:
+    """A reason that means much, or none, says nothing of the bytes that are there."""
+    server = Server()
+    server.keep(A)
+    server.answers = [lambda _: server.answer([("1.1.1", said)]) if said else httpx.Response(409)]
+    assert statuses(store(server, A, conflict=conflict, replace=True)) == [Status.PRESENT]
+    assert server.paths("PUT") == []
+
+
+def test_no_more_are_replaced_than_were_allowed() -> None:
+    server = Server()
+    server.keep(OTHER_A, OTHER_B)
+    found = store(server, A, B, C, conflict=Conflict.REPLACE, replace=True, most=1)
+    assert statuses(found) == [Status.REPLACED, Status.FAILED, Status.STORED]
+    assert "as many were replaced as the statement may" in reasons(found)[1]
+    assert server.kept[uids_of(B)] == OTHER_B
+
+
+def test_what_others_store_meanwhile_is_seen_where_the_server_does_not_tell() -> None:
+    """Orthanc's kind: what is there is looked up for each request, not once for the series."""
+    server = Server(tells=False)
+    with serving(server) as run:
+        storer = Storer(run, target(server), Conflict.FAIL)
+        assert statuses(stored(storer, part(B), part(C))) == [Status.STORED] * 2
+        server.keep(OTHER_A)
+        assert statuses(stored(storer, part(A), part(D))) == [Status.FAILED, Status.STORED]
+
+
+class TestBetweenDeleteAndStore:
+    """Neither a cancelled statement nor a lost answer leaves the store without the instance."""
+
+    @pytest.mark.parametrize("refused", [False, True])
+    def test_a_cancelled_statement_is_brought_to_an_end(
+        self, tmp_path: Path, refused: bool
+    ) -> None:
+        server = Server(tells=False)
+        server.keep(OTHER_A)
+        with serving(server) as run:
+
+            def deleted() -> None:
+                run.cancel.set()
+
+            server.next["DELETE"] = [deleted]  # type: ignore[list-item]
+            if refused:
+                server.answers = [lambda _: server.answer([("1.1.1", 0xA900)])]
+            storer = Storer(run, target(server), Conflict.REPLACE, kept=tmp_path / "kept")
+            (found,) = stored(storer, part(A))
+        assert found.outcome.status is (Status.FAILED if refused else Status.REPLACED)
+        assert server.kept == {uids_of(A): OTHER_A if refused else A}
+
+    @pytest.mark.parametrize("lost", [httpx.ReadTimeout("late"), httpx.Response(500)])
+    def test_a_delete_that_took_effect_unheard(
+        self, tmp_path: Path, lost: httpx.Response | Exception
+    ) -> None:
+        server = Server(tells=False)
+        server.keep(OTHER_A)
+
+        def deleted() -> httpx.Response | Exception:
+            server.kept.pop(uids_of(A), None)
+            return lost
+
+        server.next["DELETE"] = [deleted] * 9
+        found = store(server, A, conflict=Conflict.REPLACE, kept=tmp_path / "kept")
+        assert statuses(found) == [Status.REPLACED]
+        assert server.kept == {uids_of(A): A}
+
+    def test_a_delete_that_was_refused(self, tmp_path: Path) -> None:
+        server = Server(tells=False)
+        server.keep(OTHER_A)
+        server.next["DELETE"] = [lambda: httpx.Response(409)]
+        found = store(server, A, conflict=Conflict.REPLACE, kept=tmp_path / "kept")
+        assert statuses(found) == [Status.FAILED]
+        assert reasons(found)[0].endswith("the store still has its own bytes")
+        assert server.kept == {uids_of(A): OTHER_A}
 
 
 def test_the_servers_answer_as_the_bench_writes_it() -> None:

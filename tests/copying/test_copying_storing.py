@@ -17,7 +17,13 @@ from dicomsql.copying.outcomes import Status
 from dicomsql.copying.progress import Progress
 from dicomsql.copying.report import Report
 from dicomsql.copying.storing import kept_folder, store
-from dicomsql.errors import CancelledError, EndpointError, InterfaceError
+from dicomsql.errors import (
+    CancelledError,
+    EndpointError,
+    InterfaceError,
+    NotFoundError,
+    OperationalError,
+)
 from dicomsql.planning.plan import Conflict, CopySettings, StorePlan
 
 A, B, C, D = (dicom("1", "1.1", f"1.1.{n}") for n in range(1, 5))
@@ -267,6 +273,85 @@ class TestJournal:
         copy.run()
         assert len(copy.server.stores) == 2
         assert kept_folder(None) is None
+
+
+class TestReplaced:
+    """What the journal says of an instance ends where another is put in its place."""
+
+    def test_a_file_whose_instance_was_replaced_is_not_done(self, copy: Copy) -> None:
+        copy.write(a=A, b=OTHER_A)
+        copy.statuses(Conflict.REPLACE, replace=True)
+        copy.write(c=A)
+        assert copy.statuses(Conflict.FAIL) == {
+            "a.dcm": "failed",
+            "b.dcm": "present",
+            "c.dcm": "failed",
+        }
+        assert copy.server.kept[uids_of(A)] == OTHER_A
+        found = copy.statuses(Conflict.REPLACE, replace=True)
+        assert found == {"a.dcm": "skipped", "b.dcm": "present", "c.dcm": "replaced"}
+        assert copy.server.kept[uids_of(A)] == A
+
+    def test_one_that_was_done_is_not_where_an_earlier_name_is_sent(
+        self, copy: Copy, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The journal is read as files are found, which is after the first of them were sent."""
+        monkeypatch.setattr("dicomsql.copying.storing._AHEAD", 2)
+        copy.write(z=OTHER_A)
+        copy.run(Conflict.REPLACE, replace=True)
+        copy.write(a=A, **{f"m{n}": dicom("1", "1.1", f"1.1.{n}") for n in range(2, 9)})
+        for _ in range(2):
+            found = copy.statuses(Conflict.REPLACE, replace=True, parallel=1)
+            assert found["z.dcm"] in {"replaced", "present"}
+            assert copy.server.kept[uids_of(A)] == OTHER_A
+
+    def test_the_same_bytes_as_the_journals_are_no_proof(self, copy: Copy) -> None:
+        copy.write(a=A)
+        copy.run()
+        copy.server.keep(OTHER_A)
+        copy.write(b=A)
+        assert copy.statuses(Conflict.SKIP) == {"a.dcm": "present", "b.dcm": "skipped"}
+
+    def test_the_journal_is_written_before_the_overwrite(self, copy: Copy) -> None:
+        """A process that is killed in between leaves nothing that is untrue."""
+        copy.write(a=A)
+        copy.run()
+        copy.write(b=OTHER_A)
+        copy.server.next["PUT"] = [lambda: httpx.Response(404)]
+        with pytest.raises(NotFoundError):
+            copy.run(Conflict.REPLACE, replace=True)
+        with Journal.open(copy.journal or Path(), "in", "here", "there") as journal:
+            assert [e.status for e in journal.entries()] == [Status.SKIPPED]
+
+
+def test_a_journal_that_is_full_hides_no_row(copy: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy.write(a=A, b=B)
+
+    def write(*_: object) -> None:
+        raise OperationalError("the disk is full")
+
+    monkeypatch.setattr(Journal, "write", write)
+    with pytest.raises(OperationalError, match="full"):
+        copy.run()
+    assert copy.report.counts == {Status.STORED: 2}
+
+
+def test_the_journal_and_what_it_keeps_are_no_sources(tmp_path: Path) -> None:
+    """Not those of this COPY, whatever they are called, nor those of others by their names."""
+    copy = Copy(tmp_path)
+    copy.journal = copy.folder / "my.dcm"
+    copy.server.keep(OTHER_A)
+    copy.write(a=A)
+    (copy.folder / "sub.copy.sqlite-wal").write_bytes(b"x")
+    kept = copy.folder / "sub.copy.sqlite.kept"
+    kept.mkdir()
+    (kept / "old.dcm").write_bytes(B)
+    assert copy.statuses(Conflict.REPLACE) == {"a.dcm": "replaced"}
+    assert copy.statuses(Conflict.REPLACE) == {"a.dcm": "present"}
+    assert copy.server.kept == {uids_of(A): A}
+    assert [p.read_bytes() for p in (copy.folder / "my.dcm.copy.sqlite.kept").iterdir()] == [
+        OTHER_A
+    ]
 
 
 def test_cancelled_it_ends_at_once_and_keeps_what_is_done(copy: Copy) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable
 from typing import Any
 
@@ -56,10 +57,17 @@ def test_ranges_end_once_there_is_enough(make_bench: Callable[..., Bench]) -> No
     assert given(only)["StudyDate"].endswith("-")
 
 
-def test_where_there_is_nothing_the_next_range_is_wider(make_bench: Callable[..., Bench]) -> None:
-    bench = make_bench(by_range(study("1.1", "19700101"), study("1.2", "19690101")))
-    assert bench.rows(NEWEST.format("", 2)) == [("1.1",), ("1.2",)]
-    assert len(bench.wire.requests) == 3
+def test_a_quiet_archive_is_not_searched_in_full_for_its_newest(
+    make_bench: Callable[..., Bench],
+) -> None:
+    today = datetime.date.today()
+    newest, old = (today - datetime.timedelta(days=days) for days in (400, 5_000))
+    bench = make_bench(by_range(study("1.1", f"{newest:%Y%m%d}"), study("1.2", f"{old:%Y%m%d}")))
+    assert bench.rows(NEWEST.format("", 1)) == [("1.1",)]
+    lows = [given(r)["StudyDate"].partition("-")[0] for r in bench.wire.requests]
+    reaches = [(today - datetime.datetime.strptime(low, "%Y%m%d").date()).days for low in lows]
+    assert reaches == sorted(reaches)
+    assert reaches[-1] < 400 * 5
 
 
 def test_what_has_no_date_comes_last_and_from_all(make_bench: Callable[..., Bench]) -> None:

@@ -32,9 +32,9 @@ from dicomsql.transport.retry import RetryPolicy
 # `make conformance` moves more instances, with one request of a hundred failing in each way.
 FILES = int(os.environ.get("DICOMSQL_COPY_FILES", "160"))
 MANY = FILES > 1_000
-RATE = 0.01 if MANY else 0.05
+RATE = 0.01 if MANY else 0.08
 # Some of the calls to be made again meet several faults in a row.
-POLICY = partial(RetryPolicy, attempts=6, first_delay=0.01)
+POLICY = partial(RetryPolicy, attempts=8, first_delay=0.01)
 # Seconds: a stall lasts as long.
 TIMEOUT = 5.0 if MANY else 0.4
 OPTIONS = "parallel 6, batch_mb 0.01"

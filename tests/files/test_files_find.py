@@ -6,7 +6,10 @@ import os
 import pickle
 import socket
 import tempfile
+import tracemalloc
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -223,3 +226,81 @@ def test_nothing_is_opened_in_a_walk(tree: Path, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(os, "open", failing)
     assert len(names("in")) == len(VISIBLE)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b"\xff.dcm", b"a\nb", b"back\\slash", "Ana\u00a0L".encode(), b"x*[1]?", b"~", b"a!", b"%41"],
+)
+def test_an_address_gives_its_own_file_and_no_other(tree: Path, raw: bytes) -> None:
+    path = os.fsencode(tree / "in") + b"/" + raw
+    try:
+        Path(os.fsdecode(path)).write_bytes(b"content")
+    except OSError:
+        pytest.skip("the file system takes no such names")
+    (file,) = (file for file in find(["in"]) if file.size == 7)
+    # One that is called as the other is shown.
+    if file.name != os.fsdecode(b"in/" + raw):
+        (tree / file.name).write_bytes(b"another one")
+    file.address.encode()
+    for exact in (True, False):
+        assert [found.path for found in find([file.address], exact=exact)] == [file.path]
+
+
+def test_an_address_is_no_pattern_and_no_home(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("~", "file:"):
+        (tree / "top" / name).mkdir(parents=True)
+        (tree / "top" / name / "a").write_bytes(b"content")
+    monkeypatch.chdir(tree / "top")
+    for file in list(find(["*"])):
+        assert [found.path for found in find([file.address])] == [file.path]
+    (tree / "top" / "b").write_bytes(b"x")
+    with pytest.raises(InterfaceError):
+        find(["?"], exact=True)
+    assert [file.name for file in find(["?"])][-1] == "b"
+
+
+def test_an_address_in_an_archive(tree: Path) -> None:
+    for name in ("s.zip", "t\udcff.zip"):
+        with zipfile.ZipFile(tree / name, "w") as archive:
+            archive.writestr("b/c \u00e9%.dcm", b"content")
+    (tree / "s.zip!/b").mkdir(parents=True)
+    (tree / "s.zip!/b/c \u00e9%.dcm").write_bytes(b"another")
+    files = [file for name in ("s.zip", "t\udcff.zip") for file in find([name])]
+    assert [f.path for f in files] == [str(tree / "s.zip"), str(tree / "t\udcff.zip")]
+    found = list(find([file.address for file in files], exact=True))
+    assert [(f.path, f.packed) for f in found] == [(f.path, f.packed) for f in files]
+
+
+def test_files_of_an_archive_that_are_named_one_by_one_list_it_once(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with zipfile.ZipFile(tree / "s.zip", "w") as archive:
+        for number in range(50):
+            archive.writestr(f"{number}.dcm", b"content")
+    opened = []
+    made = zipfile.ZipFile
+
+    def counting(*args: Any) -> zipfile.ZipFile:
+        opened.append(1)
+        return made(*args)
+
+    monkeypatch.setattr(zipfile, "ZipFile", counting)
+    assert len(list(find([f"s.zip!/{number}.dcm" for number in range(50)]))) == 50
+    assert len(opened) == 1
+    with pytest.raises(InterfaceError, match="path 2"):
+        find(["s.zip!/1.dcm", "s.zip!/99.dcm"])
+
+
+def test_many_paths_take_no_memory_before_the_first_file(tree: Path) -> None:
+    paths = [f"in/{number}" for number in range(2000)]
+    for path in paths:
+        (tree / path).touch()
+    tracemalloc.start()
+    try:
+        files = find(paths)
+        next(files)
+        assert tracemalloc.get_traced_memory()[0] < 100 * len(paths)
+    finally:
+        tracemalloc.stop()
+    assert sum(1 for _ in files) == len(paths) - 1

@@ -182,7 +182,9 @@ def test_all_three_uids_bind_the_path_of_a_search(session: Session) -> None:
 
 def test_what_files_and_a_server_both_have_is_asked_back(session: Session) -> None:
     joined = f"FROM read_dicom('in') f JOIN {STUDIES} s USING (StudyInstanceUID)"
-    with pytest.raises(LanguageError, match=r"Several tables have PatientID; write"):
+    with pytest.raises(
+        LanguageError, match=r"Several tables have PatientID, which may differ in them; write"
+    ):
         plan(session, f"SELECT path, PatientID {joined}")
     # Where the ANTI JOIN leaves no row of the server, the name can only be the files'.
     anti = plan(session, f"SELECT PatientID {joined.replace('JOIN', 'ANTI JOIN')}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from planning_hospital import Hospital
@@ -127,7 +128,8 @@ def test_what_was_decided_on_the_way_is_told(hospital: Hospital) -> None:
     special = read(some.format("VALUES ('SECRET*')"))
     assert special[1:] == ["            one walk, as some of the values cannot be searched for"]
     newest = read("SELECT StudyTime FROM @studies ORDER BY StudyDate DESC LIMIT 2")
-    assert newest[1] == "            7 of 7 ranges of StudyDate were searched"
+    # How many depends on the day.
+    assert re.fullmatch(r" +[1-7] of 7 ranges of StudyDate were searched", newest[1])
     beyond = read("SELECT StudyTime FROM @studies ORDER BY StudyDate DESC LIMIT 100")
     assert beyond[1] == "            all were searched, as no range had enough"
 

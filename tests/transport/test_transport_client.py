@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -563,3 +564,12 @@ def test_nobody_listens() -> None:
         pytest.raises(EndpointError, match=r"no connection \(Connection refused\), after 5"),
     ):
         sender.send(Request("GET", "http://127.0.0.1:1", "/v1"))
+
+
+def test_what_finishes_goes_out_after_the_end() -> None:
+    cancel = threading.Event()
+    cancel.set()
+    sender = client(httpx.Response(503), httpx.Response(200, content=b"x"), cancel=cancel)
+    assert sender.send(replace(GET, finishing=True)).read() == b"x"
+    with pytest.raises(CancelledError):
+        sender.send(GET)

@@ -240,3 +240,48 @@ def test_a_status_that_nobody_knows() -> None:
     error = failed(599)
     assert error.failure.message == ""
     assert " answered 599 (google.healthcare.studies.search, 2 attempts)" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        (
+            {"error": {"status": "INVALID_ARGUMENT", "message": "PatientID DOE^JANE is bad"}},
+            "400 INVALID_ARGUMENT: Bad Request",
+        ),
+        (
+            {"error": {"status": "DOE^JANE is bad", "message": "DOE^JANE is bad"}},
+            "Bad Request",
+        ),
+        (
+            {
+                "00081198": {
+                    "vr": "SQ",
+                    "Value": [
+                        {
+                            "00081197": {"vr": "US", "Value": [43264]},
+                            "00090097": {"vr": "LT", "Value": ["DOE^JANE is bad"]},
+                        }
+                    ],
+                }
+            },
+            "failure reason 43264 (dataset does not match SOP class)",
+        ),
+        ({"OrthancStatus": 15, "Message": "DOE^JANE is bad"}, "OrthancStatus 15"),
+    ],
+)
+def test_of_words_about_instances_that_were_sent_only_names_and_numbers_show(
+    body: object, shown: str
+) -> None:
+    request = Request("POST", "https://example.org", "/studies", body=lambda: iter([b""]))
+
+    def error(gate: Gate) -> ApiError:
+        content = json.dumps(body).encode()
+        return errors_from_response(request, 400, {}, content, attempts=1, gate=gate)
+
+    closed = error(Gate.closed())
+    text = f"{closed.failure.status} {closed.failure.code}: {closed.failure.message}"
+    assert "DOE" not in str(closed) + text
+    assert shown in text
+    assert WITHHELD in text
+    assert "DOE^JANE is bad" in error(Gate.open()).failure.message

@@ -126,3 +126,18 @@ def test_single_values() -> None:
     assert Gate.closed().show_value("projectsId", "p") == "p"
     assert Gate.open().show_value("PatientID", "00123") == "00123"
     assert Gate.open().show_value("access_token", "t") == "…"
+
+
+def test_words_about_what_is_not_looked_through_cannot_be_freed_of_it() -> None:
+    store = Request("POST", "https://h", "/studies", body=lambda: iter([b"DOE^JANE"]))
+    dicom = (("Content-Type", "application/dicom"),)
+    assert not Gate.closed().knows(store)
+    assert not Gate.closed().knows(Request("POST", "https://h", "/x", headers=dicom, body=b"DICM"))
+    assert Gate.open().knows(store)
+    for known in (SEARCH, Request("POST", "https://h", "/x", body=b'{"a": 1}')):
+        assert Gate.closed().knows(known)
+
+
+@pytest.mark.parametrize("uid", ["1.1.1", "2.25.329800735698586629295641978511506172918"])
+def test_short_uids_are_kept_back_too(uid: str) -> None:
+    assert uid not in Gate.closed().scrub(f"Instance {uid} is bad", SEARCH)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
 import respx
 
-from dicomsql.config import Connection, Login, Settings
+from dicomsql.config import Connection, Login, Settings, is_private
 from dicomsql.errors import ApiError, CredentialsError, PermissionDeniedError
 from dicomsql.transport.auth import Audience, LoginAuthorizer, is_open
 from dicomsql.transport.base import Request
@@ -36,6 +38,7 @@ def sent(respx_mock: respx.MockRouter, settings: Settings, url: str = PACS) -> s
 def test_basic_bearer_and_none(respx_mock: respx.MockRouter, tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("tok.en-1==\n", encoding="utf-8")
+    file.chmod(0o600)
     user = Settings(endpoint=PACS, user="ann", password="hünter:2")
     assert sent(respx_mock, user) == BASIC
     assert sent(respx_mock, Settings(endpoint=PACS, token="abc")) == "Bearer abc"
@@ -122,11 +125,38 @@ def test_a_refusal_says_what_was_sent(
         assert secret not in str(caught.value)
 
 
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604])
+def test_a_secrets_file_is_for_its_owner_alone(tmp_path: Path, mode: int) -> None:
+    file = tmp_path / "password"
+    file.write_text("hunter2", encoding="utf-8")
+    file.chmod(mode)
+    connection = Connection("pacs", "dicomweb.orthanc", PACS, Login("basic", "ann", file=file))
+    with (
+        open_transport(Settings(), connection=connection) as sender,
+        pytest.raises(CredentialsError, match=r"password stands in .* \(chmod 600 ") as caught,
+    ):
+        sender.send(get(PACS))
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_secret_on_a_file_system_that_cannot_be_written_to_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "password"
+    file.write_text("hunter2", encoding="utf-8")
+    file.chmod(0o644)
+    assert not is_private(file)
+    mounted = SimpleNamespace(f_flag=os.ST_RDONLY)
+    monkeypatch.setattr(os, "statvfs", lambda _: mounted)
+    assert is_private(file)
+
+
 def test_a_token_that_was_renewed_in_its_file_is_taken(
     respx_mock: respx.MockRouter, tmp_path: Path
 ) -> None:
     file = tmp_path / "token"
     file.write_text("old", encoding="utf-8")
+    file.chmod(0o600)
 
     def answer(request: httpx.Request) -> httpx.Response:
         file.write_text("new", encoding="utf-8")

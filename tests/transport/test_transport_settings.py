@@ -56,6 +56,61 @@ def test_who_asks(environment: dict[str, str], given: dict[str, str], login: Log
     assert made.login().secret == login.secret
 
 
+FILE_OF_ONE = """
+[connections.pacs]
+service = "dicomweb.orthanc"
+endpoint = "https://pacs.example.org"
+"""
+
+EVERYTHING = {
+    "DICOMSQL_ENDPOINT": URL,
+    "DICOMSQL_USER": "ann",
+    "DICOMSQL_PASSWORD": "p",
+    "DICOMSQL_ANONYMOUS": "1",
+}
+
+
+@pytest.mark.parametrize(
+    ("environment", "given", "endpoint", "connection"),
+    [
+        (EVERYTHING, {"connection": "pacs"}, None, "pacs"),
+        ({"DICOMSQL_CONNECTION": "pacs"}, {"endpoint": URL}, URL, None),
+        ({"DICOMSQL_LOCAL": "/x"}, {"endpoint": URL}, URL, None),
+        (EVERYTHING, {"local": "/x"}, None, None),
+        ({"DICOMSQL_LOCAL": "/x"}, {"connection": "pacs"}, None, "pacs"),
+        (EVERYTHING, {}, URL, None),
+    ],
+)
+def test_an_argument_takes_the_place_of_what_excludes_it(
+    tmp_path: Path,
+    environment: dict[str, str],
+    given: dict[str, str],
+    endpoint: str | None,
+    connection: str | None,
+) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(FILE_OF_ONE, encoding="utf-8")
+    made = settings(environment, config=file, **given)
+    assert (made.endpoint, made.connection) == (endpoint, connection)
+    assert (made.login().kind == "basic") == (endpoint == URL and "DICOMSQL_USER" in environment)
+
+
+def test_two_of_the_same_place_are_still_refused(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(FILE_OF_ONE, encoding="utf-8")
+    with pytest.raises(InterfaceError, match="not both"):
+        settings({}, config=file, endpoint=URL, connection="pacs")
+    with pytest.raises(InterfaceError, match="not both"):
+        settings({**EVERYTHING, "DICOMSQL_CONNECTION": "pacs"}, config=file)
+
+
+def test_who_is_given_outright_asks_though_the_environment_says_nobody() -> None:
+    assert settings(EVERYTHING).anonymous
+    assert not settings(EVERYTHING, endpoint=URL, user="ann").anonymous
+    assert not settings(EVERYTHING, credentials="key.json").anonymous
+    assert settings(EVERYTHING, endpoint=URL, user="ann", anonymous=True).anonymous
+
+
 def test_secrets_are_not_shown() -> None:
     made = settings({}, endpoint=URL, user="ann", password="hunter2")
     for shown in (
@@ -199,6 +254,16 @@ def test_a_secret_in_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:
     file.chmod(0o600)
     assert read_connections(file)["pacs"].login.secret == "PACS_PASSWORD"
     assert "PACS_PASSWORD" not in repr(read_connections(file))
+
+
+@pytest.mark.parametrize("text", ["password = 'hunter2", "password = 'hunter2 \udcff'"])
+def test_no_text_of_the_file_stands_behind_an_error(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "config.toml"
+    file.write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(InterfaceError, match=r"is not (TOML|UTF-8)") as caught:
+        settings({}, config=file)
+    assert caught.value.__context__ is None
+    assert "hunter2" not in str(caught.value)
 
 
 HEAD = '[connections.c]\nservice = "dicomweb.orthanc"\nendpoint = "https://h"\n'

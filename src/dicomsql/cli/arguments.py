@@ -24,7 +24,8 @@ examples:
   dicomsql exec -i report.sql --var store=ct-archive -o csv -f report.csv
 
   dicomsql exec --local ./archive "SELECT count(*) FROM google.healthcare.instances
-      WHERE projectsId = 'p' AND locationsId = 'l' AND datasetsId = 'd' AND dicomStoresId = 's'"
+      WHERE projectsId = 'p' AND locationsId = 'us-central1' AND datasetsId = 'd'
+      AND dicomStoresId = 's'"
 
   dicomsql exec --dry-run "DELETE FROM google.healthcare.dicom_stores WHERE ..."
 

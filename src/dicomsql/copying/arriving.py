@@ -1,7 +1,7 @@
 """Instances as they arrive: the parts of an answer, each with the identity that it has itself.
 
 What an answer says around an instance is not believed: its UIDs are read from its own first bytes
-before anything is done with it, and its end is only where the answer says that it ends.
+before anything is done with it, and its elements have to end where the answer says that it ends.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dicomsql.dicom.skim import Chosen
     from dicomsql.transport.base import Response
 
-__all__ = ["Arrival", "UnreadableError", "arrive", "files_of"]
+__all__ = ["Arrival", "BrokenFileError", "UnreadableError", "arrive", "files_of", "whole"]
 
 # The bytes in which an instance's UIDs have to stand, and those that are tried first.
 _MOST_HEAD = 8 << 20
@@ -35,6 +35,10 @@ class UnreadableError(Exception):
     """What came is no instance; the text says why, without a value of it."""
 
 
+class BrokenFileError(UnreadableError):
+    """What came is a part of an instance, or more than one; known only behind its last byte."""
+
+
 @dataclass(frozen=True, slots=True)
 class Arrival:
     """An instance that begins to arrive.
@@ -42,7 +46,7 @@ class Arrival:
     Attributes:
         study, series, instance, transfer_syntax: its UIDs, by its own header.
         pieces: all its bytes, to be read once. Raises IncompleteError or EndpointError where they
-            end too early.
+            end too early, and BrokenFileError behind the last where they are no whole file.
     """
 
     study: str
@@ -58,6 +62,7 @@ def arrive(pieces: Iterable[bytes]) -> Arrival:
     Raises:
         UnreadableError: it is no DICOM file, or does not say which instance it is.
         IncompleteError, EndpointError: the bytes end too early.
+        BrokenFileError: so they do, as the file itself says.
     """
     coming = iter(pieces)
     held: list[bytes] = []
@@ -93,7 +98,7 @@ def files_of(response: Response) -> Iterator[Iterator[bytes]]:
         chunks = response.iter_bytes()
         try:
             for part in MultipartReader(media, chunks):
-                yield part.iter_bytes()
+                yield whole(part.iter_bytes())
         except OperationalError as error:
             if type(error) is OperationalError:
                 raise IncompleteError(str(error)) from None
@@ -103,35 +108,30 @@ def files_of(response: Response) -> Iterator[Iterator[bytes]]:
             for _ in chunks:
                 pass
     elif kind in _SINGLE:
-        yield _checked(response)
+        yield whole(response.iter_bytes())
     else:
         raise IncompleteError(f"The server answered with {kind} instead of instances.")
 
 
-def _checked(response: Response) -> Iterator[bytes]:
-    """A file that has the answer for itself; where nothing else tells its end, it does itself."""
-    told = response.header("content-length") or response.header("transfer-encoding")
-    if told:
-        yield from response.iter_bytes()
-        return
-    import tempfile
+def whole(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """A file's bytes as they come, and an error behind the last if they are no whole file.
 
-    from dicomsql.dicom.skim import choose, survey
+    An answer may be framed well and hold a file that is cut off, or one that something else stands
+    behind: only the file's own elements tell where it ends.
 
-    # Whether it is whole shows when all of it is there.
-    with tempfile.TemporaryFile() as file:
-        for piece in response.iter_bytes():
-            file.write(piece)
-        size = file.tell()
-        try:
-            broken = survey(file, size, choose((_INSTANCE,))).broken
-        except ValueError as error:
-            broken = str(error)
-        if broken:
-            raise IncompleteError(f"The answer is cut off, as it seems: {broken}.")
-        file.seek(0)
-        while piece := file.read(1 << 20):
+    Raises:
+        BrokenFileError: an element of the file ends behind the file's end, or is none. What is no
+            DICOM file at all is given as it is.
+    """
+    from dicomsql.dicom.passing import Passing
+
+    with Passing() as passing:
+        for piece in pieces:
+            passing.feed(piece)
             yield piece
+        broken = passing.end()
+    if broken:
+        raise BrokenFileError(f"it is not whole: {broken}")
 
 
 @cache

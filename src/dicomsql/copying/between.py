@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 from dicomsql.copying.arriving import Arrival, UnreadableError, arrive, files_of
 from dicomsql.copying.fetching import Fetcher, Refusals, Unit, Wanted
-from dicomsql.copying.journal import Entry
+from dicomsql.copying.journal import SUPERSEDED, Entry
 from dicomsql.copying.outcomes import Outcome, Status
 from dicomsql.copying.selecting import Selected, select, units
 from dicomsql.copying.source import Source
-from dicomsql.copying.storer import Stored, Storer
+from dicomsql.copying.storer import Stored, Storer, Verdicts
 from dicomsql.copying.storing import kept_folder
 from dicomsql.copying.there import Target
 from dicomsql.copying.upload import Part, PartError
@@ -93,20 +93,33 @@ class _Ledger:
         self._journal = journal
 
     def done(self, instance: Instance) -> Entry | None:
-        """What a run before this one has stored of it."""
+        """What a run before this one has made of it, if that needs nothing more.
+
+        An instance in whose place another store's was put is left at that, or each run would put
+        one in the place of the other.
+        """
         entry = self._journal.find(_key(instance)) if self._journal is not None else None
-        return entry if entry is not None and entry.status in _IN_THE_STORE else None
+        if entry is None:
+            return None
+        return entry if entry.status in _IN_THE_STORE or entry.reason == SUPERSEDED else None
 
     def report(self, outcome: Outcome) -> None:
         """What became of an instance is nothing for the journal."""
         self._report.add(outcome)
 
     def write(self, results: list[tuple[Instance, Stored]]) -> None:
-        """Take down results."""
+        """Take down results, in the journal first, but its failure hides nothing."""
+        try:
+            if self._journal is not None:
+                self._journal.write(_entry(instance, stored) for instance, stored in results)
+        finally:
+            for _, stored in results:
+                self._report.add(stored.outcome)
+
+    def superseding(self, part: Part) -> None:
+        """What the target has of an instance is about to be replaced."""
         if self._journal is not None:
-            self._journal.write(_entry(instance, stored) for instance, stored in results)
-        for _, stored in results:
-            self._report.add(stored.outcome)
+            self._journal.supersede(part.study, part.series, part.instance)
 
 
 class _Copy:
@@ -122,7 +135,9 @@ class _Copy:
         self.later: list[Unit[Selected]] = []
         self.ledger = ledger
         self.progress = progress
-        self.storer = Storer(run, plan.target, plan.conflict, kept=kept)
+        self.storer = Storer(
+            run, plan.target, plan.conflict, kept=kept, superseding=ledger.superseding
+        )
         self.source = Source(run, plan.source)
         self.batch = max(1, min(plan.settings.batch, _HELD // run.limits.parallel))
         self._run = run
@@ -170,7 +185,9 @@ class _Copy:
         is_first = not at.place or self._is_first(at)
         entry = self.ledger.done(at)
         if entry is not None:
-            self.ledger.report(replace(_outcome(at, Status.PRESENT), size=entry.size))
+            is_there = entry.status in _IN_THE_STORE
+            outcome = _outcome(at, Status.PRESENT if is_there else entry.status, entry.reason)
+            self.ledger.report(replace(outcome, size=entry.size))
             return None
         if not is_first:
             free = {(at.series, at.instance): Wanted(at, chosen)}
@@ -215,22 +232,21 @@ class _Taker:
             self.pause()
         begin: list[bytes] = []
         size = 0
+        digest = hashlib.sha256()
         for piece in arrival.pieces:
             self._copy.progress.moved(len(piece))
             begin.append(piece)
             size += len(piece)
-            if size > limit:
+            if self._size + size > limit:
+                # What is held and what comes are never more than a batch together.
                 self.pause()
+            if size > limit:
                 self._stream(at, _Streamed(self._run, self._copy, at, begin, arrival.pieces))
                 return
-        if self._size + size > limit or len(self._held) >= _MOST_PARTS:
+            digest.update(piece)
+        if len(self._held) >= _MOST_PARTS:
             self.pause()
-        content = b"".join(begin)
-        self._held[at.instance] = (
-            at,
-            _part(at, (content,), size),
-            hashlib.sha256(content).hexdigest(),
-        )
+        self._held[at.instance] = (at, _part(at, tuple(begin), size), digest.hexdigest())
         self._size += size
 
     def failed(self, wanted: Wanted[Selected], reason: str) -> None:
@@ -243,24 +259,25 @@ class _Taker:
         held, self._held, self._size = list(self._held.values()), {}, 0
         if not held:
             return
-        results = self._stored([part for _, part, _ in held])
-        self._copy.ledger.write(
-            [
-                (at, _compared(stored, digest))
-                for (at, _, digest), stored in zip(held, results, strict=True)
-            ]
-        )
+        came = {part.instance: (at, digest) for at, part, digest in held}
+        for verdicts in self._stored([part for _, part, _ in held]):
+            results: list[tuple[Instance, Stored]] = []
+            for part, stored in verdicts:
+                at, digest = came[part.instance]
+                results.append((at, _compared(stored, digest)))
+            self._copy.ledger.write(results)
 
     def _stream(self, at: Instance, streamed: _Streamed) -> None:
         """Store one instance as it comes."""
-        (stored,) = self._stored([replace(_part(at, ()), open=streamed.open)])
-        if streamed.broken:
-            raise IncompleteError(streamed.broken)
-        self._copy.ledger.write([(at, _compared(stored, streamed.digest))])
+        for verdicts in self._stored([replace(_part(at, ()), open=streamed.open)]):
+            for _, stored in verdicts:
+                if streamed.broken:
+                    raise IncompleteError(streamed.broken)
+                self._copy.ledger.write([(at, _compared(stored, streamed.digest))])
 
-    def _stored(self, parts: list[Part]) -> list[Stored]:
+    def _stored(self, parts: list[Part]) -> Iterator[Verdicts]:
         try:
-            return self._copy.storer.store_parts(parts)
+            yield from self._copy.storer.store_parts(parts)
         except (ApiError, EndpointError, IncompleteError) as error:
             raise _TargetError(error) from error
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -36,7 +35,6 @@ _ENGINES: dict[str, tuple[tuple[str, str], ...]] = {
 }
 
 # Options whose values are words or numbers; all others are texts.
-_PLAIN = re.compile(r"true|false|\d+", re.IGNORECASE)
 
 
 def export(run: Run, plan: ExportPlan) -> Result:
@@ -80,10 +78,8 @@ def _copied(query: ReadPlan, path: Path, options: dict[str, str]) -> ReadPlan:
     """The plan of the engine's COPY of a query."""
     # By itself the engine would write to another file first, which all may read.
     told = {**options, "use_tmp_file": "false"}
-    listed = ", ".join(
-        f"{name} {value if _PLAIN.fullmatch(value) else _quoted(value)}"
-        for name, value in told.items()
-    )
+    # A value in quotes is also taken for a switch or a number; one without them may be neither.
+    listed = ", ".join(f"{name} {_quoted(value)}" for name, value in told.items())
     sql = f"COPY (\n{query.sql}\n) TO {_quoted(str(path))} ({listed})"
     return replace(query, sql=sql, direct=(), windows=None)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-from dicomsql.copying.arriving import Arrival, UnreadableError, arrive, files_of
+from dicomsql.copying.arriving import Arrival, BrokenFileError, UnreadableError, arrive, files_of
 from dicomsql.errors import ApiError, CancelledError, EndpointError, IncompleteError, NotFoundError
 from dicomsql.execution.calls import NO_CONTENT
 
@@ -219,6 +219,8 @@ class Fetcher(Generic[T]):
         """Take one file of an answer that has many."""
         try:
             arrival = arrive(self._watched(file))
+        except BrokenFileError:
+            return  # what it should have been is asked for by itself
         except UnreadableError:
             self._work.strays.add()
             return
@@ -231,6 +233,10 @@ class Fetcher(Generic[T]):
             return  # it came before, or another thread fetches it
         try:
             self._taker.take(wanted, arrival)
+        except BrokenFileError:
+            # The others of the answer may be good; this one is asked for by itself.
+            self._work.give_back(unit, wanted)
+            return
         except BaseException:
             self._work.give_back(unit, wanted)
             raise

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from dicomsql.copying.folder import BlockedError, Folder, Found, Landing
-from dicomsql.copying.journal import Entry
+from dicomsql.copying.journal import Entry, files_of
 from dicomsql.copying.layout import Layout, folded
 from dicomsql.copying.outcomes import Outcome, Status
 from dicomsql.copying.settling import Settled, Settler
@@ -30,6 +30,7 @@ _FRAME = "frame"
 # The end of a template, without dots that belong to folders or values.
 _EXTENSION = re.compile(r"(?:\.[^./{}]*)?\Z")
 
+_JOURNAL = "the journal of this COPY has the same path by the layout"
 _TWICE = "another instance has the same path by the layout"
 _OTHER = "a file with other content is there (overwrite true replaces it)"
 
@@ -78,6 +79,7 @@ class Files:
         self._lock = threading.Lock()
         # Digests of the paths that are given away.
         self._paths: set[bytes] = set()
+        self._own = _below(self._folder.path.resolve(), journal) if journal is not None else ()
 
     def targets(self, chosen: Selected, frame: int | None = None) -> Targets:
         """The files that an instance is to become and is not yet.
@@ -89,7 +91,9 @@ class Files:
         """
         found: list[Target] = []
         for target in self.meant(chosen, frame):
-            if not self._claim(target.path):
+            if self._own and folded(target.path) in self._own:
+                self.failed(chosen.instance, target, _JOURNAL)
+            elif not self._claim(target.path):
                 self.failed(chosen.instance, target, _TWICE)
             elif not self._is_done(chosen.instance, target):
                 found.append(target)
@@ -101,11 +105,12 @@ class Files:
         uids = (at.study, at.series, at.instance)
         own = dict(zip(_OF_INSTANCES, uids, strict=True)) | {_FRAME: str(frame or 1)}
         layout = self._layout if frame is None else self._framed
-        paths = dict.fromkeys(
-            layout.path({**dict(zip(self.columns, values, strict=True)), **own})
-            for values in chosen.values
-        )
-        return tuple(Target(str(path)) for path in paths)
+        # Of paths that some systems take for the same, one is enough: they are one instance.
+        paths: dict[str, PurePosixPath] = {}
+        for values in chosen.values:
+            path = layout.path({**dict(zip(self.columns, values, strict=True)), **own})
+            paths.setdefault(folded(path), path)
+        return tuple(Target(str(path)) for path in paths.values())
 
     def begin(self, instance: Instance, target: Target) -> Landing | None:
         """Begin a file; None where it cannot be, which is settled."""
@@ -130,6 +135,7 @@ class Files:
             landing.drop()
             self._settler.add(Settled(outcome, entry))
         else:
+            landing.replaces = status is Status.REPLACED
             self._settler.add(Settled(outcome, entry, landing))
 
     def failed(self, instance: Instance, target: Target, reason: str) -> None:
@@ -189,6 +195,15 @@ class Files:
             reason,
             size,
         )
+
+
+def _below(folder: Path, journal: Journal) -> tuple[str, ...]:
+    """The paths below a folder that a journal's files have, folded."""
+    return tuple(
+        folded(PurePosixPath(path.relative_to(folder).as_posix()))
+        for path in files_of(journal.path.resolve())
+        if path.is_relative_to(folder)
+    )
 
 
 def _key(instance: Instance, target: Target) -> str:

@@ -11,21 +11,31 @@ import hashlib
 import os
 import stat
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from dicomsql.copying.locking import TakenError, lock
 from dicomsql.errors import OperationalError
 
 __all__ = ["BlockedError", "Folder", "Found", "Landing"]
 
 _PIECE = 1 << 20
+# Folders above the one for files that may have been made with it.
+_MADE = 3
 
 # Faults of the disk or the process: no other file would fare better.
 _FATAL = frozenset(
     getattr(errno, name)
     for name in ("ENOSPC", "EDQUOT", "EROFS", "EIO", "EMFILE", "ENFILE", "ENODEV", "ESTALE")
+    if hasattr(errno, name)
+)
+# What systems say to a second name for a file where there can be none.
+_NO_LINKS = frozenset(
+    getattr(errno, name)
+    for name in ("EPERM", "EACCES", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EMLINK", "EXDEV")
     if hasattr(errno, name)
 )
 _REASONS = {
@@ -37,6 +47,7 @@ _REASONS = {
     errno.ENAMETOOLONG: "its name is too long for this system",
 }
 _LINK = "a link stands in its place, and is not followed"
+_CAME = "a file came to be in its place in the meantime, and is left (overwrite true replaces it)"
 _TAKEN = "another program is writing it"
 
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
@@ -85,6 +96,12 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        # Folders in which others were made whose names are not known to be on the disk.
+        self._made: set[PurePosixPath] = set()
+        self._is_durable = path.is_dir()
+        self._lock = threading.Lock()
+        # Whoever finds that nothing was made knows by it that it is on the disk.
+        self._syncing = threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             # Names in it may tell of patients.
@@ -144,23 +161,76 @@ class Folder:
         name = f".{path.name}.part"
         try:
             with self._parent(path, make=True) as place:
-                descriptor = _open_part(place, name)
+                descriptor = _open_part(place, name, path.name)
         except OSError as error:
             raise self._told(error) from None
         return Landing(self, path, path.with_name(name), descriptor)
 
-    def publish(self, part: PurePosixPath, path: PurePosixPath) -> None:
-        """Give a complete file its name, in place of what has it."""
+    def publish(self, part: PurePosixPath, path: PurePosixPath, *, replaces: bool) -> None:
+        """Give a complete file its name.
+
+        Args:
+            replaces: in place of what has it; else nothing may have it.
+
+        Raises:
+            BlockedError: it cannot have its name.
+        """
         try:
             with self._parent(path, make=False) as place:
-                os.replace(
-                    place.at(part.name),
-                    place.at(path.name),
-                    src_dir_fd=place.descriptor,
-                    dst_dir_fd=place.descriptor,
-                )
+                if replaces:
+                    os.replace(
+                        place.at(part.name),
+                        place.at(path.name),
+                        src_dir_fd=place.descriptor,
+                        dst_dir_fd=place.descriptor,
+                    )
+                else:
+                    _rename_new(place, part.name, path.name)
+        except FileExistsError:
+            raise BlockedError(_CAME) from None
         except OSError as error:
             raise self._told(error) from None
+
+    def sync(self, paths: Iterable[PurePosixPath]) -> None:
+        """Bring the names of files to the disk, and those of the folders that they are in.
+
+        Raises:
+            BlockedError, OperationalError: the disk does not take them.
+        """
+        if not _BELOW:
+            return
+        try:
+            parents = {path.parent for path in paths}
+            for parent in parents:
+                self._sync(parent)
+            with self._syncing:
+                for above in {above for parent in parents for above in parent.parents}:
+                    self._sync_made(above)
+                # Those above the folder itself may have been made for it, too.
+                if not self._is_durable:
+                    for outer in (self.path.parent, *self.path.parent.parents[:_MADE]):
+                        _sync_path(outer)
+                    self._is_durable = True
+        except OSError as error:
+            raise self._told(error) from None
+
+    def _sync_made(self, folder: PurePosixPath) -> None:
+        """Bring the names in a folder to the disk if folders were made in it."""
+        with self._lock:
+            if folder not in self._made:
+                return
+            self._made.discard(folder)
+        try:
+            self._sync(folder)
+        except BaseException:
+            with self._lock:
+                self._made.add(folder)
+            raise
+
+    def _sync(self, folder: PurePosixPath) -> None:
+        with self._parent(folder / "_", make=False) as place:
+            assert place.descriptor is not None
+            _sync_descriptor(place.descriptor)
 
     def remove(self, path: PurePosixPath) -> None:
         """Take a file away, if that can be."""
@@ -180,6 +250,7 @@ class Folder:
         flags = os.O_RDONLY | os.O_DIRECTORY
         descriptor = os.open(self.path, flags)
         try:
+            at = PurePosixPath()
             for step in path.parent.parts:
                 try:
                     inner = os.open(step, flags | _NO_FOLLOW, dir_fd=descriptor)
@@ -187,11 +258,14 @@ class Folder:
                     if not make:
                         raise
                     # Another thread may make it at the same time.
-                    with suppress(FileExistsError):
-                        os.mkdir(step, 0o700, dir_fd=descriptor)
+                    with self._lock:
+                        with suppress(FileExistsError):
+                            os.mkdir(step, 0o700, dir_fd=descriptor)
+                        self._made.add(at)
                     inner = os.open(step, flags | _NO_FOLLOW, dir_fd=descriptor)
                 os.close(descriptor)
                 descriptor = inner
+                at /= step
             yield _Place(descriptor, "")
         finally:
             os.close(descriptor)
@@ -223,8 +297,10 @@ class Landing:
     """A file on its way, under a name of its own beside the one that it will have.
 
     Attributes:
-        path: that it will have.
+        folder: in which it is.
+        path: that it will have, below the folder.
         size: bytes written.
+        replaces: whether it takes the place of what has its name when it gets it.
     """
 
     def __init__(
@@ -232,7 +308,8 @@ class Landing:
     ) -> None:
         self.path = path
         self.size = 0
-        self._folder = folder
+        self.replaces = False
+        self.folder = folder
         self._part = part
         self._descriptor = descriptor
         self._digest = hashlib.sha256()
@@ -255,7 +332,7 @@ class Landing:
             while view:
                 view = view[os.write(self._descriptor, view) :]
         except OSError as error:
-            raise self._folder._told(error) from None
+            raise self.folder._told(error) from None
         self.size += len(piece)
 
     def hasten(self) -> None:
@@ -268,7 +345,9 @@ class Landing:
                 os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
     def publish(self) -> int:
-        """Bring the file to the disk, and then give it its name, in place of what has it.
+        """Bring the file to the disk, and then give it its name.
+
+        The name is on the disk after `Folder.sync`.
 
         Returns: when it was last changed, in nanoseconds since 1970.
 
@@ -283,8 +362,8 @@ class Landing:
             if sys.platform == "win32":
                 self._close()  # a file that is open cannot be renamed there
         except OSError as error:
-            raise self._folder._told(error) from None
-        self._folder.publish(self._part, self.path)
+            raise self.folder._told(error) from None
+        self.folder.publish(self._part, self.path, replaces=self.replaces)
         self._close()
         return changed
 
@@ -294,7 +373,7 @@ class Landing:
             return
         if sys.platform == "win32":
             self._close()
-        self._folder.remove(self._part)
+        self.folder.remove(self._part)
         self._close()
 
     def _close(self) -> None:
@@ -311,7 +390,52 @@ def _check_regular(status: os.stat_result) -> None:
         raise BlockedError("something that is no file stands in its place")
 
 
-def _open_part(place: _Place, name: str) -> int:
+def _rename_new(place: _Place, part: str, name: str) -> None:
+    """Give a file a name that nothing has.
+
+    Raises:
+        FileExistsError: something has it.
+        OSError: it cannot have it.
+    """
+    old, new, at = place.at(part), place.at(name), place.descriptor
+    if sys.platform == "win32":
+        Path(old).rename(new)
+        return
+    try:
+        os.link(old, new, src_dir_fd=at, dst_dir_fd=at, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        # On file systems without a second name for a file a look has to do.
+        with suppress(FileNotFoundError):
+            os.stat(new, dir_fd=at, follow_symlinks=False)
+            raise FileExistsError(errno.EEXIST, "a file is there") from None
+        os.rename(old, new, src_dir_fd=at, dst_dir_fd=at)
+        return
+    os.unlink(old, dir_fd=at)
+
+
+def _sync_descriptor(descriptor: int) -> None:
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some file systems do so by themselves and refuse it.
+        if error.errno not in {errno.EINVAL, errno.ENOTSUP, errno.EBADF}:
+            raise
+
+
+def _sync_path(path: Path) -> None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    except PermissionError:
+        return  # made by somebody else then, and before
+    try:
+        _sync_descriptor(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _open_part(place: _Place, name: str, final: str) -> int:
     """Open the file that is written to, empty, for this process alone.
 
     One that a process left behind which was killed is taken over; one that a living process writes
@@ -333,7 +457,10 @@ def _open_part(place: _Place, name: str) -> int:
                 named = os.stat(place.at(name), dir_fd=place.descriptor, follow_symlinks=False)
             except FileNotFoundError:
                 named = None
-            if named is not None and os.path.samestat(own, named):
+            if own.st_nlink > 1 and _is_published(place, own, final):
+                # A process was killed between giving it its name and taking this one away.
+                os.unlink(place.at(name), dir_fd=place.descriptor)
+            elif named is not None and os.path.samestat(own, named):
                 _check_own(own)
                 os.ftruncate(descriptor, 0)
                 return descriptor
@@ -344,6 +471,15 @@ def _open_part(place: _Place, name: str) -> int:
         os.close(descriptor)
 
 
+def _is_published(place: _Place, own: os.stat_result, final: str) -> bool:
+    """Whether the file that was opened has the name, too, that it is to have."""
+    try:
+        there = os.stat(place.at(final), dir_fd=place.descriptor, follow_symlinks=False)
+    except OSError:
+        return False
+    return os.path.samestat(own, there)
+
+
 def _check_own(status: os.stat_result) -> None:
     """Make sure that what is written goes to a file of ours and to no other name of it."""
     if status.st_nlink > 1 or (sys.platform != "win32" and status.st_mode & 0o077):
@@ -352,21 +488,7 @@ def _check_own(status: os.stat_result) -> None:
 
 def _lock(descriptor: int) -> None:
     """Make sure that no other process, and no other file object, writes there."""
-    if sys.platform == "win32":
-        import msvcrt
-
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            raise BlockedError(_TAKEN) from None
-        return
-    import fcntl
-
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        lock(descriptor)
+    except TakenError:
         raise BlockedError(_TAKEN) from None
-    except OSError as error:
-        # File systems without locks exist.
-        if error.errno not in {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}:
-            raise

@@ -1,7 +1,9 @@
 """The journal of a COPY: an SQLite file that knows which instances are done.
 
 A row is written once its instance is safe at the other side, so that a process which is killed at
-any moment leaves a journal that says no more than is true. One process has it open at a time.
+any moment leaves a journal that says no more than is true. One COPY has it open at a time, which
+a locked file beside it sees to (`.x.lock`): SQLite's own lock ends as soon as the process closes
+the file anywhere else.
 """
 
 from __future__ import annotations
@@ -16,14 +18,24 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from dicomsql.copying.locking import LockFile, TakenError
 from dicomsql.copying.outcomes import Status
 from dicomsql.errors import InterfaceError, OperationalError
 
 if TYPE_CHECKING:
     import sqlite3
 
+# How the name ends where none is given.
+ENDING = ".copy.sqlite"
+# What SQLite puts beside a database, by the ends of the names.
+_BESIDE = ("-wal", "-shm", "-journal")
+
 # A pipe that nobody writes to would be waited for.
-_OPEN = os.O_RDWR | os.O_CREAT | getattr(os, "O_NONBLOCK", 0)
+_OPEN = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)
+# How a database begins, and where its application is named (https://sqlite.org/fileformat.html).
+_MAGIC = b"SQLite format 3\0"
+_HEADER = 100
+_APPLICATION_AT = slice(68, 72)
 
 # What tells our files from other databases, and how their tables are laid out.
 _APPLICATION = 0x64735143
@@ -44,6 +56,9 @@ _MAKE = (
 _KINDS = {"in": "files into a store", "out": "instances into a folder", "between": "two stores"}
 
 _OTHER = "Name another file with journal '...', or journal 'off'."
+
+# Why an entry no longer says that its instance is at the other side.
+SUPERSEDED = "another of the same instance was to be put in its place"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +93,12 @@ _WRITE = (
     f"INSERT OR REPLACE INTO instances ({_NAMES}) "  # noqa: S608 - names of our own
     f"VALUES ({', '.join('?' * len(fields(Entry)))})"
 )
+_INDEX = "CREATE INDEX IF NOT EXISTS by_instance ON instances (instance)"
+_SUPERSEDE = (
+    "UPDATE instances SET status = ?, reason = ? "
+    "WHERE instance = ? AND series = ? AND study = ? AND status IN (?, ?, ?)"
+)
+_IN_PLACE = (Status.STORED, Status.PRESENT, Status.REPLACED)
 
 
 @dataclass(slots=True)
@@ -96,8 +117,9 @@ class Journal:
         path: of the file.
     """
 
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+    def __init__(self, path: Path, connection: sqlite3.Connection, held: LockFile) -> None:
         self.path = path
+        self._held = held
         self._connection = connection
         self._lock = threading.Lock()
         self._queue: list[_Waiting] = []
@@ -116,24 +138,17 @@ class Journal:
             InterfaceError: it belongs to another copy or another process, is no journal, or cannot
                 be written.
         """
-        import sqlite3
-
-        _make_private(path)
         try:
-            connection = sqlite3.connect(
-                path, timeout=0, isolation_level=None, check_same_thread=False
-            )
-        except sqlite3.Error as error:
-            raise _unusable(path, error) from None
+            held = LockFile(_lock_path(path))
+        except TakenError:
+            raise _in_use(path) from None
+        except OSError as error:
+            raise _unwritable(path, error) from None
         try:
-            _begin(connection, path, (kind, source, target))
-        except sqlite3.Error as error:
-            connection.close()
-            raise _unusable(path, error) from None
+            return cls(path, _opened(path, (kind, source, target)), held)
         except BaseException:
-            connection.close()
+            held.release()
             raise
-        return cls(path, connection)
 
     def find(self, key: str) -> Entry | None:
         """What is known of the instance with that key; None where nothing is.
@@ -187,6 +202,30 @@ class Journal:
         if mine.error is not None:
             raise mine.error
 
+    def supersede(self, study: str, series: str, instance: str) -> None:
+        """Have no entry say that an instance is at the other side; on the disk when it returns.
+
+        It is called before what is there is replaced, so that the journal is true throughout.
+
+        Raises:
+            OperationalError: it could not be written.
+        """
+        import sqlite3
+
+        values = (Status.SKIPPED, SUPERSEDED, instance, series, study, *_IN_PLACE)
+        with self._lock:
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                self._connection.execute(_INDEX)
+                self._connection.execute(_SUPERSEDE, tuple(map(_stored, values)))
+                self._connection.execute("COMMIT")
+            except BaseException as error:
+                with suppress(sqlite3.Error):
+                    self._connection.execute("ROLLBACK")
+                if not isinstance(error, sqlite3.Error):
+                    raise
+                raise _broken(self.path, error) from None
+
     def close(self) -> None:
         """Close it, and let other processes have it; may be called again.
 
@@ -200,6 +239,8 @@ class Journal:
                 self._connection.close()
             except sqlite3.Error as error:
                 raise _broken(self.path, error) from None
+            finally:
+                self._held.release()
 
     def __enter__(self) -> Self:
         return self
@@ -227,6 +268,12 @@ class Journal:
             one.written = True
 
 
+def files_of(path: Path) -> tuple[Path, ...]:
+    """A journal's file and those that may be beside it."""
+    beside_it = (path.with_name(path.name + ending) for ending in _BESIDE)
+    return (path, *beside_it, _lock_path(path))
+
+
 def folders(paths: Iterable[str]) -> tuple[Path, ...]:
     """The places that paths begin at: of each the part before its first wildcard.
 
@@ -236,7 +283,7 @@ def folders(paths: Iterable[str]) -> tuple[Path, ...]:
     found: list[Path] = []
     for path in paths:
         fixed: list[str] = []
-        for part in Path(path).expanduser().parts:
+        for part in _outside(path).parts:
             if any(c in part for c in "*?["):
                 break
             fixed.append(part)
@@ -254,7 +301,7 @@ def beside(paths: Iterable[str]) -> Path | None:
     Raises:
         InterfaceError: there is nothing that it could be beside.
     """
-    larger = [path for path in paths if not _is_plain(Path(path).expanduser())]
+    larger = [path for path in paths if not _is_plain(_outside(path))]
     if not larger:
         return None
     return beside_folder(folders(larger)[0])
@@ -269,7 +316,20 @@ def beside_folder(folder: Path) -> Path:
     place = folder.resolve()
     if not place.name:
         raise InterfaceError(f"There is no place for a journal beside {place}. {_OTHER}")
-    return place.with_name(f"{place.name}.copy.sqlite")
+    return place.with_name(f"{place.name}{ENDING}")
+
+
+def _outside(path: str) -> Path:
+    """The place of a path on the disk: of a file in an archive that of the archive."""
+    from dicomsql.files.local import addressed
+
+    address = addressed(path)
+    if address is not None:
+        return Path(address[0])
+    place = Path(path).expanduser()
+    if "!/" in path and not os.path.lexists(place):
+        return Path(path.partition("!/")[0]).expanduser()
+    return place
 
 
 def _is_plain(path: Path) -> bool:
@@ -282,14 +342,40 @@ def _is_plain(path: Path) -> bool:
         return False
 
 
+def _lock_path(path: Path) -> Path:
+    # Two names of one file have one lock.
+    real = path.resolve()
+    return real.with_name(f".{real.name}.lock")
+
+
+def _opened(path: Path, copy: tuple[str, str, str]) -> sqlite3.Connection:
+    import sqlite3
+
+    _make_or_check(path)
+    try:
+        connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+    except sqlite3.Error as error:
+        raise _unusable(path, error) from None
+    try:
+        _begin(connection, path, copy)
+    except sqlite3.Error as error:
+        connection.close()
+        raise _unusable(path, error) from None
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
 def _begin(connection: sqlite3.Connection, path: Path, copy: tuple[str, str, str]) -> None:
     """Take the journal for this process and this copy."""
     # Held until the connection is closed, or its process ends in whatever way.
     connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    # Asked before the transaction, which is given a first page.
+    ((pages,),) = connection.execute("PRAGMA page_count")
     connection.execute("BEGIN EXCLUSIVE")
     ((application,),) = connection.execute("PRAGMA application_id")
-    ((tables,),) = connection.execute("SELECT count(*) FROM sqlite_master")
-    if application == 0 and tables == 0:
+    if pages == 0:
         for statement in _MAKE:
             connection.execute(statement)
         connection.execute(
@@ -298,6 +384,9 @@ def _begin(connection: sqlite3.Connection, path: Path, copy: tuple[str, str, str
     else:
         _check(connection, application, path, copy)
     connection.execute("COMMIT")
+    # Only now is it known to be ours. By its name: closing a descriptor of it ends SQLite's lock.
+    if hasattr(os, "geteuid") and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        path.chmod(stat.S_IRUSR | stat.S_IWUSR)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
 
@@ -326,38 +415,55 @@ def _check(
             )
 
 
-def _make_private(path: Path) -> None:
-    """Make the file with rights for its owner alone, or take the others' rights to it.
+def _make_or_check(path: Path) -> None:
+    """Make the file with rights for its owner alone; leave one alone that is no journal.
 
     Raises:
-        InterfaceError: it cannot be made, is no file, or is somebody else's.
+        InterfaceError: it cannot be made, is no file or no journal, or is somebody else's.
     """
     try:
-        handle = os.open(path, _OPEN, 0o600)
+        try:
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        except FileExistsError:
+            handle = os.open(path, _OPEN)
+        else:
+            return
     except OSError as error:
-        raise InterfaceError(
-            f"The journal {path} cannot be written: {error.strerror}. {_OTHER}"
-        ) from None
+        raise _unwritable(path, error) from None
     try:
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode):
             raise InterfaceError(f"The journal {path} is no file. {_OTHER}")
         if hasattr(os, "geteuid") and found.st_uid != os.geteuid():
             raise InterfaceError(f"The journal {path} belongs to another user. {_OTHER}")
-        if hasattr(os, "fchmod") and found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-            os.fchmod(handle, stat.S_IRUSR | stat.S_IWUSR)
+        begin = os.read(handle, _HEADER)
     finally:
         os.close(handle)
+    # One that was killed while it was made is for SQLite to bring back to nothing.
+    if not begin or path.with_name(f"{path.name}-journal").exists():
+        return
+    if not begin.startswith(_MAGIC):
+        raise InterfaceError(f"{path} is no journal of a COPY, or is damaged. {_OTHER}")
+    if int.from_bytes(begin[_APPLICATION_AT], "big") != _APPLICATION:
+        raise InterfaceError(f"{path} is a database, but no journal of a COPY. {_OTHER}")
+
+
+def _unwritable(path: Path, error: OSError) -> InterfaceError:
+    return InterfaceError(f"The journal {path} cannot be written: {error.strerror}. {_OTHER}")
+
+
+def _in_use(path: Path) -> InterfaceError:
+    return InterfaceError(
+        f"The journal {path} is in use by another COPY that runs. Wait for its end, or name "
+        f"another file with journal '...'."
+    )
 
 
 def _unusable(path: Path, error: Exception) -> InterfaceError:
     """SQLite's failure to open, for people."""
     code = getattr(error, "sqlite_errorname", "")
     if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return InterfaceError(
-            f"The journal {path} is in use by another COPY that runs. Wait for its end, or name "
-            f"another file with journal '...'."
-        )
+        return _in_use(path)
     if code in {"SQLITE_NOTADB", "SQLITE_CORRUPT"}:
         return InterfaceError(f"{path} is no journal of a COPY, or is damaged. {_OTHER}")
     return InterfaceError(f"The journal {path} cannot be used: {error}. {_OTHER}")

@@ -26,7 +26,7 @@ _BRACKETS = re.compile(r"[{}]")
 _FORBIDDEN = frozenset('/\\:*?"<>|')
 # Control and format characters (which may turn the text around), halves of pairs, private and
 # unassigned ones, which not every system stores.
-_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 # Names that are devices on Windows, whatever follows their first dot.
 _DEVICE = re.compile(
     r"(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9\u00b9\u00b2\u00b3])\s*(?:\.|$)",

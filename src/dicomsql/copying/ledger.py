@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dicomsql.copying.journal import Entry
+from dicomsql.copying.journal import SUPERSEDED, Entry
 from dicomsql.copying.outcomes import Outcome, Status
 from dicomsql.planning.plan import Conflict
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 # Statuses after which a file that has not changed is not sent again.
 IN_THE_STORE = frozenset({Status.STORED, Status.PRESENT, Status.REPLACED})
+
+
+_SENT = "SELECT number, digest, proven FROM sent WHERE key = ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,30 @@ class Repeated:
     part: Part
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The file of an instance that is in the store.
+
+    Attributes:
+        number: its place in the order of all.
+        digest: SHA-256 of its bytes, hex.
+        is_proven: this run has stored or compared it; else it is only known from the journal.
+    """
+
+    number: int
+    digest: str
+    is_proven: bool
+
+
+def supersede(journal: Journal, part: Part) -> None:
+    """Have the journal say of no file that the store has it as that instance.
+
+    Raises:
+        OperationalError: it cannot be written.
+    """
+    journal.supersede(part.study, part.series, part.instance)
+
+
 class Ledger:
     """What became of each file, and which file each instance came from; safe for many threads."""
 
@@ -55,7 +82,8 @@ class Ledger:
         self._sent = sqlite3.connect("", check_same_thread=False, isolation_level=None)
         self._sent.execute("PRAGMA journal_mode = OFF")
         self._sent.execute(
-            "CREATE TABLE sent (key BLOB PRIMARY KEY, number INTEGER, digest TEXT) WITHOUT ROWID"
+            "CREATE TABLE sent (key BLOB PRIMARY KEY, number INTEGER, digest TEXT, proven INTEGER)"
+            " WITHOUT ROWID"
         )
         self._sent.execute("BEGIN")
 
@@ -66,8 +94,11 @@ class Ledger:
             return False
         if entry.status in IN_THE_STORE:
             status = Status.PRESENT
-            self._claimed(entry, number, entry.digest)
-        elif entry.status is Status.SKIPPED and self._skipped_is_done:
+            if not self._agrees(entry, number):
+                return False
+        elif (
+            entry.status is Status.SKIPPED and self._skipped_is_done and entry.reason != SUPERSEDED
+        ):
             status = Status.SKIPPED
         else:
             return False
@@ -86,8 +117,9 @@ class Ledger:
 
     def claim(self, numbered: Numbered, part: Part) -> bool:
         """Whether a file is the first of its instance; the others are kept for later."""
-        if self._claimed(part, numbered.number, ""):
-            return True
+        with self._lock:
+            if self._claimed(part, numbered.number, ""):
+                return True
         self.put_off(numbered, part)
         return False
 
@@ -96,13 +128,11 @@ class Ledger:
         with self._lock:
             self._repeated.append(Repeated(numbered, part))
 
-    def sent(self, part: Part) -> tuple[int, str]:
-        """Of the file of an instance that is in the store: its number and digest, or 0 and ''."""
+    def sent(self, part: Part) -> Sent | None:
+        """The file of an instance that is in the store; None where none is known to be."""
         with self._lock:
-            row = self._sent.execute(
-                "SELECT number, digest FROM sent WHERE key = ?", (_key(part),)
-            ).fetchone()
-        return (row[0], row[1]) if row is not None and row[1] else (0, "")
+            row = self._sent.execute(_SENT, (_key(part),)).fetchone()
+        return Sent(row[0], row[1], bool(row[2])) if row is not None and row[1] else None
 
     def repeated(self) -> list[list[Repeated]]:
         """The files that were put off: those of each instance, in their order."""
@@ -112,30 +142,43 @@ class Ledger:
         return list(groups.values())
 
     def write(self, results: Iterable[tuple[Numbered, Stored]]) -> None:
-        """Write down what became of files, in the journal first."""
+        """Write down what became of files: in the journal first, but its failure hides nothing.
+
+        Raises:
+            OperationalError: the journal cannot be written.
+        """
         results = list(results)
-        if self._journal is not None:
-            self._journal.write(_entry(numbered.file, stored) for numbered, stored in results)
-        with self._lock:
-            for numbered, stored in results:
-                if stored.outcome.status in IN_THE_STORE:
-                    self._sent.execute(
-                        "INSERT OR REPLACE INTO sent VALUES (?, ?, ?)",
-                        (_key(stored.outcome), numbered.number, stored.digest),
-                    )
-        for _, stored in results:
-            self._report.add(stored.outcome)
+        try:
+            if self._journal is not None:
+                self._journal.write(_entry(numbered.file, stored) for numbered, stored in results)
+        finally:
+            with self._lock:
+                for numbered, stored in results:
+                    if stored.outcome.status in IN_THE_STORE:
+                        self._sent.execute(
+                            "INSERT OR REPLACE INTO sent VALUES (?, ?, ?, 1)",
+                            (_key(stored.outcome), numbered.number, stored.digest),
+                        )
+            for _, stored in results:
+                self._report.add(stored.outcome)
 
     def close(self) -> None:
         """Let go of what was kept of this run."""
         self._sent.close()
 
-    def _claimed(self, instance: Part | Entry, number: int, digest: str) -> bool:
+    def _agrees(self, entry: Entry, number: int) -> bool:
+        """Whether no other file of this run is, or will be, in the store as that instance."""
         with self._lock:
-            made = self._sent.execute(
-                "INSERT OR IGNORE INTO sent VALUES (?, ?, ?)", (_key(instance), number, digest)
-            )
-            return made.rowcount == 1
+            if self._claimed(entry, number, entry.digest):
+                return True
+            ((_, digest, _),) = self._sent.execute(_SENT, (_key(entry),))
+            return bool(digest == entry.digest)
+
+    def _claimed(self, instance: Part | Entry, number: int, digest: str) -> bool:
+        made = self._sent.execute(
+            "INSERT OR IGNORE INTO sent VALUES (?, ?, ?, 0)", (_key(instance), number, digest)
+        )
+        return made.rowcount == 1
 
 
 def _key(of: Part | Outcome | Entry) -> bytes:

@@ -105,7 +105,8 @@ def journal_path(plan: MovePlan) -> Path | None:
     if named is not None:
         return Path(named).expanduser() if named else None
     if isinstance(plan, StorePlan):
-        return beside(plan.paths)
+        # A query says itself what is left to do.
+        return None if plan.column else beside(plan.paths)
     if isinstance(plan, RetrievePlan):
         return beside_folder(Path(plan.folder).expanduser())
     return None
@@ -123,7 +124,9 @@ def _move(run: Run, plan: MovePlan, context: CopyContext) -> Result:
         if not plan.paths:
             return _result(run, plan, Report(), None)
     path = journal_path(plan)
-    _require(run, plan, path, context.allowed)
+    most = _require(run, plan, path, context.allowed)
+    if isinstance(plan, StorePlan):
+        plan = replace(plan, most=most)
     if plan.settings.parallel:
         run.limits = replace(run.limits, parallel=plan.settings.parallel)
     if context.audit is not None:
@@ -292,22 +295,24 @@ def _stopped(report: Report, journal: Journal | None) -> str:
 # -- consent ---------------------------------------------------------------------------------------
 
 
-def _require(run: Run, plan: MovePlan, journal: Path | None, allowed: Allowed) -> None:
+def _require(run: Run, plan: MovePlan, journal: Path | None, allowed: Allowed) -> int | None:
     """Make sure that overwriting is allowed where the plan overwrites what a store holds.
 
     How many instances differ shows when they are sent, so that what has to be allowed is the most
     that it can be: the number of files.
 
+    Returns: that number; None where nothing is overwritten, or the number is not known.
+
     Raises:
         ConsentError: it is not.
     """
     if isinstance(plan, RetrievePlan) or plan.conflict is not Conflict.REPLACE:
-        return
+        return None
     most = None
     if isinstance(plan, StorePlan):
-        from dicomsql.files.find import find
+        from dicomsql.copying.storing import candidates
 
-        most = sum(1 for _ in find(plan.paths))
+        most = sum(1 for _ in candidates(plan, journal))
     sentence = _loses(plan, journal, most)
     if most and allowed.number == most:
         allowed.used = True
@@ -320,6 +325,7 @@ def _require(run: Run, plan: MovePlan, journal: Path | None, allowed: Allowed) -
         if not allowed.ask(sentence):
             raise ConsentError(f"{sentence} It was not allowed; nothing was changed.", number=most)
     run.say(sentence.replace("This statement would", "Going to", 1))
+    return most
 
 
 def _loses(plan: StorePlan | TransferPlan, journal: Path | None, most: int | None) -> str:

@@ -16,10 +16,13 @@ from typing import TYPE_CHECKING
 
 from dicomsql.copying.folder import BlockedError, Landing
 from dicomsql.copying.outcomes import Status
+from dicomsql.errors import OperationalError
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
+    from pathlib import PurePosixPath
 
+    from dicomsql.copying.folder import Folder
     from dicomsql.copying.journal import Entry, Journal
     from dicomsql.copying.outcomes import Outcome
     from dicomsql.copying.report import Report
@@ -136,8 +139,15 @@ class Settler:
                     one.landing.drop()
             raise
         finally:
+            self._write(settled)
+
+    def _write(self, settled: list[Settled]) -> None:
+        """Take down what became of files whose names are on the disk."""
+        _sync(settled)
+        try:
             if self._journal is not None:
                 self._journal.write(one.entry for one in settled if one.entry is not None)
+        finally:
             for one in settled:
                 self._report.add(one.outcome)
 
@@ -155,6 +165,25 @@ class Settler:
         for future in self._futures:
             if future.done():
                 future.result()
+
+
+def _sync(settled: Iterable[Settled]) -> None:
+    """Bring the names of files that have them to the disk.
+
+    Raises:
+        OperationalError: the disk does not take them.
+    """
+    named: dict[Folder, list[PurePosixPath]] = {}
+    for one in settled:
+        if one.landing is not None:
+            named.setdefault(one.landing.folder, []).append(one.landing.path)
+    for folder, paths in named.items():
+        try:
+            folder.sync(paths)
+        except BlockedError as error:
+            raise OperationalError(
+                f"The names of files in {folder.path} cannot be brought to the disk: {error}."
+            ) from None
 
 
 def _published(one: Settled) -> Settled:

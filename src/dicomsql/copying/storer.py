@@ -7,18 +7,19 @@ that the answer leaves out is looked for, and its bytes are compared.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dicomsql.copying.outcomes import Outcome, Status
-from dicomsql.copying.replacing import Replacer
+from dicomsql.copying.replacing import Replacer, UnclearError
 from dicomsql.copying.there import Target, There
 from dicomsql.copying.upload import Part, PartFailedError, SourceFailedError, Upload, digest_of
 from dicomsql.dicom.stow import Failure, StoreAnswer, read_answer, warning_text
 from dicomsql.errors import ApiError, EndpointError, InterfaceError, NotSupportedError
 from dicomsql.planning.plan import Conflict
+from dicomsql.transport.failures import WITHHELD
 
 if TYPE_CHECKING:
     from dicomsql.catalog.model import Method
@@ -29,17 +30,24 @@ if TYPE_CHECKING:
 # Statuses by which a server may refuse a whole request for what one of its instances is, or for
 # its size. Others are about the store, the credentials or the server's own state.
 _OF_AN_INSTANCE = frozenset({400, 406, 409, 411, 413, 415, 422, 500})
-# Of these, what an instance may cause as well as a server that is broken: so many single ones in
-# a row, and it is the server.
+# Of these, what an instance may cause as well as a server that is broken: after so many single
+# ones in a row the server is asked for something else.
 _FAULT = 500
 # The status of a request of which nothing was stored; its body says why of each instance.
 _CONFLICT = 409
 _MOST_FAULTS = 3
+# The one reason that says by itself that an instance is there already ("duplicate SOP instance",
+# PS3.7 annex C); servers use the others for more.
+_DUPLICATE = 0x0111
 
 OTHER_BYTES = "the store has an instance with these UIDs and other bytes"
 _OTHER_STUDY = "it is of another study than the one that the store is to take instances of"
 _UNNAMED = "the server's answer does not name it, and the store does not have it"
 _UNASKED = "the server's answer does not name it, and the store cannot be asked for it"
+_TOO_MANY = (
+    "the store has an instance with these UIDs and other bytes, and as many were replaced as the "
+    "statement may"
+)
 _NOT_COMPARED = (
     "the store has an instance with these UIDs, and cannot be asked whether its bytes are the same"
 )
@@ -57,6 +65,10 @@ class Stored:
     digest: str = ""
 
 
+# Parts, each with what became of it.
+Verdicts = list[tuple[Part, Stored]]
+
+
 class Storer:
     """Stores parts in one target; safe for many threads.
 
@@ -66,6 +78,8 @@ class Storer:
         kept: folder for the target's bytes before an instance is deleted to be replaced; None
             where there is none.
         sent: is told the bytes of the instances as they go out.
+        most: instances that may be replaced; None for any number.
+        superseding: is told of an instance before what the target has of it is replaced.
 
     Attributes:
         limit: bytes of a request beyond which the target has refused one; None until it does.
@@ -84,6 +98,8 @@ class Storer:
         study: str = "",
         kept: Path | None = None,
         sent: Callable[[int], None] | None = None,
+        most: int | None = None,
+        superseding: Callable[[Part], None] | None = None,
     ) -> None:
         moves = target.moves
         method = moves.store_in_study if study else moves.store
@@ -96,22 +112,25 @@ class Storer:
         self._conflict = conflict
         self._study = study
         self._sent = sent
+        self._most = most
+        self._superseding = superseding
         self._target = Target(run, target)
         self._lock = threading.Lock()
         self._faults = 0
         self._replacer = (
-            Replacer(run, self._target, target, self._send, kept)
+            Replacer(run, target, self._send, self._before_replacing, kept)
             if conflict is Conflict.REPLACE
             else None
         )
 
-    def store_parts(self, parts: Sequence[Part]) -> list[Stored]:
+    def store_parts(self, parts: Sequence[Part]) -> Iterator[Verdicts]:
         """Store instances by one request, or by more where one does not do.
 
         Args:
             parts: no two of the same SOPInstanceUID.
 
-        Returns: what became of each, in the order of the parts.
+        Yields: what became of some of them, as soon as it is known: whoever takes it writes it
+            down before anything else happens, so that an error afterwards loses nothing.
 
         Raises:
             ApiError, EndpointError, CredentialsError: the target takes nothing at all, after all
@@ -119,43 +138,62 @@ class Storer:
             CancelledError: the statement was cancelled.
             Error: what a part's `open` raised beside `PartError`.
         """
-        known: dict[str, Stored] = {}
-        to_send: list[Part] = []
+        taken: list[Part] = []
         for part in parts:
             if self._study and part.study != self._study:
-                known[part.instance] = _failed(part, _OTHER_STUDY)
-            elif not self._moves.tells_conflicts and self._target.listed(part):
-                known[part.instance] = self._compared(part)
+                yield [(part, _failed(part, _OTHER_STUDY))]
             else:
-                to_send.append(part)
-        known.update(self._send_all(to_send))
-        return [known[part.instance] for part in parts]
+                taken.append(part)
+        # Asked right before each request: others may store in the meantime.
+        there = set() if self._moves.tells_conflicts else self._target.found(taken)
+        yield from self._send_all([part for part in taken if part.instance not in there])
+        for part in taken:
+            if part.instance in there:
+                yield from self._compared(part)
 
-    def replace(self, part: Part) -> Stored:
+    def replace(self, part: Part) -> Iterator[Verdicts]:
         """Store an instance in the place of one that the target is known to have.
 
-        Raises: as `store_parts`.
+        Yields, raises: as `store_parts`.
         """
         if self._replacer is None:
             raise InterfaceError("Instances are replaced only with on_conflict 'replace'.")
-        return _result(part, *self._replacer.replace(part))
+        try:
+            verdict = self._replacer.replace(part)
+        except UnclearError as unclear:
+            yield [(part, _result(part, Status.FAILED, unclear.reason))]
+            raise unclear.error from unclear
+        yield [(part, _result(part, *verdict))]
+
+    def _before_replacing(self, part: Part) -> None:
+        """Make sure that one more instance may be replaced, and tell of it.
+
+        Raises:
+            PartFailedError: it may not.
+        """
+        with self._lock:
+            if self._most is not None:
+                if not self._most:
+                    raise PartFailedError(0, _TOO_MANY)
+                self._most -= 1
+        if self._superseding is not None:
+            self._superseding(part)
 
     # -- requests --------------------------------------------------------------------------------
 
-    def _send_all(self, parts: list[Part]) -> dict[str, Stored]:
+    def _send_all(self, parts: list[Part]) -> Iterator[Verdicts]:
         """Send parts together, and what cannot go together in ever smaller groups."""
-        known: dict[str, Stored] = {}
         groups = [parts]
         while groups:
             group = groups.pop()
             if not group:
                 continue
             try:
-                upload, answer = self._send(self._method, group)
+                upload, answer = self._send(self._target, self._method, group)
             except SourceFailedError as error:
                 raise error.error from error
             except PartFailedError as error:
-                known[group[error.index].instance] = _failed(group[error.index], error.reason)
+                yield [(group[error.index], _failed(group[error.index], error.reason))]
                 groups.append([p for n, p in enumerate(group) if n != error.index])
             except ApiError as error:
                 if error.failure.status not in _OF_AN_INSTANCE:
@@ -164,42 +202,51 @@ class Storer:
                     self._learn(error, group)
                     groups += _halves(group)
                 else:
-                    known[group[0].instance] = self._refused(group[0], error)
+                    yield [(group[0], self._refused(group[0], error))]
             except EndpointError as error:
                 if len(group) > 1:
                     # A server that cannot bear the whole may bear a part, and one that is gone
                     # does not answer the first either.
                     groups += [*_halves(group[1:]), group[:1]]
                 else:
-                    known[group[0].instance] = self._broken_off(group[0], error)
+                    yield from self._broken_off(group[0], error)
             else:
                 if answer is None and len(group) > 1:
                     groups += _halves(group)
                 else:
-                    known.update(self._judged(group, upload, answer))
-        return known
+                    yield from self._judged(group, upload, answer)
 
     def _judged(
         self, group: list[Part], upload: Upload, answer: StoreAnswer | None
-    ) -> dict[str, Stored]:
-        """What became of each part of a request, by its answer; None where all were refused."""
+    ) -> Iterator[Verdicts]:
+        """What became of each part of a request, by its answer; None where all were refused.
+
+        What the answer tells by itself comes first and together, since the rest takes requests.
+        """
         if answer is None:
             answer = StoreAnswer({}, {part.instance: Failure() for part in group})
         answer = _attributed(answer, group)
-        known: dict[str, Stored] = {}
+        told: Verdicts = []
+        open_questions: list[tuple[Part, str]] = []
         for part, digest, size in zip(group, upload.digests, upload.sizes, strict=True):
-            found = self._told(replace(part, size=size), digest, answer)
-            if found is None:
-                # A request of its own gets an answer of its own.
-                found = (
-                    self._send_all([part])[part.instance]
-                    if len(group) > 1
-                    else _result(part, Status.FAILED, _UNNAMED, digest)
-                )
-            known[part.instance] = found
-        return known
+            sent = replace(part, size=size)
+            found = self._told(sent, digest, answer)
+            if found is not None:
+                told.append((part, found))
+            else:
+                open_questions.append((sent, digest))
+        if told:
+            yield told
+        for part, digest in open_questions:
+            failure = answer.failed.get(part.instance)
+            if failure is not None:
+                yield from self._unstored(part, digest, failure)
+            else:
+                yield from self._left_out(part, digest, alone=len(group) == 1)
 
-    def _send(self, method: Method, group: Sequence[Part]) -> tuple[Upload, StoreAnswer | None]:
+    def _send(
+        self, target: Target, method: Method, group: Sequence[Part]
+    ) -> tuple[Upload, StoreAnswer | None]:
         """Make one request of the parts.
 
         Returns: what was sent, and the answer, which is empty where it says nothing; None where the
@@ -211,7 +258,7 @@ class Storer:
         """
         multipart = len(group) > 1 or not self._moves.single
         upload = Upload(group, multipart=multipart, sent=self._sent)
-        with self._run.send(self._request(method, group[0], upload)) as response:
+        with self._run.send(_request(target, method, group[0], upload)) as response:
             body, status = response.read(), response.status
         answer = read_answer(body)
         if answer is None and status != _CONFLICT:
@@ -219,20 +266,6 @@ class Storer:
         with self._lock:
             self._faults = 0
         return upload, answer
-
-    def _request(self, method: Method, part: Part, upload: Upload) -> Request:
-        request = self._target.request(method, part)
-        headers = [*request.headers, ("Content-Type", upload.content_type)]
-        if upload.length is not None:
-            headers.append(("Content-Length", str(upload.length)))
-        # The same bytes under the same UIDs may be sent any number of times.
-        return replace(
-            request,
-            headers=tuple(headers),
-            body=upload,
-            repeatable=True,
-            answers=frozenset({_CONFLICT}),
-        )
 
     def _learn(self, error: ApiError, group: Sequence[Part]) -> None:
         """Keep in mind that a request was too large."""
@@ -247,103 +280,137 @@ class Storer:
         """What a refusal of a request with a single part means.
 
         Raises:
-            ApiError: there were too many of the kind that is the server's own fault.
+            ApiError, EndpointError: it is the server's own fault, and of more than this part.
         """
         failure = error.failure
         if failure.status == _FAULT:
-            self._count_fault(error)
+            self._count_fault(part, error)
         said = f"{failure.status} {failure.code}".strip()
         message = f": {failure.message}" if failure.message else ""
         return _failed(part, f"the server answered {said}{message}")
 
-    def _broken_off(self, part: Part, error: EndpointError) -> Stored:
+    def _broken_off(self, part: Part, error: EndpointError) -> Iterator[Verdicts]:
         """What it means that a single part cannot be sent to its end: the server is asked.
 
         Raises:
-            EndpointError: it is gone, or there were too many of these.
+            EndpointError: it is gone.
         """
-        self._count_fault(error)
         there = self._target.has(part)
         if there is There.UNKNOWN:
             raise error
         if there is There.OTHER:
             # Its answer was what was lost, or it was there before.
-            return self._compared(part)
-        return _failed(part, f"the server did not take it to its end: {str(error).rstrip('.')}")
+            yield from self._compared(part)
+        else:
+            reason = f"the server did not take it to its end: {str(error).rstrip('.')}"
+            yield [(part, _failed(part, reason))]
 
-    def _count_fault(self, error: ApiError | EndpointError) -> None:
-        """Give the server up where it fails at one instance after the other."""
+    def _count_fault(self, part: Part, error: ApiError) -> None:
+        """Give the server up where it fails at one instance after the other, and at a search too.
+
+        Raises:
+            ApiError, EndpointError: it does.
+        """
         with self._lock:
             self._faults += 1
-            if self._faults >= _MOST_FAULTS:
-                raise error
+            if self._faults < _MOST_FAULTS:
+                return
+            self._faults = 0
+        if self._target.has(part) is There.UNKNOWN:
+            raise error
 
     def _told(self, part: Part, digest: str, answer: StoreAnswer) -> Stored | None:
-        """What an answer says of a part, and the store where the answer does not do.
-
-        Returns: None where neither knows of it.
-        """
+        """What an answer says of a part; None where the store has to be asked."""
         if part.instance in answer.stored:
             warning = answer.stored[part.instance]
             reason = warning_text(warning) if warning else ""
             return _result(part, Status.STORED, reason, digest)
         failure = answer.failed.get(part.instance)
-        if failure is None:
-            return self._left_out(part, digest)
-        reason = self._reason(part, failure)
-        if failure.reason is not None and failure.reason not in self._moves.exists:
-            return _result(part, Status.FAILED, reason, digest)
-        there = self._target.has(part)
-        if there is There.OTHER and not self._moves.tells_conflicts:
-            there = self._target.compare(part, digest)
-        if there is There.SAME:
-            return _result(part, Status.PRESENT, "", digest)
-        if there is There.OTHER:
-            return self._conflicting(part, digest)
-        return _result(part, Status.FAILED, reason, digest)
+        if failure is None or failure.reason is None or failure.reason in self._moves.exists:
+            return None
+        return _result(part, Status.FAILED, self._reason(part, failure), digest)
 
-    def _left_out(self, part: Part, digest: str) -> Stored | None:
+    def _unstored(self, part: Part, digest: str, failure: Failure) -> Iterator[Verdicts]:
+        """What became of a part that was refused for a reason that may mean that it is there."""
+        there = self._target.has(part)
+        certain = self._moves.tells_conflicts and failure.reason == _DUPLICATE
+        if there is There.OTHER and not certain:
+            there = self._target.compare(part, digest)
+            if there is There.UNKNOWN:
+                yield [(part, _result(part, Status.FAILED, _NOT_COMPARED, digest))]
+                return
+        if there is There.SAME:
+            yield [(part, _result(part, Status.PRESENT, "", digest))]
+        elif there is There.OTHER:
+            yield from self._conflicting(part, digest)
+        else:
+            yield [(part, _result(part, Status.FAILED, self._reason(part, failure), digest))]
+
+    def _left_out(self, part: Part, digest: str, *, alone: bool) -> Iterator[Verdicts]:
         """What became of a part that the answer does not name: only the bytes there tell."""
         there = self._target.compare(part, digest)
         if there is There.SAME:
-            return _result(part, Status.STORED, "", digest)
-        if there is There.OTHER:
-            return self._conflicting(part, digest)
-        if there is There.UNKNOWN:
-            return _result(part, Status.FAILED, _UNASKED, digest)
-        return None
+            yield [(part, _result(part, Status.STORED, "", digest))]
+        elif there is There.OTHER:
+            yield from self._conflicting(part, digest)
+        elif there is There.UNKNOWN:
+            yield [(part, _result(part, Status.FAILED, _UNASKED, digest))]
+        elif alone:
+            yield [(part, _result(part, Status.FAILED, _UNNAMED, digest))]
+        else:
+            # A request of its own gets an answer of its own.
+            yield from self._send_all([part])
 
-    def _compared(self, part: Part) -> Stored:
+    def _compared(self, part: Part) -> Iterator[Verdicts]:
         """What becomes of a part whose UIDs the store has already."""
         try:
             digest = digest_of(part)
         except PartFailedError as error:
-            return _failed(part, error.reason)
+            yield [(part, _failed(part, error.reason))]
+            return
         there = self._target.compare(part, digest)
         if there is There.SAME:
-            return _result(part, Status.PRESENT, "", digest)
-        if there is There.OTHER:
-            return self._conflicting(part, digest)
-        if there is There.UNKNOWN:
-            return _result(part, Status.FAILED, _NOT_COMPARED, digest)
-        # It went away between the search and now.
-        return self._send_all([part])[part.instance]
+            yield [(part, _result(part, Status.PRESENT, "", digest))]
+        elif there is There.OTHER:
+            yield from self._conflicting(part, digest)
+        elif there is There.UNKNOWN:
+            yield [(part, _result(part, Status.FAILED, _NOT_COMPARED, digest))]
+        else:
+            # It went away between the search and now.
+            yield from self._send_all([part])
 
-    def _conflicting(self, part: Part, digest: str) -> Stored:
+    def _conflicting(self, part: Part, digest: str) -> Iterator[Verdicts]:
         """What becomes of a part that the store has with other bytes."""
         if self._conflict is Conflict.SKIP:
-            return _result(part, Status.SKIPPED, OTHER_BYTES, digest)
-        if self._conflict is Conflict.FAIL:
-            return _result(part, Status.FAILED, OTHER_BYTES, digest)
-        assert self._replacer is not None
-        return _result(part, *self._replacer.replace(part))
+            yield [(part, _result(part, Status.SKIPPED, OTHER_BYTES, digest))]
+        elif self._conflict is Conflict.FAIL:
+            yield [(part, _result(part, Status.FAILED, OTHER_BYTES, digest))]
+        else:
+            yield from self.replace(part)
 
     def _reason(self, part: Part, failure: Failure) -> str:
         """Why the server refused an instance, as far as the gate lets it out."""
         if not failure.detail:
             return failure.text
         request = self._target.request(self._method, part)
+        if not self._run.gate.knows(replace(request, body=part.open)):
+            return f"{failure.text}. {WITHHELD}"
         return f"{failure.text}: {self._run.gate.scrub(failure.detail, request)}"
+
+
+def _request(target: Target, method: Method, part: Part, upload: Upload) -> Request:
+    request = target.request(method, part)
+    headers = [*request.headers, ("Content-Type", upload.content_type)]
+    if upload.length is not None:
+        headers.append(("Content-Length", str(upload.length)))
+    # The same bytes under the same UIDs may be sent any number of times.
+    return replace(
+        request,
+        headers=tuple(headers),
+        body=upload,
+        repeatable=True,
+        answers=frozenset({_CONFLICT}),
+    )
 
 
 def _attributed(answer: StoreAnswer, group: Sequence[Part]) -> StoreAnswer:

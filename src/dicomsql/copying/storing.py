@@ -12,12 +12,14 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_EXCEPTION
 from concurrent.futures import wait as wait_futures
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dicomsql.copying.ledger import Ledger, Numbered, Repeated
+from dicomsql.copying.journal import ENDING, files_of
+from dicomsql.copying.ledger import Ledger, Numbered, Repeated, supersede
 from dicomsql.copying.outcomes import Outcome, Status
-from dicomsql.copying.storer import OTHER_BYTES, Stored, Storer
+from dicomsql.copying.storer import OTHER_BYTES, Stored, Storer, Verdicts
 from dicomsql.copying.upload import CHANGED, Part, PartError, PartFailedError, digest_of
 from dicomsql.files.find import find
 from dicomsql.files.headers import InvalidFileError, read_header
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from dicomsql.files.local import LocalFile
     from dicomsql.planning.plan import StorePlan
 
-__all__ = ["Part", "Stored", "Storer", "kept_folder", "store"]
+__all__ = ["Part", "Stored", "Storer", "candidates", "kept_folder", "store"]
 
 # Bytes of a file that are read at a time: few enough to stay in the processor's cache until they
 # are sent.
@@ -53,7 +55,28 @@ def kept_folder(journal: Journal | None) -> Path | None:
     """Where a target's bytes are kept before they are deleted to be replaced."""
     if journal is None:
         return None
-    return journal.path.with_name(f"{journal.path.name}.kept")
+    name = journal.path.name
+    # By its name it is no source of instances, whatever the journal is called.
+    ending = "" if name.endswith(ENDING) else ENDING
+    return journal.path.with_name(f"{name}{ending}.kept")
+
+
+def candidates(plan: StorePlan, journal: Path | None) -> Iterator[LocalFile]:
+    """The files that a plan's paths name, without those of its journal.
+
+    Raises:
+        InterfaceError: one of the paths matches nothing.
+    """
+    own = {str(path) for path in files_of(journal.resolve())} if journal is not None else set()
+    found = find(plan.paths, exact=bool(plan.column))
+    if not own:
+        return found
+    names = {Path(path).name for path in own}
+    return (
+        file
+        for file in found
+        if Path(file.path).name not in names or str(Path(file.path).resolve()) not in own
+    )
 
 
 def store(
@@ -76,10 +99,14 @@ def store(
         study=plan.study,
         kept=kept_folder(journal),
         sent=progress.moved,
+        most=plan.most,
+        superseding=partial(supersede, journal) if journal is not None else None,
     )
     width = run.limits.parallel
     ledger = Ledger(plan, report, journal)
-    files = _Files(run, find(plan.paths), ledger, progress)
+    files = _Files(
+        run, candidates(plan, journal.path if journal is not None else None), ledger, progress
+    )
     work = _Work(run, plan, storer, files, ledger)
     try:
         _run_threads(run, width, work.send)
@@ -215,7 +242,8 @@ class _Work:
                 return  # another thread was faster
             for one in group:
                 self._run.check()
-                self._ledger.write([(one.numbered, self._again(one))])
+                for verdicts in self._again(one):
+                    self._ledger.write((one.numbered, stored) for _, stored in verdicts)
 
     def _readable(self, taken: list[Numbered]) -> dict[str, tuple[Numbered, Part]]:
         """Of some files those that can be sent together, by their SOP Instance UIDs."""
@@ -239,29 +267,33 @@ class _Work:
         return found
 
     def _send_group(self, group: dict[str, tuple[Numbered, Part]]) -> None:
-        if group:
-            results = self._storer.store_parts([part for _, part in group.values()])
-            self._ledger.write(zip((n for n, _ in group.values()), results, strict=True))
+        for verdicts in self._storer.store_parts([part for _, part in group.values()]):
+            self._ledger.write((group[part.instance][0], stored) for part, stored in verdicts)
 
-    def _again(self, one: Repeated) -> Stored:
+    def _again(self, one: Repeated) -> Iterator[Verdicts]:
         """What becomes of a file whose instance an earlier one had too."""
         part, conflict = one.part, self._plan.conflict
-        number, digest = self._ledger.sent(part)
-        if not digest:
-            return self._storer.store_parts([part])[0]
+        sent = self._ledger.sent(part)
         try:
-            own = digest_of(part)
+            own = digest_of(part) if sent is not None else ""
         except PartFailedError as error:
-            return _result(part, Status.FAILED, error.reason)
-        if own == digest:
-            return _result(part, Status.PRESENT, "", own)
-        if conflict is Conflict.FAIL:
-            return _result(part, Status.FAILED, _TWICE, own)
-        if conflict is Conflict.SKIP:
-            return _result(part, Status.SKIPPED, OTHER_BYTES, own)
-        if number > one.numbered.number:
-            return _result(part, Status.SKIPPED, _LATER, own)
-        return self._storer.replace(part)
+            yield [(part, _result(part, Status.FAILED, error.reason))]
+            return
+        is_other = sent is not None and sent.digest != own
+        is_later = sent is not None and sent.number > one.numbered.number
+        if is_other and is_later and conflict is Conflict.REPLACE:
+            yield [(part, _result(part, Status.SKIPPED, _LATER, own))]
+        elif sent is None or not sent.is_proven:
+            # What an earlier run stored is no proof of what is there.
+            yield from self._storer.store_parts([part])
+        elif not is_other:
+            yield [(part, _result(part, Status.PRESENT, "", own))]
+        elif conflict is Conflict.REPLACE:
+            yield from self._storer.replace(part)
+        elif conflict is Conflict.SKIP:
+            yield [(part, _result(part, Status.SKIPPED, OTHER_BYTES, own))]
+        else:
+            yield [(part, _result(part, Status.FAILED, _TWICE, own))]
 
 
 def _part(file: LocalFile) -> Part:

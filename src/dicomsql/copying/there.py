@@ -6,7 +6,7 @@ import hashlib
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -57,11 +57,16 @@ class _Listing:
 
 
 class Target:
-    """A DICOM store that is asked what it has; safe for many threads."""
+    """A DICOM store that is asked what it has; safe for many threads.
 
-    def __init__(self, run: Run, store: DicomStore) -> None:
+    Parameters:
+        finishing: what it is asked goes out even after the statement's end, and beyond its budget.
+    """
+
+    def __init__(self, run: Run, store: DicomStore, *, finishing: bool = False) -> None:
         self._run = run
         self._store = store
+        self._finishing = finishing
         self._moves = store.moves
         self._search = dict(store.moves.search).get("instance")
         self._lock = threading.Lock()
@@ -77,10 +82,11 @@ class Target:
         for level in ("study", "series", "instance") if part is not None else ():
             if ids.get(level) in taken:
                 values[ids[level]] = getattr(part, level)
-        return make_request(method, self._store.base_url, values)
+        request = make_request(method, self._store.base_url, values)
+        return replace(request, finishing=True) if self._finishing else request
 
     def listed(self, part: Part) -> bool:
-        """Whether the store has an instance of the part's series and UID; asked once a series.
+        """Whether the store had an instance of the part's series and UID; asked once a series.
 
         Where the service has no search, its retrieval tells.
         """
@@ -95,6 +101,25 @@ class Target:
             if listing.instances is None:
                 listing.instances = self._found(self._search, part, ())
             return part.instance in listing.instances
+
+    def found(self, parts: Sequence[Part]) -> set[str]:
+        """The SOP Instance UIDs of those parts under whose UIDs the store has an instance now.
+
+        Each series is searched once; where the service has no search, its retrieval tells.
+        """
+        if self._search is None:
+            there = (part for part in parts if self.compare(part, "") is not There.NOTHING)
+            return {part.instance for part in there}
+        series: dict[tuple[str, str], list[Part]] = {}
+        for part in parts:
+            series.setdefault((part.study, part.series), []).append(part)
+        found: set[str] = set()
+        for wanted in series.values():
+            first, *others = wanted
+            query = () if others else (("SOPInstanceUID", first.instance),)
+            listed = self._found(self._search, first, query)
+            found.update(part.instance for part in wanted if part.instance in listed)
+        return found
 
     def has(self, part: Part) -> There:
         """Whether the store has an instance under the part's UIDs now, whatever its bytes.

@@ -184,10 +184,19 @@ def _of_text_array(column: AttributeColumn, texts: pa.Array, kernels: ModuleType
         leading = elements.keeps_leading_spaces(column.vr)
         trim = kernels.ascii_rtrim if leading else kernels.ascii_trim
         texts = trim(texts, values.PADDING)
+    if column.kind is Kind.NAME and not all(map(elements.has_name, _openers(texts, kernels))):
+        empty = [text is not None and not elements.has_name(text) for text in texts.to_pylist()]
+        texts = kernels.if_else(pa.array(empty), None, texts)
     # Most columns have no empty text, which their lengths tell fastest.
     if kernels.min(kernels.binary_length(texts)).as_py():
         return texts
     return kernels.if_else(kernels.equal(texts, ""), None, texts)
+
+
+def _openers(names: pa.Array, kernels: ModuleType) -> list[str]:
+    """The names, each once, that begin as one of empty components would."""
+    begins = kernels.or_(kernels.starts_with(names, "^"), kernels.starts_with(names, " "))
+    return [name for name in kernels.unique(names.filter(begins)).to_pylist() if name]
 
 
 def _loose_array(
@@ -244,6 +253,9 @@ def _text_array(texts: Sequence[str | None], vr: str) -> pa.Array:
     if uniform.holds(array, _PADDING):
         strip = elements.str_stripper(vr)
         array = pa.array([t and (strip(t, values.PADDING) or None) for t in texts], pa.string())
+    if vr == "PN" and not all(map(elements.has_name, filter(None, texts))):
+        named = [t if t and elements.has_name(t) else None for t in array.to_pylist()]
+        array = pa.array(named, pa.string())
     return array
 
 
@@ -256,7 +268,8 @@ def _list_array(column: AttributeColumn, found: Sequence[Any]) -> pa.Array | Non
     if column.kind is Kind.TEXT:
         strip = elements.str_stripper(column.vr)
         for text in set(chain.from_iterable(filter(None, found))):
-            if not text or "\\" in text or strip(text, values.PADDING) != text:
+            several = len(elements.split_values(text or "", column.vr)) > 1
+            if not text or several or strip(text, values.PADDING) != text:
                 return None
     return array
 

@@ -15,7 +15,7 @@ import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from types import ModuleType
 from typing import Any, NoReturn
@@ -28,10 +28,10 @@ from dicomsql.dicom import elements, nested
 from dicomsql.dicom.arrays import column_array, from_values
 from dicomsql.dicom.columns import AttributeColumn, Part
 from dicomsql.dicom.elements import NO_ELEMENT, SEPARATOR, Elements
-from dicomsql.dicom.unread import has_unread
+from dicomsql.dicom.unread import unread_rows
 from dicomsql.errors import IncompleteError, InternalError, OperationalError
 
-__all__ = ["Decoder", "count", "uids"]
+__all__ = ["Decoder", "Read", "count", "uids"]
 
 # Rows of a result from which on more are likely to follow than the import of Arrow's kernels costs.
 _KERNELS_AFTER = 20_000
@@ -42,6 +42,19 @@ _OFFSET = AttributeColumn("TimezoneOffsetFromUTC", Part.VALUE, "00080201", "SH",
 _SURPRISES = (msgspec.DecodeError, RecursionError, UnicodeDecodeError, pa.ArrowInvalid)
 
 _OPENERS = {b"<": "a page of markup (HTML or XML)", b"{": "a JSON object", b'"': "a JSON string"}
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """The rows of one answer.
+
+    Attributes:
+        unread: names of columns -> the rows in which they are NULL where the dataset has a value
+            that is none of its VR.
+    """
+
+    batch: pa.RecordBatch
+    unread: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
 
 class Decoder:
@@ -57,7 +70,6 @@ class Decoder:
     Attributes:
         columns: what each column of the batches holds.
         schema: of the batches.
-        unread: names of the columns that were NULL so far where a value is none of its VR.
     """
 
     def __init__(
@@ -73,7 +85,6 @@ class Decoder:
             tags.append(_OFFSET.tag)
         self._reading = _Reading(tuple(dict.fromkeys(tags)))
         self._whole = any(not column.tag for column in self.columns)
-        self.unread: set[str] = set()
         self._rows_left = kernels_after
         self._kernels: ModuleType | None = None
 
@@ -82,6 +93,10 @@ class Decoder:
         return any(column.part is Part.UTC for column in self.columns)
 
     def decode(self, body: bytes) -> pa.RecordBatch:
+        """The batch of `read`."""
+        return self.read(body).batch
+
+    def read(self, body: bytes) -> Read:
         """The rows of one answer: a JSON array of datasets, or nothing at all for no rows.
 
         A value that is not of its VR is NULL in its typed column. Of a tag that occurs twice in a
@@ -92,9 +107,8 @@ class Decoder:
             OperationalError: the answer is something else than an array of datasets.
         """
         if not body or body.isspace():
-            return pa.RecordBatch.from_arrays(
-                [from_values(field.type, []) for field in self.schema], schema=self.schema
-            )
+            empty = [from_values(member.type, []) for member in self.schema]
+            return Read(pa.RecordBatch.from_arrays(empty, schema=self.schema))
         body = body.removeprefix(codecs.BOM_UTF8)
         with _collector_paused():
             try:
@@ -104,20 +118,16 @@ class Decoder:
                 pass
             else:
                 if not self._may_miss(batch, body):
-                    self._note_unread(page, batch)
-                    return batch
+                    return Read(batch, self._unread(page, batch))
             page = self._reading.forgiven_page(body, whole=self._whole)
             batch = self._batch(page)
-            self._note_unread(page, batch)
-            return batch
+            return Read(batch, self._unread(page, batch))
 
-    def _note_unread(self, page: _Page, batch: pa.RecordBatch) -> None:
-        self.unread |= {
-            column.name
+    def _unread(self, page: _Page, batch: pa.RecordBatch) -> dict[str, Sequence[int]]:
+        return {
+            column.name: rows
             for column, array in zip(self.columns, batch.columns, strict=True)
-            if column.tag
-            and column.name not in self.unread
-            and has_unread(column, page.elements[column.tag], array)
+            if column.tag and (rows := unread_rows(column, page.elements[column.tag], array))
         }
 
     def _batch(self, page: _Page) -> pa.RecordBatch:

@@ -35,6 +35,7 @@ __all__ = [
     "raw_members",
     "raw_text",
     "sequence_text",
+    "split_values",
     "strict_shape",
 ]
 
@@ -178,6 +179,11 @@ _SHAPES: dict[tuple[Kind, bool], type[Struct]] = {
     (Kind.SEQUENCE, False): SequenceElement,
 }
 
+# PS3.5 section 6.2: VRs whose values are of the default repertoire. The code of its backslash,
+# which parts values, is a yen sign in ISO-IR 14; servers that decode them by it send one.
+_DEFAULT_REPERTOIRE = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "TM", "UI"})
+_YEN = "\u00a5"
+
 # PS3.5 section 6.2: spaces before the text mean something in these.
 _LEADING_SPACES_COUNT = frozenset({"LT", "PN", "ST", "UC", "UR", "UT"})
 
@@ -185,6 +191,9 @@ DATES = values.Memo(values.parse_date)
 TIMES = values.Memo(values.parse_time)
 DATETIMES = values.Memo(values.parse_datetime)
 OFFSETS = values.Memo(values.parse_offset)
+
+# What a name of empty components is made of.
+_NOTHING = f"^{values.PADDING}"
 
 _NAME_GROUPS = {
     Part.VALUE: "Alphabetic",
@@ -222,13 +231,19 @@ def converter(column: AttributeColumn) -> Callable[[LooseElement], object]:
         return _uri
     member = _member(column)
     if column.many:
-        splits = column.kind is not Kind.NAME
-        return partial(_several, member=member, splits=splits)
+        return partial(_several, member=member, vr=column.vr)
     if column.kind is Kind.NAME:
         return partial(_joined, member=member, types=(str, dict))
     if column.kind is Kind.TEXT:
         return partial(_joined, member=member, types=(str,))
     return partial(_only, member=member)
+
+
+def split_values(text: str, vr: str) -> list[str]:
+    """The values of an element that a server left in one text."""
+    if vr in _DEFAULT_REPERTOIRE:
+        text = text.replace(_YEN, "\\")
+    return text.split("\\")
 
 
 def loose_element(element: Raw) -> LooseElement:
@@ -361,7 +376,7 @@ def _joined(
         text = member(value)
         # An empty value among several keeps its place; one that is no text spoils the whole.
         if text is None and value is not None:
-            lost = value.strip(values.PADDING) if isinstance(value, str) else False
+            lost = value.strip(_NOTHING) if isinstance(value, str) else False
             if lost or not isinstance(value, types):
                 return None
         texts.append(str(text or ""))
@@ -369,13 +384,12 @@ def _joined(
 
 
 def _several(
-    element: LooseElement, member: Callable[[object], object], *, splits: bool
+    element: LooseElement, member: Callable[[object], object], vr: str
 ) -> list[object] | None:
     found: list[object] = []
     for value in _members(element):
-        # Some servers leave the values of one element in one text.
-        if splits and isinstance(value, str) and "\\" in value:
-            found += value.split("\\")
+        if isinstance(value, str) and vr != "PN":
+            found += split_values(value, vr)
         else:
             found.append(value)
     if not found or found in ([None], [""]):
@@ -407,6 +421,11 @@ def _member(column: AttributeColumn) -> Callable[[object], object]:
             return partial(_text, strip=strip)
 
 
+def has_name(text: str) -> bool:
+    """Whether a component group holds more than delimiters of empty components (PS3.5 6.2.1)."""
+    return bool(text.strip(_NOTHING))
+
+
 def str_stripper(vr: str) -> Callable[[str, str], str]:
     """How padding is taken off a text of that VR."""
     return str.rstrip if keeps_leading_spaces(vr) else str.strip
@@ -425,9 +444,9 @@ def _text(value: object, strip: Callable[[str, str], str]) -> str | None:
 def _name(value: object, group: str, strip: Callable[[str, str], str]) -> str | None:
     if isinstance(value, str):
         # The form of the file: Alphabetic=Ideographic=Phonetic (PS3.5 section 6.2.1).
-        groups = dict(zip(_NAME_GROUPS.values(), value.split("="), strict=False))
-        return _text(groups.get(group), strip)
-    return _text(value.get(group), strip) if isinstance(value, dict) else None
+        value = dict(zip(_NAME_GROUPS.values(), value.split("="), strict=False))
+    text = _text(value.get(group), strip) if isinstance(value, dict) else None
+    return text if text is not None and has_name(text) else None
 
 
 def _remembered(value: object, memo: values.Memo[Any]) -> object:

@@ -9,14 +9,16 @@ from typing import BinaryIO
 __all__ = ["Inflated"]
 
 _READ = 64 * 1024
+# Bytes behind which one can go back without beginning again.
+_KEPT = 128 * 1024
 
 
 class Inflated(io.RawIOBase):
     """What raw deflated data (RFC 1951) inflate to.
 
-    It can be read forwards at the cost of inflating what lies between; backwards from its beginning
-    again. Reading raises `zlib.error` where the data are damaged and `EOFError` where they are cut
-    off.
+    It can be read forwards at the cost of inflating what lies between; backwards by a little, and
+    further from its beginning again. Reading raises `zlib.error` where the data are damaged and
+    `EOFError` where they are cut off.
 
     Args:
         packed: is its opener's to close, who leaves its place alone while this is read.
@@ -34,7 +36,8 @@ class Inflated(io.RawIOBase):
         self._packed.seek(self._start)
         self._left = self._size
         self._inflating = zlib.decompressobj(-zlib.MAX_WBITS)
-        self._position = 0
+        self._position = self._made = 0
+        self._last = b""
 
     def readable(self) -> bool:
         """It is."""
@@ -56,8 +59,9 @@ class Inflated(io.RawIOBase):
         if whence not in (io.SEEK_SET, io.SEEK_CUR):
             raise io.UnsupportedOperation("the end is not known before it is read")
         target = offset if whence == io.SEEK_SET else self._position + offset
-        if target < self._position:
+        if target < self._made - len(self._last):
             self._rewind()
+        self._position = min(target, self._made)
         while self._position < target and self.read(min(_READ, target - self._position)):
             pass
         return self._position
@@ -65,17 +69,28 @@ class Inflated(io.RawIOBase):
     def readinto(self, buffer: object) -> int:
         """Fill a buffer as far as one step inflates; 0 at the end."""
         with memoryview(buffer) as view:  # type: ignore[arg-type]
-            wanted = view.nbytes
-            found = b""
-            while wanted and not found and not self._inflating.eof:
-                data = self._inflating.unconsumed_tail or self._more()
-                # At the end of the data there may still be something in the inflater itself.
-                found = self._inflating.decompress(data, wanted)
-                if not data and not found and not self._inflating.eof:
-                    raise EOFError("the deflated data are cut off")
+            found = self._again(view.nbytes) or self._further(view.nbytes)
             view.cast("B")[: len(found)] = found
         self._position += len(found)
         return len(found)
+
+    def _again(self, wanted: int) -> bytes:
+        """Of what was made before, what stands at the place."""
+        back = self._made - self._position
+        return self._last[len(self._last) - back :][:wanted] if back else b""
+
+    def _further(self, wanted: int) -> bytes:
+        """What one step inflates; nothing at the end."""
+        found = b""
+        while wanted and not found and not self._inflating.eof:
+            data = self._inflating.unconsumed_tail or self._more()
+            # At the end of the data there may still be something in the inflater itself.
+            found = self._inflating.decompress(data, wanted)
+            if not data and not found and not self._inflating.eof:
+                raise EOFError("the deflated data are cut off")
+        self._made += len(found)
+        self._last = (self._last + found)[-_KEPT:]
+        return found
 
     def _more(self) -> bytes:
         data = self._packed.read(_READ if self._left is None else min(_READ, self._left))

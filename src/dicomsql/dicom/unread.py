@@ -1,4 +1,4 @@
-"""Values that are none of their VR: which columns hold NULL where a dataset has something else.
+"""Values that are none of their VR: in which rows a column is NULL where the dataset has more.
 
 That a column has a NULL is told by Arrow at no cost; only then is it looked at whether the datasets
 have values there, and the most common answer, that they lack the attribute, is the cheapest.
@@ -13,9 +13,9 @@ from msgspec import Raw
 
 from dicomsql.dicom import elements, nested, values
 from dicomsql.dicom.columns import AttributeColumn, Kind, Part
-from dicomsql.dicom.elements import SEPARATOR, Elements
+from dicomsql.dicom.elements import SEPARATOR, Elements, split_values
 
-__all__ = ["has_unread"]
+__all__ = ["unread_rows"]
 
 # The kinds whose values are parsed; any text is a value of the others.
 _PARSED = frozenset(
@@ -28,26 +28,27 @@ _PARSED = frozenset(
 _SHORTEST = len(b'{"Value":[0]}')
 
 
-def has_unread(column: AttributeColumn, page: Elements, array: pa.Array) -> bool:
-    """Whether a value of a page is NULL in the column's array because it is none of its VR.
+def unread_rows(column: AttributeColumn, page: Elements, array: pa.Array) -> list[int]:
+    """The rows of a page in which a value is NULL in the column because it is none of its VR.
 
     Args:
         page: the elements of the column's tag, one a row.
         array: what was made of them.
     """
     if column.part is not Part.VALUE or column.kind not in _PARSED or not _nulls(array):
-        return False
+        return []
     found = page.data.split(SEPARATOR)
     rows = [at for at, element in enumerate(found) if len(element) >= _SHORTEST]
     if not array.type.num_fields and len(rows) == page.count - array.null_count:
-        return False
-    seen: set[bytes] = set()
+        return []
+    known: dict[bytes, bool] = {}
     for at in rows:
-        if found[at] not in seen and _holds_nulls(array[at]):
-            seen.add(found[at])
-            if _written(column, Raw(found[at])) > _read(array[at]):
-                return True
-    return False
+        if found[at] not in known:
+            value = array[at]
+            known[found[at]] = _holds_nulls(value) and (
+                _written(column, Raw(found[at])) > _read(value)
+            )
+    return [at for at in rows if known[found[at]]]
 
 
 def _nulls(array: pa.Array) -> int:
@@ -73,4 +74,6 @@ def _written(column: AttributeColumn, element: Raw) -> int:
     """How many values an element has, of whatever form."""
     leaves = nested.leaves(element, column.path) if column.path else [element]
     texts = [elements.raw_text(leaf) or "" for leaf in leaves]
-    return sum(bool(part.strip(values.PADDING)) for text in texts for part in text.split("\\"))
+    return sum(
+        bool(part.strip(values.PADDING)) for text in texts for part in split_values(text, column.vr)
+    )

@@ -90,7 +90,7 @@ class Rows:
         engine: Engine,
     ) -> None:
         self.columns = columns
-        self._reader = reader
+        self._reader: pa.RecordBatchReader | None = reader
         self._engine = engine
         self._open = True
 
@@ -113,15 +113,18 @@ class Rows:
             self._engine._call(self._close)
 
     def _next(self) -> pa.RecordBatch | None:
+        assert self._reader is not None
         try:
             return self._reader.read_next_batch()
         except StopIteration:
             return None
 
     def _close(self) -> None:
+        reader, self._reader = self._reader, None
         # The end of a query that was interrupted may be told once more here.
         with suppress(pa.ArrowException, duckdb.Error, OSError):
-            self._reader.close()
+            if reader is not None:
+                reader.close()
 
 
 class Engine:
@@ -262,6 +265,7 @@ class Engine:
         self.interrupt()
         thread.submit(self._connection.close)
         thread.shutdown()
+        self._opened = None
         self._remove_spilled()
 
     def _relation(self, sql: str, values: Values) -> duckdb.DuckDBPyRelation | None:
@@ -286,7 +290,11 @@ class Engine:
         with self._lock:
             if self._thread is None:
                 raise InterfaceError("The engine is closed.")
-            future = self._thread.submit(self._done, work, sql, values)
+            try:
+                future = self._thread.submit(self._done, work, sql, values)
+            except RuntimeError:
+                # The main thread has ended, and its interpreter begins no work any more.
+                raise InterfaceError("The program is ending: no statement can be run.") from None
         try:
             return future.result()
         except KeyboardInterrupt:

@@ -84,6 +84,16 @@ _SPOKEN = re.compile(
     )
 )
 
+# How errors begin that do not say what to write instead, and what that is.
+_ADVICE = {
+    "invalid date field format": (
+        "A date is written as DATE '2026-01-31'; DICOM's spelling, '20260131', is understood where "
+        "it is compared with a column of a DICOM table."
+    ),
+    "time field value out of range": "A time is written as TIME '13:45:00'.",
+    "invalid timestamp field format": "It is written as TIMESTAMP '2026-01-31 13:45:00'.",
+}
+
 _HEAD = re.compile(r"(?:\w+(?:Exception|Error): )?([A-Za-z][A-Za-z ]*?) Error: ")
 _PLACE = "\n\nLINE "
 # From the first quote to the last: a value may hold quotes of its own, which are not escaped.
@@ -141,12 +151,18 @@ def translated(
     if kind.running is _Words.STATEMENT and (line := _repeated(head, sql)):
         return kind.error(line)
     if kind.running is _Words.MASKED or prepared:
-        return kind.error(_masked(head))
+        return kind.error(_advised(_masked(head)))
     name = found.group(1).lower() if found else "unnamed"
     return kind.error(
         f"The engine stopped with an error of the kind '{name}'. Its own words may repeat values "
         "of the data; --show-phi shows them."
     )
+
+
+def _advised(text: str) -> str:
+    """The text with what to write instead, where that is known."""
+    advice = next((a for head, a in _ADVICE.items() if text.startswith(head)), "")
+    return f"{text}. {advice}" if advice else text
 
 
 def _repeated(head: str, sql: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from dicomsql.dicom.columns import AttributeColumn, column
-from dicomsql.dicom.decode import Decoder
+from dicomsql.dicom.decode import Decoder, Read
 from dicomsql.errors import IncompleteError, InternalError, OperationalError
 from dicomsql.execution.calls import PARTIAL_CONTENT
 from dicomsql.execution.decoded import Decoded, schema_of
@@ -71,7 +71,8 @@ class DatasetDecoder:
         self._decoder = Decoder(list(wanted.values()))
 
     def decode(self, page: Page, given: Given) -> Decoded:
-        batch = self._placed(self._read(page), given)
+        found = self._read(page)
+        batch = self._placed(found.batch, given)
         self._check_named(batch)
         arrays = []
         for c in self._columns:
@@ -85,8 +86,8 @@ class DatasetDecoder:
             else:
                 arrays.append(pa.nulls(batch.num_rows, self.schema.field(c.name).type))
         keys = tuple(batch.column(at) for at in self._keys) or None
-        unread = tuple(sorted(self._decoder.unread))
-        return Decoded(pa.RecordBatch.from_arrays(arrays, schema=self.schema), keys, unread)
+        shown = pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+        return Decoded(shown, keys, found.unread)
 
     def _placed(self, batch: pa.RecordBatch, given: Given) -> pa.RecordBatch:
         """The rows with the UIDs of the path that they were asked for by.
@@ -110,13 +111,13 @@ class DatasetDecoder:
                     batch = batch.set_column(at, batch.schema.field(at), whole)
         return batch
 
-    def _read(self, page: Page) -> pa.RecordBatch:
+    def _read(self, page: Page) -> Read:
         if page.status == PARTIAL_CONTENT and not self._is_search:
             raise IncompleteError(
                 f"{self._method.full_name}: the server answered {PARTIAL_CONTENT}: not all of it."
             )
         try:
-            return self._decoder.decode(page.body)
+            return self._decoder.read(page.body)
         except OperationalError as error:
             raise type(error)(f"{self._method.full_name}: {error}") from None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -38,13 +38,13 @@ class Decoded:
 
     Attributes:
         keys: the columns that identify each row, or None where that was not asked for.
-        unread: names of columns that are NULL, here or on a page before, where the dataset has
-            a value that is none of its VR.
+        unread: names of columns -> the rows of the batch in which they are NULL where the dataset
+            has a value that is none of its VR.
     """
 
     batch: pa.RecordBatch
     keys: tuple[pa.Array, ...] | None = None
-    unread: tuple[str, ...] = ()
+    unread: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
 
 def arrow_type(sql_type: str) -> pa.DataType:

@@ -154,16 +154,11 @@ class WindowRun:
         # An empty range is the whole search, and the last: only that finds what has no date.
         ranges = [given for given in self._windows.ranges if given]
         found: list[pa.Table] = []
-        at, together = 0, 1
-        while at < len(ranges):
-            group = ranges[at : at + together]
-            at += len(group)
-            found.append(self._rows_of(scan, _spanned(group)))
-            # Where there is nothing at all, what there is lies further back.
-            together = 1 if found[-1].num_rows else together * 2
+        for at, given in enumerate(ranges, 1):
+            found.append(self._rows_of(scan, given))
             rows = self._queried(scan.name, pa.concat_tables(found))
             tried = f"{at:,} of {len(ranges):,} ranges of {self._windows.attribute} were searched"
-            is_last = at >= len(ranges) and len(ranges) == len(self._windows.ranges)
+            is_last = at == len(ranges) and len(ranges) == len(self._windows.ranges)
             if is_last or sum(b.num_rows for b in self._batches) >= self._windows.enough:
                 self._run.scan(scan).decide(tried)
                 return rows
@@ -219,11 +214,6 @@ class WindowRun:
             raise _readable(error, self._plan) from None
         finally:
             engine.unregister(name)
-
-
-def _spanned(ranges: list[str]) -> str:
-    """The range that adjoining ranges make together, the latest of them first."""
-    return f"{ranges[-1].partition('-')[0]}-{ranges[0].partition('-')[2]}"
 
 
 def _day(text: str) -> pa.Scalar:

@@ -70,6 +70,7 @@ class Run:
     _calls: int = 0
     _in_flight: int = 0
     _closed: bool = False
+    _unread: dict[tuple[str, str], int] = field(default_factory=dict)
     _pools: list[ThreadPoolExecutor] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -78,26 +79,29 @@ class Run:
         return self.engine_of()
 
     def send(self, request: Request, *, stream: bool = False) -> Response:
-        """Send a request within the statement's budget."""
-        self.check()
+        """Send a request within the statement's budget, or beyond it where it is `finishing`."""
+        if not request.finishing:
+            self.check()
         with self._lock:
-            if self._closed:
+            if self._closed and not request.finishing:
                 raise CancelledError("The statement has ended.")
-            over = self._calls >= self.limits.calls
+            over = self._calls >= self.limits.calls and not request.finishing
             self._calls += not over
             self._in_flight += not over
         if over:
             raise BudgetError(
-                f"The statement made {self.limits.calls:,} calls, as many as it may, and is not "
-                f"done. Narrow it, or raise the bound with SET max_calls = ..."
+                f"The statement made {_calls(self.limits.calls)}, as many as it may, and is not "
+                f"done. Narrow it, or raise the bound, as with SET max_calls = "
+                f"{2 * self.limits.calls}."
             )
         try:
-            self._check_bytes()
+            if not request.finishing:
+                self._check_bytes()
             response = self.transport.send(request, stream=stream)
         finally:
             with self._lock:
                 self._in_flight -= 1
-        if request.method == "GET":
+        if request.method == "GET" and not request.finishing:
             try:
                 self._check_bytes()
             except BudgetError:
@@ -112,14 +116,15 @@ class Run:
         if limit is not None and self.statistics.bytes_received > limit:
             raise BudgetError(
                 f"The statement received {self.statistics.bytes_received:,} bytes, but it may "
-                f"receive {limit:,}. Narrow it, or raise the bound with SET max_bytes = ..."
+                f"receive {limit:,}. Narrow it, or raise the bound, as with SET max_bytes = "
+                f"{2 * limit}."
             )
 
     def check_budget(self, calls: int, what: str) -> None:
         """Fail before the first call where a fan-out would need more calls than are allowed."""
         if calls + self._calls > self.limits.calls:
             raise BudgetError(
-                f"{what} would take {calls:,} calls, but the statement may make "
+                f"{what} would take {_calls(calls)}, but the statement may make "
                 f"{self.limits.calls - self._calls:,}. Narrow it, or raise the bound with "
                 f"SET max_calls = {calls + self._calls}."
             )
@@ -141,6 +146,25 @@ class Run:
         with self._lock:
             if text not in self.statistics.notes:
                 self.statistics.notes.append(text)
+
+    def count_unread(self, resource: str, name: str, rows: int, *, again: bool) -> None:
+        """Tell in how many rows so far a column is NULL because its value is none of its VR.
+
+        Args:
+            again: these rows were read before, unless none was told of.
+        """
+        with self._lock:
+            before = self._unread.get((resource, name), 0)
+            if before and again:
+                return
+            self._unread[resource, name] = before + rows
+            notes = self.statistics.notes
+            if before:
+                notes[notes.index(_unread_note(resource, name, before))] = _unread_note(
+                    resource, name, before + rows
+                )
+            else:
+                notes.append(_unread_note(resource, name, rows))
 
     def scan(self, scan: Scan) -> ScanStatistics:
         """Where the cost of a scan is counted."""
@@ -176,3 +200,15 @@ class Run:
             self.abort()
         for pool in pools:
             pool.shutdown()
+
+
+def _unread_note(resource: str, name: str, rows: int) -> str:
+    return (
+        f"{resource}: {name} is not valid in {rows:,} row{'s' * (rows != 1)} that "
+        f"{'were' if rows != 1 else 'was'} read; it is NULL there, so that conditions do not find "
+        f"{'them' if rows != 1 else 'it'}. {name}_raw has the text."
+    )
+
+
+def _calls(count: int) -> str:
+    return f"{count:,} call{'s' * (count != 1)}"

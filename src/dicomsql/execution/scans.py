@@ -7,7 +7,7 @@ has to be walked again, `dividing` reaches what offsets do not.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -185,10 +185,8 @@ class ScanRunner:
                 self._each_study(lanes, lane, page, place)
                 continue
             found = self._decoder.decode(page, search.call.values)
-            for name in found.unread:
-                self._tell_unread(name)
             batch, keys = found.batch, found.keys
-            overlap = lane.overlap
+            overlap, same = lane.overlap, 0
             # The next requests leave before the rows are dealt with.
             lanes.learn(lane, batch.num_rows)
             if keys is not None:
@@ -200,6 +198,8 @@ class ScanRunner:
                 if same:
                     batch, keys = batch.slice(same), tuple(key.slice(same) for key in keys)
                 batch = self._unique(batch, keys, place, search, lane.delivered)
+            if found.unread:
+                self._tell_unread(found.unread, same, again=bool(search.course.times))
             place.rows += batch.num_rows
             if self._left is not None:
                 batch = batch.slice(0, self._left)
@@ -361,11 +361,17 @@ class ScanRunner:
             f"they lag behind writes."
         )
 
-    def _tell_unread(self, name: str) -> None:
-        self._run.note(
-            f"{self._scan.resource}: values of {name} that are not valid are NULL, so that "
-            f"conditions do not find their rows; {name}_raw has the text."
-        )
+    def _tell_unread(self, unread: Mapping[str, Sequence[int]], same: int, *, again: bool) -> None:
+        """Tell in how many rows a column is NULL because its value is none of its VR.
+
+        Args:
+            same: rows at the head of the page that came on the page before too.
+            again: the page was read before, with all but what is new of it.
+        """
+        for name, rows in unread.items():
+            number = sum(at >= same for at in rows)
+            if number:
+                self._run.count_unread(self._scan.resource, name, number, again=again)
 
     def _tell_shifts(self) -> None:
         if self._torn:

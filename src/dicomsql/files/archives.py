@@ -15,7 +15,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from dicomsql.dicom.inflated import Inflated
-from dicomsql.files.local import InvalidFileError, LocalFile, Packed, opened, shown
+from dicomsql.files.local import InvalidFileError, LocalFile, Packed, opened
 from dicomsql.files.names import is_passed_over
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def members(path: str, name: str, size: int, changed: int) -> Iterator[LocalFile
 
     Args:
         path: absolute.
-        name: for people.
+        name: as people wrote it.
         size, changed: of the archive.
     """
     import zipfile
@@ -74,7 +74,7 @@ def members(path: str, name: str, size: int, changed: int) -> Iterator[LocalFile
         if not problem and member in seen:
             problem = "another file of the archive has the same name"
         seen.add(member)
-        whole = f"{name}!/{shown(member)}"
+        whole = f"{name}!/{member}"
         bytes_ = 0 if problem else info.file_size
         yield LocalFile(whole, path, bytes_, changed, packed, problem)
 

@@ -10,7 +10,7 @@ from functools import cache
 
 from dicomsql.dicom import part10
 from dicomsql.dicom.skim import choose, survey
-from dicomsql.files.local import InvalidFileError, LocalFile, opened, reason_of, shown
+from dicomsql.files.local import InvalidFileError, LocalFile, opened, reason_of
 
 __all__ = ["listed"]
 
@@ -27,28 +27,28 @@ def listed(path: str, name: str, size: int) -> Iterator[LocalFile]:
 
     Args:
         path: absolute.
-        name: for people.
+        name: as people wrote it.
         size: of the DICOMDIR.
     """
     try:
         with opened(path) as stream:
             found = survey(stream, size, choose([_RECORDS]))
     except (InvalidFileError, part10.InvalidDicom) as error:
-        yield LocalFile(shown(name), path, problem=f"the DICOMDIR cannot be read: {error}")
+        yield LocalFile(name, path, problem=f"the DICOMDIR cannot be read: {error}")
         return
     except OSError as error:
-        yield LocalFile(shown(name), path, problem=reason_of(error))
+        yield LocalFile(name, path, problem=reason_of(error))
         return
     if found.broken:
         problem = f"the DICOMDIR cannot be read: {found.broken}"
-        yield LocalFile(shown(name), path, problem=problem)
+        yield LocalFile(name, path, problem=problem)
         return
     records = found.dataset.get(_RECORDS, {}).get("Value", [])
     folder = os.path.dirname(path)  # noqa: PTH120 - names that are no UTF-8 stay what they are
     beside = name[: len(name) - len(os.path.basename(path))]  # noqa: PTH119
     names_in = cache(_names_in)
     for steps in sorted({steps for record in records if (steps := _file(record))}):
-        whole = shown(beside + "/".join(steps))
+        whole = beside + "/".join(steps)
         place: str | None = folder
         if any(step in _NO_NAMES or _SEPARATOR.search(step) for step in steps):
             yield LocalFile(whole, folder, problem="its name leads out of the DICOMDIR's folder")
@@ -98,4 +98,11 @@ def _found(name: str, path: str | None, expected: str) -> LocalFile:
         return LocalFile(name, path, problem=reason_of(error))
     if not stat.S_ISREG(found.st_mode):
         return LocalFile(name, path, problem="it is no regular file")
-    return LocalFile(name, path, found.st_size, found.st_mtime_ns)
+    return LocalFile(
+        name, path, found.st_size, found.st_mtime_ns, literal=_is_spelled(path, expected)
+    )
+
+
+def _is_spelled(path: str, expected: str) -> bool:
+    """Whether the DICOMDIR spells the names as the system does."""
+    return path == expected

@@ -7,6 +7,7 @@ over by wildcards and in folders. Links are followed; a folder that is reached t
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -14,34 +15,49 @@ from itertools import chain
 from typing import NamedTuple
 
 from dicomsql.errors import InterfaceError
-from dicomsql.files.local import InvalidFileError, LocalFile, Packed, opened, reason_of, shown
+from dicomsql.files.local import InvalidFileError, LocalFile, addressed, opened, reason_of
 from dicomsql.files.names import has_wildcards, is_passed_over, matcher, steps_of
 
 __all__ = ["InvalidFileError", "LocalFile", "find"]
 
 
-def find(paths: Iterable[str]) -> Iterator[LocalFile]:
+def find(paths: Iterable[str], *, exact: bool = False) -> Iterator[LocalFile]:
     """The files that paths name, those of each path sorted, each file once.
 
-    What cannot be read is given too, and its `problem` says why. Folders are read as the files are
-    taken.
+    What cannot be read is given too, and its `problem` says why. Folders and archives are read as
+    the files are taken.
 
     Args:
         paths: relative to the current folder, or absolute; `~/` is the user's own folder. Of an
-            archive, `x.zip!/a` is the file `a` in it, or all in the folder `a`.
+            archive, `x.zip!/a` is the file `a` in it, or all in the folder `a`. An address that
+            `LocalFile` gives is one too.
+        exact: none of them is a pattern, whatever it holds.
 
     Raises:
         InterfaceError: one of the paths matches nothing; before the first file is given.
     """
-    found = [_begun(path, number) for number, path in enumerate(paths, start=1)]
-    if not found:
+    paths = tuple(paths)
+    if not paths:
         raise InterfaceError("There is no path to take files from. Name a file, folder or glob.")
-    return found[0] if len(found) == 1 else _once(chain.from_iterable(found))
+    finder = _Finder(exact)
+    if len(paths) == 1:
+        return _begun(finder, paths[0], 1)
+    # Of many single files none is kept; folders and patterns are few, and have begun.
+    begun = {
+        number: _begun(finder, path, number)
+        for number, path in enumerate(paths, start=1)
+        if not finder.is_there(path)
+    }
+    return _once(
+        file
+        for number, path in enumerate(paths, start=1)
+        for file in begun.pop(number, None) or finder.files(path)
+    )
 
 
-def _begun(path: str, number: int) -> Iterator[LocalFile]:
+def _begun(finder: _Finder, path: str, number: int) -> Iterator[LocalFile]:
     """The files of a path, of which there is one."""
-    files = _files(path)
+    files = finder.files(path)
     first = next(files, None)
     if first is None:
         raise InterfaceError(
@@ -53,14 +69,19 @@ def _begun(path: str, number: int) -> Iterator[LocalFile]:
 
 
 def _once(files: Iterable[LocalFile]) -> Iterator[LocalFile]:
-    seen: set[tuple[str, Packed | None, str]] = set()
+    seen: set[bytes] = set()
     for file in files:
         # What was refused may have no place of its own.
-        key = (file.path, file.packed, file.name if file.problem else "")
-        if key not in seen:
-            seen.add(key)
+        key = repr((file.path, file.packed, file.written if file.problem else ""))
+        # Of many files a digest takes less than the name.
+        digest = hashlib.blake2b(key.encode(), digest_size=16).digest()
+        if digest not in seen:
+            seen.add(digest)
             yield file
 
+
+# Archives whose listings are kept while files in them are named one by one.
+_ARCHIVES = 8
 
 _NOT_REGULAR = "it is no regular file"
 _DANGLING = "it is a link to something that is not there"
@@ -79,12 +100,15 @@ class _Place(NamedTuple):
 
     def below(self, entry: str) -> _Place:
         """A file or folder in this folder."""
+        if not self.name and (entry == "~" or entry.startswith("file:")):
+            # At the beginning of a path these mean something else.
+            return _Place(os.path.join(self.path, entry), f"./{entry}")  # noqa: PTH118
         separator = "" if self.name.endswith(("/", os.sep)) or not self.name else "/"
         return _Place(os.path.join(self.path, entry), f"{self.name}{separator}{entry}")  # noqa: PTH118
 
     def refused(self, problem: str) -> LocalFile:
         """A file that cannot be had."""
-        return LocalFile(shown(self.name), self.path, problem=problem)
+        return LocalFile(self.name, self.path, problem=problem)
 
 
 def _place(written: str) -> _Place:
@@ -99,20 +123,84 @@ def _place(written: str) -> _Place:
     return _Place(os.path.abspath(given), written)  # noqa: PTH100 - other links stay as they are
 
 
-def _files(path: str) -> Iterator[LocalFile]:
-    place = _place(path)
-    if not path:
-        return
-    if os.path.lexists(place.path):
-        yield from _named(place)
-    elif "!/" in path:
-        archive, _, member = path.partition("!/")
-        yield from _packed(_place(archive), member)
-    elif has_wildcards(path):
-        folder, steps = steps_of(path)
-        start = _place(folder or ".")._replace(name=folder)
-        if os.path.isdir(start.path):  # noqa: PTH112
-            yield from _Glob(steps).files(start)
+class _Finder:
+    """What paths mean; archives of which single files are named are listed once."""
+
+    def __init__(self, exact: bool) -> None:
+        self._exact = exact
+        self._archives: dict[str, _Listing] = {}
+
+    def files(self, path: str) -> Iterator[LocalFile]:
+        """The files that a path names; none where it matches nothing."""
+        if not path:
+            return
+        address = addressed(path)
+        if address is not None:
+            place, member = address
+            if member:
+                yield from self._packed(_Place(place, place), member)
+            elif os.path.lexists(place):
+                yield from _named(_Place(place, place))
+            return
+        here = _place(path)
+        if os.path.lexists(here.path):
+            yield from _named(here)
+        elif "!/" in path:
+            archive, _, member = path.partition("!/")
+            yield from self._packed(_place(archive), member)
+        elif has_wildcards(path) and not self._exact:
+            folder, steps = steps_of(path)
+            start = _place(folder or ".")._replace(name=folder)
+            if os.path.isdir(start.path):  # noqa: PTH112
+                yield from _Glob(steps).files(start)
+
+    def is_there(self, path: str) -> bool:
+        """Whether a path is known to name a single file; quick, and nothing stays open."""
+        here = _place(path)
+        address = addressed(path)
+        if address is not None:
+            here = _Place(address[0], address[0])
+        try:
+            found = os.stat(here.path)  # noqa: PTH116 - names that are no UTF-8 stay what they are
+        except (OSError, ValueError):
+            return "!/" in path and next(self.files(path), None) is not None
+        if address is not None and address[1]:
+            return next(self.files(path), None) is not None
+        is_plain = stat.S_ISREG(found.st_mode) and os.path.basename(here.path).lower() != "dicomdir"  # noqa: PTH119
+        return is_plain and not _is_zip(here)
+
+    def _packed(self, archive: _Place, member: str) -> Iterator[LocalFile]:
+        """The files of that name, or below that folder, in an archive."""
+        listing = self._archives.get(archive.name)
+        if listing is None:
+            if not os.path.isfile(archive.path):  # noqa: PTH113
+                return
+            listing = _Listing(archive)
+            if len(self._archives) >= _ARCHIVES:
+                del self._archives[next(iter(self._archives))]
+            self._archives[archive.name] = listing
+        yield from listing.named(member)
+
+
+class _Listing:
+    """The files in an archive by their names in it."""
+
+    def __init__(self, archive: _Place) -> None:
+        self._files: dict[str, list[LocalFile]] = {}
+        self._refused: list[LocalFile] = []
+        for file in _named(archive):
+            if file.packed is None:
+                self._refused.append(file)
+            else:
+                self._files.setdefault(file.packed.member, []).append(file)
+
+    def named(self, member: str) -> list[LocalFile]:
+        """Those of that name, or below that folder; the archive itself where it is refused."""
+        found = self._files.get(member)
+        if found is None:
+            below = member if member.endswith("/") else f"{member}/"
+            found = [f for n, files in self._files.items() if n.startswith(below) for f in files]
+        return self._refused + found
 
 
 def _named(place: _Place) -> Iterator[LocalFile]:
@@ -139,13 +227,12 @@ def _named(place: _Place) -> Iterator[LocalFile]:
 
 def _content(place: _Place, found: os.stat_result, *, is_archive: bool) -> Iterator[LocalFile]:
     """A regular file, or the files in it where it is an archive."""
-    name = shown(place.name)
     if not is_archive:
-        yield LocalFile(name, place.path, found.st_size, found.st_mtime_ns)
+        yield LocalFile(place.name, place.path, found.st_size, found.st_mtime_ns)
         return
     from dicomsql.files.archives import members
 
-    yield from members(place.path, name, found.st_size, found.st_mtime_ns)
+    yield from members(place.path, place.name, found.st_size, found.st_mtime_ns)
 
 
 def _is_zip(place: _Place) -> bool:
@@ -156,17 +243,6 @@ def _is_zip(place: _Place) -> bool:
             return stream.read(4) == b"PK\x03\x04"
     except (InvalidFileError, OSError):
         return False
-
-
-def _packed(archive: _Place, member: str) -> Iterator[LocalFile]:
-    """The files of that name, or below that folder, in an archive."""
-    if not os.path.isfile(archive.path):  # noqa: PTH113
-        return
-    whole = f"{shown(archive.name)}!/{member}"
-    below = whole if whole.endswith("/") else f"{whole}/"
-    for file in _named(archive):
-        if file.packed is None or file.name == whole or file.name.startswith(below):
-            yield file
 
 
 class _Entry(NamedTuple):

@@ -6,9 +6,13 @@ import errno
 import os
 import stat
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO, NamedTuple
+from urllib.parse import quote, unquote_to_bytes
 
-__all__ = ["InvalidFileError", "LocalFile", "Packed", "opened", "reason_of", "shown"]
+__all__ = ["InvalidFileError", "LocalFile", "Packed", "addressed", "opened", "reason_of", "shown"]
+
+_URI = "file:///"
 
 
 class InvalidFileError(Exception):
@@ -40,21 +44,44 @@ class LocalFile:
     """A file that was named or found; it can be sent to other processes.
 
     Attributes:
-        name: for people, as they wrote it: `in/a.dcm`, and `scans.zip!/b/c.dcm` in an archive.
-            What cannot be printed is escaped, so that no two files have one name.
+        written: its name as people wrote it, or would: `in/a.dcm`, and `scans.zip!/b/c.dcm` in an
+            archive.
         path: where it, or its archive, is: an absolute path as the system has it.
         size: its bytes; 0 where `problem` says that there are none to be had.
         changed: when it, or its archive, was last changed, in nanoseconds since 1970.
         packed: its place in its archive; None where it is in none.
         problem: why it cannot be read, as far as that is known without opening it.
+        literal: whether `written` is how the system spells it.
     """
 
-    name: str
+    written: str
     path: str
     size: int = 0
     changed: int = 0
     packed: Packed | None = None
     problem: str = ""
+    literal: bool = True
+
+    @property
+    def name(self) -> str:
+        """For people: what cannot be printed is escaped, so that no two files have one name."""
+        return shown(self.written)
+
+    @property
+    def address(self) -> str:
+        """A text by which `find` gives this file and no other: as written where that does.
+
+        Else it is a URI (RFC 8089): of a name that is no text, since its bytes are no UTF-8, and of
+        one that could mean another file.
+        """
+        if self.literal and _is_text(self.written) and not self._is_doubtful():
+            return self.written
+        address = Path(self.path).as_uri()
+        return address if self.packed is None else f"{address}!/{quote(self.packed.member)}"
+
+    def _is_doubtful(self) -> bool:
+        """Whether a file in an archive has the name of one in a folder, which comes first."""
+        return self.packed is not None and os.path.lexists(f"{self.path}!")
 
     @property
     def key(self) -> str:
@@ -127,6 +154,25 @@ def reason_of(error: OSError) -> str:
     """Why a file could not be read, without its name."""
     known = _REASONS.get(error.errno or 0)
     return known or f"it cannot be read ({error.strerror or type(error).__name__})"
+
+
+def addressed(text: str) -> tuple[str, str] | None:
+    """The path, and the name within that archive, which a URI names; None where it is none."""
+    if not text.startswith(_URI):
+        return None
+    from urllib.request import url2pathname
+
+    path, _, member = text.removeprefix("file://").partition("!/")
+    place = url2pathname(path) if os.name == "nt" else os.fsdecode(unquote_to_bytes(path))
+    return place, unquote_to_bytes(member).decode(errors="replace")
+
+
+def _is_text(written: str) -> bool:
+    try:
+        written.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def shown(path: str) -> str:

@@ -10,12 +10,18 @@ __all__ = ["has_wildcards", "is_passed_over", "matcher", "steps_of"]
 
 # What systems and DICOM media put beside people's files.
 _SYSTEMS = frozenset({"thumbs.db", "desktop.ini", "__macosx", "dicomdir"})
+# What a COPY leaves beside folders: its journal, SQLite's files beside that, what was replaced.
+_JOURNALS = re.compile(r".*\.copy\.sqlite(-wal|-shm|-journal|\.kept)?", re.IGNORECASE | re.DOTALL)
 _WILDCARDS = re.compile(r"[*?\[]")
 
 
 def is_passed_over(name: str) -> bool:
     """Whether a folder's walk, or a wildcard, leaves a file or folder of that name alone."""
-    return name.startswith(".") or name.lower() in _SYSTEMS
+    return (
+        name.startswith(".")
+        or name.lower() in _SYSTEMS
+        or ("copy" in name.lower() and _JOURNALS.fullmatch(name) is not None)
+    )
 
 
 def has_wildcards(path: str) -> bool:

@@ -29,7 +29,7 @@ __all__ = ["Fact", "FileTable"]
 class Fact(StrEnum):
     """What a column holds that is no attribute."""
 
-    PATH = "path"  # as people wrote it
+    PATH = "path"  # as people wrote it; names the file and no other
     SIZE = "size"
     DIGEST = "digest"  # SHA-256
     ERROR = "error"  # why the file is no whole instance
@@ -185,7 +185,7 @@ class _Rows:
         values: Iterable[object]
         match fact:
             case Fact.PATH:
-                values = (file.name for file in self.files)
+                values = (file.address for file in self.files)
             case Fact.SIZE:
                 values = (None if file.problem else file.size for file in self.files)
             case Fact.DIGEST:

@@ -125,19 +125,30 @@ def _behind(star: exp.Expr, scope: Scope, names: Names) -> list[exp.Column] | No
     hidden = {e.name.lower() for e in inner.args.get("except_") or []}
     merged = {name.lower() for _, name in scope.using()} if star is inner else set()
     found: dict[str, exp.Column] = {}
+    first: dict[str, Source] = {}
     for source in starred(star, scope):
         listed = _names_of(source, names)
         if listed is None:
             return None
         for name in listed:
             key = name.lower()
-            if key in hidden or (key in found and (key in merged or source.level >= 0)):
+            if key in hidden or (key in found and key in merged):
+                continue
+            if star is inner and _is_again(first.setdefault(key, source), source, name, names):
                 continue
             # Two columns of one name keep their places.
             found[key if key not in found else f"{source.alias}.{key}"] = exp.column(
                 name, table=source.alias
             )
     return list(found.values())
+
+
+def _is_again(first: Source, source: Source, name: str, names: Names) -> bool:
+    """Whether `*` leaves out a column, as a higher level that it is joined with has its value."""
+    if first is source or source.level < 0 or first.level == source.level:
+        return False
+    agreement = names.agreement(source.scope)
+    return agreement.is_equated(first, source, name) or agreement.is_identified(first, source, name)
 
 
 def _names_of(source: Source, names: Names) -> list[str] | None:

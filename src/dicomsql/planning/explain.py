@@ -276,7 +276,15 @@ def _calls(scan: Scan, took: Estimate) -> str:
     if took.most is not None:
         return f"at least {took.least:,}, at most {took.most:,}"
     further = f"{took.page:,} rows" if took.page else "page"
-    return f"at least {took.least:,}, one more for each further {further}"
+    text = f"at least {took.least:,}, one more for each further {further}"
+    paging = scan.method.paging
+    if not isinstance(paging, OffsetPaging):
+        return text
+    if paging.capped:
+        return f"{text}; only a page without rows is the last"
+    if scan.base_url not in scan.method.servers[:1]:
+        text += "; one more where a page that is not full may have been cut by the server"
+    return text
 
 
 def _bytes(took: Estimate) -> str:

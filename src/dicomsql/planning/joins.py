@@ -71,7 +71,7 @@ def complete_places(sources: list[Source], facts: Mapping[int, Facts]) -> None:
         for other, uid in list(_joins_by_uid(source, mine)):
             for higher in _uids_above(source, uid):
                 known = [o for j in mine.joined.get(higher.lower(), []) for o in j.others]
-                if other in known or not _same_place(source, other, facts):
+                if other in known or not same_place(source, other, facts):
                     continue
                 mine.joined.setdefault(higher.lower(), []).append(Joined(None, None, (other,)))
                 # The other's rows have to hold it, whether the query names it or not.
@@ -116,7 +116,7 @@ def _uids_above(source: Source, uid: str) -> list[str]:
     return keywords[: lowered.index(uid)] if uid in lowered else []
 
 
-def _same_place(source: Source, other: Source, facts: Mapping[int, Facts]) -> bool:
+def same_place(source: Source, other: Source, facts: Mapping[int, Facts]) -> bool:
     """Whether two tables read from the same container, as far as the statement tells."""
     assert source.table is not None and other.table is not None
     here, there = source.table.resource, other.table.resource
@@ -127,17 +127,24 @@ def _same_place(source: Source, other: Source, facts: Mapping[int, Facts]) -> bo
         for name in method.path_parameters:
             if name in identity:
                 continue
-            joins = facts[id(source)].joined.get(name.lower(), [])
-            if any(j.others == (other,) for j in joins):
-                continue
-            mine, its = _said(facts[id(source)], name), _said(facts[id(other)], name)
-            # Of several places the rows of one may be joined with those of another.
-            if joins or mine != its or (mine is not None and len(mine) > 1):
+            if not says_alike(source, other, name, facts):
                 return False
     return True
 
 
-def _said(facts: Facts, name: str) -> frozenset[object] | None:
+def says_alike(source: Source, other: Source, name: str, facts: Mapping[int, Facts]) -> bool:
+    """Whether the statement gives two tables' parameter one value, or leaves both to the session.
+
+    Of several values the rows of one may be joined with those of another.
+    """
+    joins = facts[id(source)].joined.get(name.lower(), [])
+    if any(j.others == (other,) for j in joins):
+        return True
+    mine, its = said(facts[id(source)], name), said(facts[id(other)], name)
+    return not joins and mine == its and (mine is None or len(mine) == 1)
+
+
+def said(facts: Facts, name: str) -> frozenset[object] | None:
     """The values that a query gives a parameter; None where it leaves it to the session."""
     found = facts.equal.get(name.lower(), [])
     return frozenset(v for equal in found for v in equal.values) if found else None

@@ -1,7 +1,7 @@
 """Where each name of a query belongs, and the edits that let the engine find it there.
 
 On top of the engine's own rules: a resource's whole name qualifies its columns; an attribute that
-joined DICOM levels share is the highest level's.
+DICOM levels share which are joined by their UIDs is the highest level's.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from sqlglot import exp
 from dicomsql.dicom.columns import Kind, Part
 from dicomsql.dicom.tags import lookup, meant
 from dicomsql.errors import LanguageError, PlanningError, nearest
+from dicomsql.planning.agreement import Agreement
 from dicomsql.planning.derived import shown
 from dicomsql.planning.files import file_table
 from dicomsql.planning.identifiers import COMPARING, compared
+from dicomsql.planning.joins import said, same_place, says_alike
 from dicomsql.planning.kinds import Kinds
 from dicomsql.planning.scopes import Scope, Source, build, cte_of, output_names
 from dicomsql.planning.stars import place_star
@@ -25,14 +27,24 @@ from dicomsql.planning.tables import Table, TableColumn
 from dicomsql.planning.values import is_near, quoted
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dicomsql.catalog.load import Catalog
     from dicomsql.planning.answers import Context, Evaluate
+    from dicomsql.planning.facts import Facts
     from dicomsql.planning.text import QueryText
 
 Owner = tuple[Source, TableColumn | None]
 
 # What starts like a number and is the whole of a tag; nobody else writes eight digits with zeros.
 _TAG_AS_NUMBER = re.compile(r"(00[0-9a-f]{2})_?([0-9a-f]{4})(?!\w)", re.IGNORECASE)
+
+# What people look for who know other models; a patient is part of each study (PS3.3 section 7.2).
+_PATIENTS = frozenset({"patient", "patients"})
+_NO_PATIENTS = (
+    "There is no table of patients: PatientID, PatientName and the like are columns of studies, as "
+    "in SELECT DISTINCT PatientID FROM google.healthcare.studies"
+)
 
 # Nested derived tables through which a column is followed to the attribute that it shows.
 _DEEPEST = 32
@@ -55,6 +67,9 @@ class Names:
     scopes: list[Scope] = field(default_factory=list)
     outer: set[int] = field(default_factory=set)
     kinds: Kinds = field(init=False)
+    _agreements: dict[int, Agreement] = field(default_factory=dict)
+    # Names without a table that several have, with the one that they are read from.
+    _shared: list[tuple[exp.Expr, Source, tuple[Source, ...]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.kinds = Kinds(self.text, self, self.evaluate)
@@ -75,8 +90,9 @@ class Names:
                 self._place(column, scope)
             for star in scope.stars:
                 place_star(star, scope, self.text)
-            for _, name in scope.using():
+            for source, name in scope.using():
                 self._need_everywhere(name, scope)
+                self._note_merged(source, name)
 
     def _check_numbers(self) -> None:
         """Refuse a tag without its quotes, which the engine would read as a number."""
@@ -130,6 +146,8 @@ class Names:
         except PlanningError as error:
             if len(parts) <= 2 and not self.context.use:
                 return None  # the engine's own schema, or a name that only it can judge
+            if parts[-1].lower() in _PATIENTS:
+                raise self.text.error(_NO_PATIENTS, node) from None
             raise self.text.error(str(error), node) from None
         return Table(resource, resource.for_verb("select"))
 
@@ -143,6 +161,8 @@ class Names:
                     methods = self.catalog.resource(provider.name, entry.name, name).methods
                     has_server = any(m.servers for m in methods.values())
                     found[f"{provider.name}.{entry.name}"] = has_server
+        if not found and name in _PATIENTS:
+            raise self.text.error(_NO_PATIENTS, node)
         if not found:
             return
         # A service whose server is known is what was meant, rather than one that needs an endpoint.
@@ -282,8 +302,10 @@ class Names:
             return
         source, found = owners[0]
         if found is None:
+            self._check_seen(column, source, scope)
             return
         if source.scope is not scope:
+            self._check_given_inside(column, scope)
             self.outer.add(id(source))
         for owner, its in owners if source.scope.used_in_using(column.name) else owners[:1]:
             if its is not None:
@@ -302,15 +324,92 @@ class Names:
             rivals = [
                 s for s in source.scope.seen(column) if s is not source and s.has(column.name)
             ]
-            if any(s.table is not None and s.table.local for s in (source, *rivals) if rivals):
-                raise self._ambiguous(column, (source, *rivals))
-            if rivals:
+            if rivals and not _is_output(column, source.scope):
+                self._shared.append((column, source, tuple(rivals)))
                 self.text.insert(start, quoted(source.alias) + ".")
 
-    def _ambiguous(self, column: exp.Column, sources: tuple[Source, ...]) -> LanguageError:
-        """The error for a name that files and another table have, whose values may differ."""
-        written = " or ".join(f"{quoted(s.alias)}.{column.name}" for s in sources)
-        return self.text.error(f"Several tables have {column.name}; write {written}", column)
+    def _check_given_inside(self, column: exp.Column, scope: Scope) -> None:
+        """Refuse a subquery whose only column is none of its own tables'.
+
+        It is read from the query around it then, where `PatientID IN (SELECT PatientID FROM f)` is
+        true of every row as long as f has any.
+        """
+        items = scope.node.args.get("expressions") or []
+        if len(column.parts) > 1 or len(items) != 1 or not scope.sources:
+            return
+        if isinstance(scope.node.parent, exp.Exists):
+            return
+        inside = list(items[0].find_all(exp.Column))
+        if all(c is not column for c in inside):
+            return
+        for each in inside:
+            owners = self.owners(each, scope)
+            if not owners or owners[0][0].scope is scope or len(each.parts) > 1:
+                return
+        raise self.text.error(
+            f"No table of this subquery has a column {column.name}{_columns_of(scope.sources)}. It "
+            f"would be the outer query's, the same for every row of the subquery; if that is "
+            f"meant, write the outer table's name before it",
+            column,
+        )
+
+    def _check_seen(self, column: exp.Column, source: Source, scope: Scope) -> None:
+        """Refuse a subquery's column of what may lack it, where the query around it has it."""
+        if len(column.parts) > 1 or source.scope is not scope or source.known is not None:
+            return
+        name, at = column.name, scope.parent
+        while at is not None and not any(s.table is not None and s.has(name) for s in at.sources):
+            at = at.parent
+        if at is not None and not shown(column, scope, self):
+            raise self.text.error(
+                f"Whether {source.alias or 'the subquery'} has a column {name} shows only when it "
+                f"is read, and the query around it has one; write the name of the table that is "
+                f"meant before it",
+                column,
+            )
+
+    def check_shared(self, facts: Mapping[int, Facts]) -> None:
+        """Refuse a name without a table that several have and whose values may differ.
+
+        Args:
+            facts: of each resource of the query, by the id of its source.
+
+        Raises:
+            LanguageError: it is ambiguous.
+        """
+        for column, source, rivals in self._shared:
+            name = column.name
+            if source.place(name) is not None and _is_condition(column, source.scope):
+                continue  # it binds every table that takes it
+            if not all(self.is_same(source, rival, name, facts) for rival in rivals):
+                several = (source, *rivals)
+                written = " or ".join(f"{quoted(s.alias)}.{name}" for s in several)
+                text = f"Several tables have {name}, which may differ in them; write {written}"
+                raise self.text.error(text, column)
+
+    def is_same(self, source: Source, rival: Source, name: str, facts: Mapping[int, Facts]) -> bool:
+        """Whether a column has the value that another source of the SELECT has by that name.
+
+        Where an outer join leaves the other source without a row, it is still the column's.
+        """
+        if any(s.table is not None and s.table.local for s in (source, rival)):
+            return False
+        agreement = self.agreement(source.scope)
+        if agreement.is_equated(source, rival, name):
+            return True
+        place = source.place(name)
+        if place is not None and rival.place(name) is not None:
+            known = said(facts[id(source)], name) or place.parameter in dict(self.context.defaults)
+            return bool(known) and says_alike(source, rival, name, facts)
+        return agreement.is_identified(source, rival, name) and (
+            same_place(source, rival, facts) or same_place(rival, source, facts)
+        )
+
+    def agreement(self, scope: Scope) -> Agreement:
+        """What the joins of a SELECT equate."""
+        if id(scope) not in self._agreements:
+            self._agreements[id(scope)] = Agreement(scope, self.owners)
+        return self._agreements[id(scope)]
 
     def _hide_values(self, scope: Scope) -> None:
         """Keep names out of errors that may be a patient's: text without single quotes."""
@@ -361,9 +460,29 @@ class Names:
             if column is not None:
                 source.needed.setdefault(column.name.lower(), column.name)
 
+    def _note_merged(self, source: Source, name: str) -> None:
+        """Note which sources in front of a USING join have its column: they have to agree in it."""
+        before = source.scope.sources[: source.position]
+        merged = {id(s) for s in source.scope.merged(name)}
+        joined = {id(s) for s, n in source.scope.using() if n.lower() == name.lower()}
+        first = next((s for s in before if id(s) in merged), None)
+        rivals = [
+            s for s in before if s is not first and id(s) not in joined and s.has(name) and s.shown
+        ]
+        if first is not None and rivals and source.join is not None:
+            column = next(n for n in source.join.args["using"] if n.name.lower() == name.lower())
+            self._shared.append((column, first, tuple(rivals)))
+
     def _check_known(self, column: exp.Column, scope: Scope) -> None:
         """Raise where a name can belong to nothing at all."""
         name = column.name
+        start = column.parts[0].meta.get("start", 0)
+        if len(column.parts) == 1 and start and self.text.text[start - 1] == "@":
+            raise self.text.error(
+                "@ before a name is no parameter here: parameters are ? and :name, and --var fills "
+                "{{ name }}",
+                column,
+            )
         at: Scope | None = scope
         tables: list[Table] = []
         while at is not None:
@@ -395,7 +514,50 @@ class Names:
                 column,
             )
         elif tables:
-            raise self.text.error(str(tables[0].unknown(name)), column)
+            unknown = str(tables[0].unknown(name))
+            if all(s.table is None for s in scope.sources) and scope.sources:
+                unknown = (
+                    f"No table of this subquery has a column {name}"
+                    f"{_columns_of(scope.sources)}, nor has the query around it: {unknown}"
+                )
+            raise self.text.error(unknown, column)
+
+
+def _columns_of(sources: list[Source]) -> str:
+    """The columns of files and of the engine's tables, as a part of an error's sentence.
+
+    A file without a header has values for names: what does not look like a word stays out.
+    """
+    parts = []
+    for source in sources:
+        if source.known is None:
+            continue
+        words = sorted(n for n in source.known if n.replace("_", "").isalpha())
+        more = len(source.known) - len(words)
+        if more:
+            words.append(f"{more} more")
+        parts.append(f"{source.alias or 'it'} has {', '.join(words) or 'none'}")
+    return f" ({'; '.join(parts)})" if parts else ""
+
+
+def _is_output(column: exp.Column, scope: Scope) -> bool:
+    """Whether a name stands by itself in ORDER BY and is one that the SELECT list gives.
+
+    There the engine takes the list's column before any table's.
+    """
+    ordered = column.parent
+    order = ordered.parent if isinstance(ordered, exp.Ordered) else None
+    if order is None or order is not scope.node.args.get("order"):
+        return False
+    items = scope.node.args.get("expressions") or []
+    return any(item.alias_or_name.lower() == column.name.lower() for item in items)
+
+
+def _is_condition(column: exp.Expr, scope: Scope) -> bool:
+    """Whether a column stands in WHERE or in an ON."""
+    parts = [scope.node.args.get("where")]
+    parts += [s.join.args.get("on") for s in scope.sources if s.join is not None]
+    return any(c is column for p in parts if p is not None for c in p.walk())
 
 
 def _is_opposite(column: exp.Column) -> bool:

@@ -495,6 +495,7 @@ class StorePlan:
         query: gives the files by their names, as the `path` of `read_dicom` has them; each is the
             name of one file, no pattern. None where `paths` are.
         column: of `query`, that holds them.
+        most: instances that may be replaced, as the user was told; None where that is not known.
     """
 
     target: DicomStore
@@ -505,6 +506,7 @@ class StorePlan:
     returning: Returning | None = None
     query: ReadPlan | None = None
     column: str = ""
+    most: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -280,7 +280,8 @@ class _Maker:
             return None
         patterns = [p.pieces for p in self.known.pattern]
         for equal in self.known.equal:
-            patterns += [(v,) for v in equal.values[:1] if isinstance(v, str) and not equal.listed]
+            if len(equal.values) == 1 and isinstance(value := equal.values[0], str):
+                patterns.append((value,))
         token = max((_token(pieces) for pieces in patterns), key=len, default="")
         if not token or not self._is_sent_whole(token):
             return None

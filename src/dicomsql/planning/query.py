@@ -119,6 +119,7 @@ class _QueryPlanner:
         sources = [s for scope in reversed(self.names.scopes) for s in scope.sources if s.table]
         Rewriter(self.text, self.names, self.binder.evaluate).rewrite()
         self.binder.find_facts(sources)
+        self.names.check_shared(self.binder.facts)
         complete_places(sources, self.binder.facts)
         if self.purpose is Purpose.WRITE:
             self._need_raw_values()
@@ -295,7 +296,10 @@ class _QueryPlanner:
         self._name_table(source)
         if all(s.table is None or id(s) in done for s in source.scope.sources):
             shown = {i: replace(p.scan, columns=p.columns) for i, p in done.items()}
-            hide_columns(source.scope, shown, self.text)
+            hide_columns(source.scope, shown, self.text, self._is_same)
+
+    def _is_same(self, source: Source, rival: Source, name: str) -> bool:
+        return self.names.is_same(source, rival, name, self.binder.facts)
 
     def _is_narrowed_alike(self, scan: Scan) -> bool:
         """Whether the server finds no more in a walk than for each row that the binds come from.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from dicomsql.dicom.columns import Kind, Part
+from dicomsql.dicom.values import parse_decimal
 from dicomsql.errors import DatabaseError, DataError
 from dicomsql.planning.facts import is_constant
 from dicomsql.planning.identifiers import COMPARING, Identifiers, compared, scope_of
@@ -40,6 +41,7 @@ _PATTERNS = (exp.Like, exp.ILike)
 _MOMENT_TYPES = {"DATE": Kind.DATE, "TIME": Kind.TIME, "TIMESTAMP": Kind.DATETIME}
 _TYPES = {kind: name for name, kind in _MOMENT_TYPES.items()}
 _MOMENTS = frozenset({Kind.DATE, Kind.TIME, Kind.DATETIME})
+_NUMBERS = frozenset({Kind.INTEGER, Kind.UNSIGNED, Kind.DECIMAL, Kind.FLOAT})
 _SPELLINGS: dict[type[exp.Expr], frozenset[str]] = {
     exp.EQ: frozenset({"=", "=="}),
     exp.NEQ: frozenset({"<>", "!="}),
@@ -122,6 +124,8 @@ class Rewriter:
                         f"compare {meant.name}_raw with the text, or use a range."
                     )
                 self._moment(meant, attribute.kind, other)
+            elif attribute.kind in _NUMBERS and not isinstance(parent, _PATTERNS):
+                self._number(meant, other)
         # A parameter that means a UID is one text, as its attribute is.
         if attribute.many and parent.arg_key != "ifs":
             self._internal.append(parent)
@@ -135,6 +139,25 @@ class Rewriter:
             if is_number(other) and not isinstance(parent, _PATTERNS):
                 start, end = self._literal_place(other)
                 self.text.replace(start, end, f"'{self.text.text[start:end]}'")
+
+    def _number(self, meant: TableColumn, other: exp.Expr) -> None:
+        """Refuse a text that is no number; the engine would not say of which column."""
+        node, value = self._given(other)
+        if not isinstance(value, str) or parse_decimal(value) is not None:
+            return
+        kind = meant.type.removesuffix("[]")
+        if self.evaluate(f"SELECT TRY_CAST($number AS {kind}) IS NOT NULL", (("number", value),)):
+            return
+        message = (
+            f"{meant.name} is a number ({kind}) and is compared with a text that is none; "
+            f"compare {meant.name}_raw with the text"
+        )
+        # A placeholder's value stands nowhere in the text.
+        raise DataError(
+            f"{message}."
+            if isinstance(node, exp.Placeholder)
+            else str(self.text.error(message, node))
+        )
 
     def _literal_place(self, node: exp.Expr) -> tuple[int, int]:
         start, end = self.text.span(node)

@@ -268,11 +268,14 @@ def _collect(
             _collect(inner, inner, scope, resolve)
     else:
         table = resolve(node) if isinstance(node, exp.Table) else None
-        if table is not None and join is not None and join.method == "NATURAL":
-            raise NotSupportedError(
-                "NATURAL JOIN depends on every column that two tables share; "
-                f"say which ones join {table.resource.full_name} with USING (...)."
-            )
+        if join is not None and join.method == "NATURAL":
+            tables = (table, *(s.table for s in scope.sources))
+            joined = next((t for t in tables if t is not None), None)
+            if joined is not None:
+                raise NotSupportedError(
+                    "NATURAL JOIN depends on every column that two tables share; "
+                    f"say which ones join {joined.resource.full_name} with USING (...)."
+                )
         known = None
         if isinstance(node, exp.Subquery) and isinstance(node.this, exp.Query):
             known = output_names(node)

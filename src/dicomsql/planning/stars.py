@@ -1,7 +1,7 @@
 """What `*` shows of each table, and what is kept out of it.
 
 Parameters stay out, and so does what a query reads for its conditions alone; of an attribute that
-joined DICOM levels share, the highest level's is shown.
+DICOM levels share which are joined by their UIDs, the highest level's is shown.
 """
 
 from __future__ import annotations
@@ -14,11 +14,14 @@ from dicomsql.planning.plan import ColumnKind
 from dicomsql.planning.values import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from dicomsql.planning.plan import Scan
     from dicomsql.planning.scopes import Scope, Source
     from dicomsql.planning.text import QueryText
+
+    # Whether a column of a source has the value of another source's of that name.
+    IsSame = Callable[[Source, Source, str], bool]
 
 
 def is_star(expression: exp.Expr) -> bool:
@@ -46,7 +49,7 @@ def place_star(star: exp.Expr, scope: Scope, text: QueryText) -> None:
         text.replace(start, end, quoted(sources[0].alias))
 
 
-def hide_columns(scope: Scope, scans: Mapping[int, Scan], text: QueryText) -> None:
+def hide_columns(scope: Scope, scans: Mapping[int, Scan], text: QueryText, is_same: IsSame) -> None:
     """Keep out of a scope's stars what they do not show, when all its scans are known.
 
     Args:
@@ -54,7 +57,7 @@ def hide_columns(scope: Scope, scans: Mapping[int, Scan], text: QueryText) -> No
     """
     for star in scope.stars:
         if not isinstance(star, exp.Columns):
-            _hide(star, scope, scans, text)
+            _hide(star, scope, scans, text, is_same)
 
 
 def doubled(source: Source, scan: Scan) -> list[str]:
@@ -67,12 +70,14 @@ def doubled(source: Source, scan: Scan) -> list[str]:
     return [c.name for c in scan.columns if c.name.lower() in rivals]
 
 
-def _hide(star: exp.Expr, scope: Scope, scans: Mapping[int, Scan], text: QueryText) -> None:
+def _hide(
+    star: exp.Expr, scope: Scope, scans: Mapping[int, Scan], text: QueryText, is_same: IsSame
+) -> None:
     inner = star.this if isinstance(star, exp.Column) else star
     if "end" not in inner.meta:
         return
     excluded = {e.name.lower() for e in inner.args.get("except_") or []}
-    hidden = [n for name, n in _hidden(star, scope, scans) if name not in excluded]
+    hidden = [n for name, n in _hidden(star, scope, scans, is_same) if name not in excluded]
     if not hidden:
         return
     end = inner.meta["end"] + 1
@@ -91,10 +96,12 @@ def _hide(star: exp.Expr, scope: Scope, scans: Mapping[int, Scan], text: QueryTe
         text.insert(following.end + 1, ")")
 
 
-def _hidden(star: exp.Expr, scope: Scope, scans: Mapping[int, Scan]) -> list[tuple[str, str]]:
+def _hidden(
+    star: exp.Expr, scope: Scope, scans: Mapping[int, Scan], is_same: IsSame
+) -> list[tuple[str, str]]:
     """(lower-case name, name for EXCLUDE) of what a star does not show.
 
-    These are parameters and columns that only a condition needs, and attributes that a
+    These are parameters and columns that only a condition needs, and attributes whose value a
     higher level shows already.
     """
     qualified = isinstance(star, exp.Column)
@@ -102,7 +109,7 @@ def _hidden(star: exp.Expr, scope: Scope, scans: Mapping[int, Scan]) -> list[tup
     usual = {id(s): _usual(s, scans[id(s)]) for s in sources}
     anywhere = frozenset[str]().union(*usual.values())
     hidden: list[tuple[str, str]] = []
-    shown: dict[str, int] = {}
+    shown: dict[str, Source] = {}
     for source in sorted(sources, key=lambda s: s.level):
         scan = scans[id(source)]
         again_named = doubled(source, scan)
@@ -115,12 +122,13 @@ def _hidden(star: exp.Expr, scope: Scope, scans: Mapping[int, Scan]) -> list[tup
                 if name not in anywhere:
                     hidden.append((name, quoted(column.name)))
                 continue
-            again = not qualified and source.level > shown.get(name, source.level)
+            first = shown.get(name, source) if not qualified else source
+            again = first.level < source.level and is_same(first, source, name)
             if name not in usual[id(source)] or again:
                 prefix = "" if qualified else quoted(source.alias) + "."
                 hidden.append((name, prefix + quoted(column.name)))
             elif source.level >= 0:
-                shown.setdefault(name, source.level)
+                shown.setdefault(name, source)
     return hidden
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -27,6 +28,9 @@ UIDS = {
     "series": "SeriesInstanceUID",
     "instance": "SOPInstanceUID",
 }
+
+# What is written like a tag, but for the number of its digits.
+_OTHER_DIGITS = re.compile(r"tag_?[0-9a-f]+", re.IGNORECASE)
 
 _SQL_TYPES = {"string": "VARCHAR", "integer": "BIGINT", "number": "DOUBLE", "boolean": "BOOLEAN"}
 
@@ -285,6 +289,11 @@ class Table:
             return self._lacks(attribute)
         if (tag := meant(name)) is not None:
             return f'{full} has no column {name}. Did you mean {tag.keyword}, or "{tag.tag}"?'
+        if _OTHER_DIGITS.fullmatch(name):
+            return (
+                f"{full} has no column {name}: a tag has eight hexadecimal digits, four of the "
+                f"group and four of the element, as in tag_00081030."
+            )
         if "." in name:
             return f"{full} has no column {name}: {_misled(name)}"
         from dicomsql.dicom.tags import keywords

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from dicomsql.config import Settings
-from dicomsql.errors import InterfaceError
+from dicomsql.errors import InterfaceError, alone, separate
 from dicomsql.language.parse import parse
 from dicomsql.planning.answers import Context, ListPlan, SettingPlan
 from dicomsql.result import Result, ResultColumn, Statistics
@@ -92,7 +92,8 @@ class Session:
         Raises:
             LanguageError: the text is no statement, or a placeholder has no value.
         """
-        return parse(text, variables, dialect=self.settings.dialect)
+        with alone():
+            return parse(text, variables, dialect=self.settings.dialect)
 
     def plan(self, statement: Statement, parameters: Parameters = None) -> Plan:
         """What a statement would do. Sends nothing.
@@ -102,7 +103,9 @@ class Session:
         """
         from dicomsql.planning.planner import plan_statement
 
-        return plan_statement(statement, self.catalog, self._context(), self._evaluate, parameters)
+        with alone():
+            context = self._context()
+            return plan_statement(statement, self.catalog, context, self._evaluate, parameters)
 
     def execute(
         self,
@@ -122,13 +125,15 @@ class Session:
             Error: see `dicomsql.errors`.
         """
         self._check_open()
-        with only_thread(self._busy):
+        with alone(), only_thread(self._busy):
             self._spool()
             self._cancel.clear()
             plan = self.plan(statement, parameters)
             if dry_run:
                 plan = _dry(plan)
-            return self._run(plan)
+            result = self._run(plan)
+            separate(result.failure)
+            return result
 
     def cancel(self) -> None:
         """Stop the statement that runs, from another thread or a signal handler."""
@@ -150,6 +155,16 @@ class Session:
         if self._engine is not None:
             self._engine.close()
             self._engine = None
+
+    def close_unused(self) -> None:
+        """Close it at the end of the program, unless another thread is at work with it."""
+        if not self._busy.acquire(blocking=False):
+            return
+        try:
+            self._cancel.set()
+            self.close()
+        finally:
+            self._busy.release()
 
     @property
     def closed(self) -> bool:
@@ -186,7 +201,9 @@ class Session:
         """The engine, with the tables that statements made."""
         if self._engine is None:
             from dicomsql.engine.duck import Engine
+            from dicomsql.session.ending import close_at_end
 
+            close_at_end(self)
             self._engine = Engine(show_values=self.settings.show_phi)
         return self._engine
 
@@ -227,7 +244,9 @@ class Session:
                 looks at first is always asked for: it decides what is lost.
         """
         from dicomsql.execution.run import Run
+        from dicomsql.session.ending import close_at_end
 
+        close_at_end(self)
         statistics = Statistics()
         if self._transports is None:
             from dicomsql.session.transports import Transports

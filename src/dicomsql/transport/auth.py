@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
-from dicomsql.config import Login
+from dicomsql.config import Login, is_private
 from dicomsql.errors import CredentialsError
 
 if TYPE_CHECKING:
@@ -231,6 +231,7 @@ class LoginAuthorizer:
         file = self._login.file
         assert file is not None
         try:
+            private = is_private(file)
             # One line end is the editor's, not the secret's.
             text = file.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
         except (OSError, UnicodeDecodeError) as error:
@@ -238,6 +239,11 @@ class LoginAuthorizer:
             raise CredentialsError(
                 f"The file {file}, which should hold the {self._name}, cannot be read: {reason}."
             ) from None
+        if not private:
+            raise CredentialsError(
+                f"The {self._name} stands in a file that others may read. Make it yours alone "
+                f"(chmod 600 {file}), or put it into an environment variable."
+            )
         if not text:
             raise CredentialsError(
                 f"The file {file}, which should hold the {self._name}, is empty."

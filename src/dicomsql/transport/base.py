@@ -58,6 +58,8 @@ class Request:
         scan: name of the plan's scan that it is made for, by which it is counted.
         answers: statuses beside 200 to 299 whose body is an answer to be read, not a failure, such
             as the 409 of a store that took some of its instances.
+        finishing: brings to an end what a request before it has begun, and goes out even after
+            the statement was cancelled.
     """
 
     method: str
@@ -72,6 +74,7 @@ class Request:
     fresh: bool = False
     scan: str = ""
     answers: frozenset[int] = frozenset()
+    finishing: bool = False
 
     @property
     def url(self) -> str:

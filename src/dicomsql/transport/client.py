@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -17,6 +19,7 @@ import httpx
 from dicomsql.errors import ApiError, CancelledError, EndpointError, InterfaceError
 from dicomsql.transport.auth import Anonymous, Authorizer, origin_of
 from dicomsql.transport.base import Request
+from dicomsql.transport.codings import ACCEPTED, decoded
 from dicomsql.transport.failures import api_error, errors_from_response
 from dicomsql.transport.gate import Gate
 from dicomsql.transport.pace import Pace
@@ -28,8 +31,13 @@ _ERROR_LIMIT = 1_000_000
 _MOST_REDIRECTS = 5
 _READS = frozenset({"GET", "HEAD"})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_IDENTITY = "identity"
+# Media types of text.
+_TEXT = re.compile(r"json|xml|text/", re.IGNORECASE)
 # Seconds within which a connection has to come about.
 _CONNECT_TIMEOUT = 10.0
+# What a call that is `finishing` is cancelled by.
+_NEVER = threading.Event()
 
 
 class OnResponse(Protocol):
@@ -69,7 +77,8 @@ class Client:
         parallel: calls to one server at a time.
         timeout: seconds that one attempt may take in all. Of a body that is streamed, up or down,
             it bounds each wait for the other side, not the whole: that has no natural length.
-        cancel: stops waits and further calls once it is set; cleared by who set it.
+        cancel: stops waits and further calls once it is set, but for those that are `finishing`;
+            cleared by who set it.
         on_response: is told of each attempt.
         interruptible: what `abort` wakes.
         clock, wait, chance: time in seconds, a wait that ends early when cancelled, and a number
@@ -138,7 +147,7 @@ class Client:
                 raise outcome.error
             if delay:
                 self._wait(delay)
-            self._check()
+            self._check(request)
 
     def identity(self) -> str:
         """What tells who is asking from everybody else, without a secret in the clear.
@@ -190,15 +199,15 @@ class Client:
                 self._paces[origin] = Pace(self._parallel)
             return self._paces[origin]
 
-    def _check(self) -> None:
-        if self.cancel.is_set():
+    def _check(self, request: Request) -> None:
+        if self.cancel.is_set() and not request.finishing:
             raise CancelledError("The statement was cancelled.")
 
     def _attempt(
         self, request: Request, number: int, pace: Pace, *, stream: bool
     ) -> HttpResponse | _Failed:
         """One try: the response, or how it failed."""
-        with pace.slot(self.cancel) as slot:
+        with pace.slot(_NEVER if request.finishing else self.cancel) as slot:
             connect = min(_CONNECT_TIMEOUT, self._timeout)
             timeouts = {
                 "connect": connect,
@@ -214,7 +223,7 @@ class Client:
                 return self._unanswered(attempt, error)
             except (OSError, ValueError, RuntimeError):
                 # After an abort, what is made of a socket that was shut; else the body's own.
-                self._check()
+                self._check(request)
                 raise
             status = answer.status_code
             if status == 429:
@@ -254,21 +263,33 @@ class Client:
         request = attempt.request
         attempt.authorization = self._authorizer.headers(url)
         headers = [*request.headers, *attempt.authorization.items()]
+        if not any(name.lower() == "accept-encoding" for name, _ in headers):
+            headers.append(("Accept-Encoding", self._codings(request)))
         content = request.body
         extensions = {
             "timeout": attempt.timeouts,
-            "trace": self._trace,
+            "trace": partial(self._trace, request),
             "repeatable": self._policy.may_repeat(request) and not callable(content),
         }
         return self._http.build_request(
             request.method,
             url,
             headers=headers,
-            content=self._parts(content) if callable(content) else content,
+            content=self._parts(request, content) if callable(content) else content,
             extensions=extensions,
         )
 
-    def _trace(self, event: str, info: Mapping[str, Any]) -> None:
+    def _codings(self, request: Request) -> str:
+        """The content codings to ask for: only what is text gets smaller by them.
+
+        Instances and pictures come as they are, so that their length tells whether they are whole.
+        """
+        if self._http.headers.get("accept-encoding") == _IDENTITY:
+            return _IDENTITY
+        accept = next((value for name, value in request.headers if name.lower() == "accept"), "")
+        return ACCEPTED if not accept or _TEXT.search(accept) else _IDENTITY
+
+    def _trace(self, request: Request, event: str, info: Mapping[str, Any]) -> None:
         """Is told by httpcore, or the transport in this process, how an attempt goes on.
 
         `abort` wakes whoever waits on a connection that has been noted here; who comes to wait
@@ -277,11 +298,11 @@ class Client:
         if isinstance(self._interruptible, Sockets):
             self._interruptible.note(event, info)
         if event.endswith("_headers.started"):
-            self._check()
+            self._check(request)
 
-    def _parts(self, body: Callable[[], Any]) -> Iterator[bytes]:
+    def _parts(self, request: Request, body: Callable[[], Any]) -> Iterator[bytes]:
         for part in body():
-            self._check()
+            self._check(request)
             yield part
 
     def _refused(self, attempt: _Attempt, answer: httpx.Response) -> _Failed:
@@ -291,7 +312,7 @@ class Client:
         body = bytearray()
         # What can be read of an error's explanation is used; its status says enough.
         with suppress(httpx.HTTPError):
-            for piece in answer.iter_bytes():
+            for piece in decoded(answer):
                 body += piece
                 if len(body) > _ERROR_LIMIT:
                     break
@@ -327,7 +348,7 @@ class Client:
     def _unanswered(self, attempt: _Attempt, error: httpx.HTTPError) -> _Failed:
         """How a call without an answer failed."""
         self._report(attempt, 0, 0)
-        self._check()
+        self._check(attempt.request)
         return _Failed(
             self.endpoint_error(attempt, error),
             status=0,
@@ -425,14 +446,14 @@ class HttpResponse:
     def _pieces(self, deadline: float | None = None) -> Iterator[bytes]:
         client, attempt = self._client, self._attempt
         try:
-            for piece in self._answer.iter_bytes():
+            for piece in decoded(self._answer):
                 self._received += len(piece)
-                client._check()
+                client._check(attempt.request)
                 if deadline is not None and client._clock() > deadline:
                     raise httpx.ReadTimeout("the time of the attempt is over")
                 yield piece
         except (httpx.HTTPError, httpx.StreamError, OSError, ValueError) as error:
-            client._check()
+            client._check(attempt.request)
             raise client.endpoint_error(attempt, error) from error
         finally:
             self.close()

@@ -60,7 +60,7 @@ _MESSAGE_LIMIT = 1_000
 _BODY_LIMIT = 1_000_000
 _DISTINCT_REASONS = 5
 
-_WITHHELD = "The server's own words may be about a patient; --show-phi shows them."
+WITHHELD = "The server's own words may be about a patient; --show-phi shows them."
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\s]+")
 _HTML_TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
@@ -76,20 +76,24 @@ class _Said:
         code: a name or number of what is wrong.
         message: what is about the request or the server only.
         words: the whole of it, free text included.
+        numbers: what of the message is no text of the server's, but of DICOM's tables.
     """
 
     code: str = ""
     message: str = ""
     words: str = ""
+    numbers: str = ""
 
-    def through(self, gate: Gate, status: int) -> str:
+    def through(self, gate: Gate, request: Request, status: int) -> str:
         """What people may see of it."""
         if gate.reveal is Reveal.VALUES:
             return self.words or self.message or _reason_phrase(status)
-        shown = self.message or _reason_phrase(status)
-        if not self.words or self.words == self.message:
+        # About instances that were sent, a server may say anything that is in them.
+        message = self.message if gate.knows(request) else self.numbers
+        shown = message or _reason_phrase(status)
+        if not self.words or self.words == message:
             return shown
-        return f"{shown.rstrip('.')}. {_WITHHELD}".lstrip(". ")
+        return f"{shown.rstrip('.')}. {WITHHELD}".lstrip(". ")
 
 
 def errors_from_response(
@@ -112,7 +116,7 @@ def errors_from_response(
     return api_error(
         request,
         status,
-        said.through(gate, status),
+        said.through(gate, request, status),
         code=said.code,
         request_id=_request_id(headers),
         attempts=attempts,
@@ -216,7 +220,8 @@ def _from_google(error: dict[str, Any]) -> _Said:
     notes = [note for note, parts in found if not all(part in text for part in parts)]
     if notes:
         text = f"{text.rstrip('.')}. {'; '.join(notes)}" if text else "; ".join(notes)
-    return _Said(status if isinstance(status, str) else "", text, text)
+    code = status if isinstance(status, str) and _CODE.fullmatch(status) else ""
+    return _Said(code, text, text)
 
 
 def _violations(details: Any) -> Iterator[tuple[str, list[str]]]:
@@ -274,7 +279,8 @@ def _from_xml(text: str) -> _Said:
 def _from_reasons(found: list[tuple[str, str]]) -> _Said:
     """The failure reasons and details that a dataset holds; its comments are free text."""
     own = [(kind, value) for kind, value in found if kind != _ERROR_COMMENT]
-    return _Said("", _dicom_message(own), _dicom_message(found))
+    numbers = [(kind, value) for kind, value in own if kind == _FAILURE_REASON and value.isdigit()]
+    return _Said("", _dicom_message(own), _dicom_message(found), _dicom_message(numbers))
 
 
 def _dicom_message(found: list[tuple[str, str]]) -> str:

@@ -48,8 +48,9 @@ _SECRETS = re.compile(
 )
 
 # A DICOM UID in a text. Those under DICOM's own root name classes and encodings, not patients
-# (PS3.6, annex A).
-_UID = re.compile(r"(?<![\d.])(?!1\.2\.840\.10008\.)[0-2](?:\.\d+){5,}")
+# (PS3.6, annex A). Three components are enough for one: those made of a UUID have no more
+# (PS3.5, B.2).
+_UID = re.compile(r"(?<![\d.])(?!1\.2\.840\.10008\.)[0-2](?:\.\d+){2,}")
 
 # User and password before a URL's host.
 _USER = re.compile(r"//[^/?#]*@")
@@ -131,6 +132,14 @@ class Gate:
             return text
         return _UID.sub(HIDDEN, _replace(text, _kept_back(request)))
 
+    def knows(self, request: Request) -> bool:
+        """Whether a server's words about the request can be freed of the values that it sent.
+
+        Not where it sent instances, or other data that are not looked through: then no free text
+        of the server's may be shown by a closed gate. An open one shows everything.
+        """
+        return self.reveal is Reveal.VALUES or _content(request) is not None
+
 
 def scrub_secrets(text: str) -> str:
     """The text with everything that looks like a token, a key or a password replaced by `…`."""
@@ -147,15 +156,22 @@ def _kept_back(request: Request) -> Iterator[str]:
     for name, value in (*request.path_values, *request.query):
         if name not in PLAIN_PARAMETERS:
             yield from _with_parts(value)
-    body = request.body
-    if not isinstance(body, bytes) or len(body) > _BODY_LIMIT or _is_settings(request):
-        return
-    try:
-        content = json.loads(body)
-    except ValueError:
-        return
-    for value in _leaves(content):
+    for value in _leaves(_content(request)):
         yield from _with_parts(value)
+
+
+def _content(request: Request) -> object | None:
+    """What the body of a request says about a patient; None where that is not known."""
+    body = request.body
+    if not body or _is_settings(request):
+        return {}
+    if not isinstance(body, bytes) or len(body) > _BODY_LIMIT:
+        return None
+    try:
+        content: object = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return content if content is not None else {}
 
 
 def _is_settings(request: Request) -> bool:
