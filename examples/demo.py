@@ -1,8 +1,8 @@
 """The main job in one go: a store in the embedded emulator, real DICOM files, SQL over them.
 
-Starts `dicomsql emulator` on a folder of its own, makes a dataset and a DICOM store by SQL, stores
-the DICOM files that the package pydicom carries, and runs the statements of `demo.sql` through
-`dicomsql exec`, as anybody would in a terminal.
+Starts `dicomsql emulator` on a folder of its own, makes a dataset and a DICOM store by SQL, copies
+the DICOM files into it that the package pydicom carries, and runs the statements of `demo.sql`
+through `dicomsql exec`, as anybody would in a terminal.
 
     python examples/demo.py
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,38 +46,38 @@ def emulator(root: Path) -> Iterator[str]:
             server.terminate()
 
 
-def dicom_files() -> list[Path]:
-    """The DICOM files that the package pydicom carries, those that a store takes."""
+def dicom_files() -> Path:
+    """The folder of DICOM files that the package pydicom carries."""
     spec = find_spec("pydicom")
     if spec is None or spec.origin is None:
         sys.exit("The demo stores the files of the package pydicom, which is not installed.")
-    folder = Path(spec.origin).parent / "data" / "test_files"
-    return sorted(p for p in folder.glob("*.dcm") if p.read_bytes()[128:132] == b"DICM")
+    return Path(spec.origin).parent / "data" / "test_files"
 
 
-def store_files(url: str, files: list[Path]) -> None:
-    """Store each file by SQL and say how many the store took."""
-    stored = conflicts = 0
+def copy_in(url: str, files: Path, journal: Path) -> None:
+    """Copy the files into the store, as a program would, and say what became of them."""
+    statement = (
+        "COPY google.healthcare.instances FROM ? (on_conflict 'skip', journal ?) "
+        "RETURNING status, count(*) AS files GROUP BY status ORDER BY status"
+    )
+    print(f"  {statement}\n")
     with dicomsql.connect(
         endpoint=url,
         project=DEFAULTS["project"],
         location=DEFAULTS["location"],
         dataset=DEFAULTS["dataset"],
+        dicom_store=DEFAULTS["store"],
     ) as connection:
         cursor = connection.cursor()
-        for path in files:
-            try:
-                cursor.execute(
-                    "EXEC google.healthcare.dicom_stores.store_instances "
-                    "@dicomStoresId = ? @@file = ?",
-                    [DEFAULTS["store"], str(path)],
-                )
-                stored += 1
-            except dicomsql.IntegrityError:
-                conflicts += 1
+        # Some of the files are broken on purpose: the statement fails, and has its rows yet.
+        with suppress(dicomsql.OperationalError):
+            cursor.execute(statement, [f"{files}/*.dcm", str(journal)])
+        for status, count in cursor.fetchall():
+            print(f"  {status:8} {count:4}")
     print(
-        f"{stored} files stored; {conflicts} refused: the package holds some images in several "
-        f"encodings, and a store\ntakes an instance only once; others are broken on purpose.\n"
+        "\nThe package holds some images in several encodings, and a store takes an instance only "
+        "once;\nothers are broken on purpose.\n",
+        flush=True,
     )
 
 
@@ -109,7 +109,7 @@ def main() -> None:
         first, second, *others = statements()
         run(url, first)
         run(url, second)
-        store_files(url, dicom_files())
+        copy_in(url, dicom_files(), Path(folder) / "demo.copy.sqlite")
         for text in others:
             run(url, text)
 

@@ -255,3 +255,15 @@ def test_where_it_is_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert beside_folder(Path("out[1]/")) == tmp_path / "out[1].copy.sqlite"
     with pytest.raises(InterfaceError, match="no place for a journal beside /"):
         beside(["/*.dcm"])
+
+
+def test_files_in_an_archive_have_its_journal(tmp_path: Path) -> None:
+    archive = tmp_path / "s.zip"
+    with zipfile.ZipFile(archive, "w") as made:
+        made.writestr("b/x.dcm", b"x")
+    for path in (f"{archive}!/b/x.dcm", f"{archive}!/b", f"{archive.as_uri()}!/b/x.dcm"):
+        assert beside([path]) == tmp_path / "s.zip.copy.sqlite"
+        assert folders([path]) == (archive,)
+    # A folder of such a name is a folder.
+    (tmp_path / "s.zip!/b").mkdir(parents=True)
+    assert beside([f"{archive}!/b"]) == tmp_path / "s.zip!" / "b.copy.sqlite"

@@ -15,7 +15,7 @@ from dicomsql.errors import InterfaceError
 
 HOSTILE = st.one_of(
     st.text(max_size=400),
-    st.text("./\\ \0:~-_a\u0301\u00e9\u202e\ud800", max_size=30),
+    st.text("./\\ \0:~-_a\u0301\u00e9\u202e\ud800\ue000\u0378", max_size=30),
     st.sampled_from(["..", ".", "", "/etc/passwd", "C:\\x", "CON", "nul.txt", "LPT1 ", "a" * 300]),
     st.none(),
 )
@@ -44,6 +44,7 @@ def test_plain_values_stay_what_they_are() -> None:
         ("console", "console"),
         ("e\u0301", "\u00e9"),
         ("\u202egpj", "_gpj"),
+        ("\ue000a\u0378", "_a_"),
         ("\ud800", "_"),
         ("", "_"),
         (None, "_"),
@@ -71,7 +72,7 @@ def test_no_value_leaves_its_place(first: str | None, second: str | None) -> Non
         assert 0 < len(encoded) <= LONGEST
         assert unicodedata.is_normalized("NFC", name)
         assert not set('/\\:*?"<>|\0') & set(name)
-        assert not any(unicodedata.category(c) in {"Cc", "Cf", "Cs"} for c in name)
+        assert not any(unicodedata.category(c) in {"Cc", "Cf", "Cs", "Co", "Cn"} for c in name)
         assert name[0] != "." and name[-1] not in ". "
         assert not PureWindowsPath(name).is_reserved()
 

@@ -550,4 +550,4 @@ def test_an_instance_whose_paths_differ_by_case_alone_is_one_file(out: Out) -> N
     (row,) = out.run(
         [("1", "1.1", "1.1.1", "Doe"), ("1", "1.1", "1.1.1", "DOE")], "P", layout="{P}.dcm"
     )
-    assert (row["status"], row["path"]) == ("retrieved", str(out.folder / "Doe.dcm"))
+    assert (row["status"], row["path"]) == ("retrieved", str(out.folder / "DOE.dcm"))

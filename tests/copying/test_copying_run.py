@@ -205,6 +205,8 @@ def test_where_the_journals_of_the_other_kinds_are(tmp_path: Path) -> None:
     assert journal_path(out) == tmp_path / "a" / "out[1].copy.sqlite"
     between = TransferPlan(query, named, TARGET, TARGET)
     assert journal_path(between) is None
+    # Of what a query names, be it a folder, there is none.
+    assert journal_path(StorePlan(TARGET, (str(tmp_path),), column="path")) is None
     own = CopySettings(journal="~/own.sqlite")
     assert journal_path(replace(between, settings=own)) == Path("~/own.sqlite").expanduser()
     assert journal_path(replace(out, settings=CopySettings(journal=""))) is None
@@ -365,8 +367,19 @@ def test_replacing_has_to_be_allowed(copies: Copies) -> None:
     said: list[str] = []
     copies(one, yes=True, progress=said.append, **overwriting)
     assert said[0].startswith("Going to replace instances")
-    copies(one, consent=lambda _: True, **overwriting)
+    # Files that come in after the question are not among those that were allowed.
+    most: list[int | None] = []
+    copies.seen = lambda plan: most.append(plan.most)
+    folder = Path(copies.plan.paths[0])
+
+    def later(_: str) -> bool:
+        (folder / "c.dcm").write_bytes(b"x")
+        return True
+
+    copies(one, consent=later, **overwriting)
+    (folder / "c.dcm").unlink()
     copies(one, "SET allow_writes = 2; SELECT", **overwriting)
+    assert most == [2, 2]
     assert len(copies.journals) == 3
     with pytest.raises(ConsentError):
         copies.bench.open("SELECT")  # what was allowed held for one statement

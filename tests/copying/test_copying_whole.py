@@ -47,7 +47,10 @@ def test_it_is_asked_for_again_and_then_fails(out: Out, form: str, cut: str) -> 
 
 def test_the_others_of_its_answer_are_taken(out: Out) -> None:
     out.holder.keep(A, B, C)
-    out.holder.gives("/studies/1$", lambda: multipart(A, B[:4000], C))
+    out.holder.gives("/series/1.1$", lambda: multipart(A, B[:4000], C))
     assert set(out.statuses([("1",)], parallel=1).values()) == {"retrieved"}
-    assert out.holder.fetched() == ["/studies/1", "/studies/1/series/1.1/instances/1.1.2"]
+    assert out.holder.fetched() == [
+        "/studies/1/series/1.1",
+        "/studies/1/series/1.1/instances/1.1.2",
+    ]
     assert out.files() == default_files(A, B, C)

@@ -257,7 +257,7 @@ def test_an_address_is_no_pattern_and_no_home(tree: Path, monkeypatch: pytest.Mo
     (tree / "top" / "b").write_bytes(b"x")
     with pytest.raises(InterfaceError):
         find(["?"], exact=True)
-    assert [file.name for file in find(["?"])][-1] == "b"
+    assert "b" in names("?")
 
 
 def test_an_address_in_an_archive(tree: Path) -> None:

@@ -63,6 +63,7 @@ def test_what_is_cut_off_is_an_error(name: str, left: float) -> None:
         ("deflate", b"\x78"),
         ("br", b"[]"),
     ],
+    ids=["page behind", "checksum", "no gzip", "byte behind", "one byte", "unknown"],
 )
 def test_what_is_damaged_or_unknown_is_an_error(coding: str, content: bytes) -> None:
     with pytest.raises(httpx.DecodingError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +18,7 @@ import httpx
 from dicomsql.errors import ApiError, CancelledError, EndpointError, InterfaceError
 from dicomsql.transport.auth import Anonymous, Authorizer, origin_of
 from dicomsql.transport.base import Request
-from dicomsql.transport.codings import ACCEPTED, decoded
+from dicomsql.transport.codings import codings_for, decoded
 from dicomsql.transport.failures import api_error, errors_from_response
 from dicomsql.transport.gate import Gate
 from dicomsql.transport.pace import Pace
@@ -31,9 +30,6 @@ _ERROR_LIMIT = 1_000_000
 _MOST_REDIRECTS = 5
 _READS = frozenset({"GET", "HEAD"})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_IDENTITY = "identity"
-# Media types of text.
-_TEXT = re.compile(r"json|xml|text/", re.IGNORECASE)
 # Seconds within which a connection has to come about.
 _CONNECT_TIMEOUT = 10.0
 # What a call that is `finishing` is cancelled by.
@@ -264,7 +260,8 @@ class Client:
         attempt.authorization = self._authorizer.headers(url)
         headers = [*request.headers, *attempt.authorization.items()]
         if not any(name.lower() == "accept-encoding" for name, _ in headers):
-            headers.append(("Accept-Encoding", self._codings(request)))
+            usual = self._http.headers.get("accept-encoding", "")
+            headers.append(("Accept-Encoding", codings_for(request, usual)))
         content = request.body
         extensions = {
             "timeout": attempt.timeouts,
@@ -278,16 +275,6 @@ class Client:
             content=self._parts(request, content) if callable(content) else content,
             extensions=extensions,
         )
-
-    def _codings(self, request: Request) -> str:
-        """The content codings to ask for: only what is text gets smaller by them.
-
-        Instances and pictures come as they are, so that their length tells whether they are whole.
-        """
-        if self._http.headers.get("accept-encoding") == _IDENTITY:
-            return _IDENTITY
-        accept = next((value for name, value in request.headers if name.lower() == "accept"), "")
-        return ACCEPTED if not accept or _TEXT.search(accept) else _IDENTITY
 
     def _trace(self, request: Request, event: str, info: Mapping[str, Any]) -> None:
         """Is told by httpcore, or the transport in this process, how an attempt goes on.

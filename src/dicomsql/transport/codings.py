@@ -6,21 +6,39 @@ body: what the server, or a proxy before it, failed to finish is not what was as
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Iterable, Iterator
 
 import httpx
 
-__all__ = ["ACCEPTED", "decoded"]
+from dicomsql.transport.base import Request
 
-# The codings that are asked for.
-ACCEPTED = "gzip, deflate"
+__all__ = ["codings_for", "decoded"]
 
-_PLAIN = frozenset({"", "identity"})
+_ACCEPTED = "gzip, deflate"
+_IDENTITY = "identity"
+# Media types of text.
+_TEXT = re.compile(r"json|xml|text/", re.IGNORECASE)
+
+_PLAIN = frozenset({"", _IDENTITY})
 _GZIP = frozenset({"gzip", "x-gzip"})
 _DEFLATE = "deflate"
 # What one step makes of packed bytes at most, so that a few of them do not become a whole memory.
 _PIECE = 1 << 20
+
+
+def codings_for(request: Request, usual: str) -> str:
+    """The content codings to ask for: only what is text gets smaller by them.
+
+    Instances and pictures come as they are, so that their length tells whether they are whole.
+
+    Args:
+        usual: what the HTTP client asks for by itself; `identity` is left at that.
+    """
+    accept = next((value for name, value in request.headers if name.lower() == "accept"), "")
+    is_text = not accept or _TEXT.search(accept)
+    return _ACCEPTED if is_text and usual != _IDENTITY else _IDENTITY
 
 
 def decoded(answer: httpx.Response) -> Iterator[bytes]:
