@@ -21,7 +21,8 @@ from dicomsql.copying.retrieving import retrieve
 from dicomsql.dicom.multipart import OutgoingPart, multipart_content_type, multipart_writer
 from dicomsql.engine.duck import Engine
 from dicomsql.execution.run import Run
-from dicomsql.planning.plan import DicomStore, Named, ReadPlan, RetrievePlan
+from dicomsql.planning.plan import DicomStore, Named, RetrievePlan
+from dicomsql.planning.read_plan import ReadPlan
 
 BOUNDARY = "an-end"
 _IDS = {"study": "studiesId", "series": "seriesId", "instance": "instancesId"}

@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from dicomsql.errors import DatabaseError, OperationalError
-from dicomsql.planning.plan import ExportPlan, ReadPlan
+from dicomsql.planning.plan import ExportPlan
+from dicomsql.planning.read_plan import ReadPlan
 from dicomsql.result import Result
 from dicomsql.session import Session
 

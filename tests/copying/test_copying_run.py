@@ -37,12 +37,12 @@ from dicomsql.planning.plan import (
     DicomStore,
     ExplainPlan,
     Named,
-    ReadPlan,
     RetrievePlan,
     Returning,
     StorePlan,
     TransferPlan,
 )
+from dicomsql.planning.read_plan import ReadPlan
 from dicomsql.result import Result
 from dicomsql.session import Session, session
 from dicomsql.transport.base import Request

@@ -12,7 +12,7 @@ from dicomsql.errors import InternalError, OperationalError
 from dicomsql.execution.calls import Page
 from dicomsql.execution.decoded import arrow_type
 from dicomsql.execution.rows import columns_array, decoder_for
-from dicomsql.planning.plan import ColumnKind, RowShape, ScanColumn
+from dicomsql.planning.read_plan import ColumnKind, RowShape, ScanColumn
 
 METHOD = Method(
     *("library", "shelving", "shelves", "list", "select", "GET", "/v2/shelves", ()),

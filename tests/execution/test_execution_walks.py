@@ -23,7 +23,7 @@ from dicomsql.errors import (
 )
 from dicomsql.execution.run import Limits, Run
 from dicomsql.execution.scans import ScanRunner
-from dicomsql.planning.plan import (
+from dicomsql.planning.read_plan import (
     Bind,
     ColumnKind,
     Constant,

@@ -14,7 +14,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
 from dicomsql.config import Settings
-from dicomsql.planning.plan import ExplainPlan, ReadPlan, WritePlan
+from dicomsql.planning.plan import ExplainPlan, WritePlan
+from dicomsql.planning.read_plan import ReadPlan
 from dicomsql.session import Session
 
 # What the tables of the oracle hold: the columns of each level, with the engine's types.

@@ -20,8 +20,8 @@ from dicomsql.language.statements import Fragment
 from dicomsql.planning.answers import Context
 from dicomsql.planning.facts import FactFinder, Facts
 from dicomsql.planning.names import Names
-from dicomsql.planning.plan import Filter
 from dicomsql.planning.pushdown import Pushed, push
+from dicomsql.planning.read_plan import Filter
 from dicomsql.planning.rewrite import Rewriter
 from dicomsql.planning.text import QueryText
 

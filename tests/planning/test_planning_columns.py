@@ -12,7 +12,7 @@ from planning_hospital import Hospital
 from dicomsql.catalog.load import Catalog
 from dicomsql.catalog.model import Attribute
 from dicomsql.errors import DataError, Error, LanguageError, NotSupportedError
-from dicomsql.planning.plan import ReadPlan
+from dicomsql.planning.read_plan import ReadPlan
 from dicomsql.planning.tables import Origin, Table
 
 PATH = "RequestAttributesSequence.ScheduledProcedureStepID"

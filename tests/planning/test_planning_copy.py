@@ -18,7 +18,8 @@ from dicomsql.config import Connection, Settings
 from dicomsql.errors import Error, PlanningError
 from dicomsql.planning.explain import Reveal, explain_json
 from dicomsql.planning.explain_copies import copy_lines
-from dicomsql.planning.plan import CopyPlan, EnginePlan, ReadPlan
+from dicomsql.planning.plan import CopyPlan, EnginePlan
+from dicomsql.planning.read_plan import ReadPlan
 from dicomsql.session import Session
 
 FIXTURE = Path(__file__).parent / "fixtures" / "copies.txt"

@@ -12,7 +12,7 @@ import pytest
 from dicomsql.config import Settings
 from dicomsql.errors import DataError, LanguageError, NotSupportedError
 from dicomsql.planning.explain import Reveal, explain_lines
-from dicomsql.planning.plan import ColumnKind, FileScan, ReadPlan
+from dicomsql.planning.read_plan import ColumnKind, FileScan, ReadPlan
 from dicomsql.session import Session
 
 INSTANCES = "google.healthcare.instances"

@@ -24,8 +24,8 @@ from pushdown_server import (
 )
 
 from dicomsql.catalog.model import DicomTable
-from dicomsql.planning.plan import Filter
 from dicomsql.planning.pushdown import Pushed, push
+from dicomsql.planning.read_plan import Filter
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import duckdb
 import pytest
 from planning_hospital import Hospital
 
-from dicomsql.planning.plan import Scan
+from dicomsql.planning.read_plan import Scan
 
 LEVELS = "@studies s JOIN @series r USING (StudyInstanceUID)"
 

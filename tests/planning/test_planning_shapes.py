@@ -15,8 +15,8 @@ from dicomsql.errors import BudgetError, DatabaseError
 from dicomsql.language.parse import parse
 from dicomsql.planning.answers import Context
 from dicomsql.planning.cost import estimate, walk_cost, walk_is_cheaper
-from dicomsql.planning.plan import ReadPlan
 from dicomsql.planning.planner import plan_statement
+from dicomsql.planning.read_plan import ReadPlan
 
 HERE = "google.healthcare."
 

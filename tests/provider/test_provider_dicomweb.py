@@ -19,7 +19,7 @@ from dicomsql.catalog.model import DicomTable, OffsetPaging
 from dicomsql.config import Connection, Settings
 from dicomsql.dicom.tags import lookup
 from dicomsql.errors import InterfaceError
-from dicomsql.planning.plan import ReadPlan
+from dicomsql.planning.read_plan import ReadPlan
 from dicomsql.session import Session
 
 REPOSITORY = Path(__file__).resolve().parents[2]

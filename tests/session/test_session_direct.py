@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dicomsql.planning.plan import ReadPlan
+from dicomsql.planning.read_plan import ReadPlan
 from dicomsql.session import Session
 
 STUDIES = "google.healthcare.studies"

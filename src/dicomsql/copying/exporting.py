@@ -23,7 +23,8 @@ from dicomsql.result import Result
 
 if TYPE_CHECKING:
     from dicomsql.execution.run import Run
-    from dicomsql.planning.plan import ExportPlan, ReadPlan
+    from dicomsql.planning.plan import ExportPlan
+    from dicomsql.planning.read_plan import ReadPlan
 
 # How the engine calls a format, with the options that make it what it is.
 _ENGINES: dict[str, tuple[tuple[str, str], ...]] = {

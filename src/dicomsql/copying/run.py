@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from dicomsql.execution.audit import AuditLog
     from dicomsql.execution.consent import Allowed
     from dicomsql.execution.run import Run
-    from dicomsql.planning.plan import CopyPlan, DicomStore, ReadPlan
+    from dicomsql.planning.plan import CopyPlan, DicomStore
+    from dicomsql.planning.read_plan import ReadPlan
     from dicomsql.transport.base import Request, Response, Transport
 
 MovePlan = StorePlan | RetrievePlan | TransferPlan

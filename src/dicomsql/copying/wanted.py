@@ -19,7 +19,8 @@ from dicomsql.transport.base import encode_segment
 if TYPE_CHECKING:
     from dicomsql.copying.source import Place
     from dicomsql.execution.run import Run
-    from dicomsql.planning.plan import Named, ReadPlan
+    from dicomsql.planning.plan import Named
+    from dicomsql.planning.read_plan import ReadPlan
 
 __all__ = ["Group", "Row", "Values", "groups", "why_not"]
 

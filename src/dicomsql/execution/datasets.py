@@ -12,14 +12,14 @@ from dicomsql.dicom.decode import Decoder, Read
 from dicomsql.errors import IncompleteError, InternalError, OperationalError
 from dicomsql.execution.calls import PARTIAL_CONTENT
 from dicomsql.execution.decoded import Decoded, schema_of
-from dicomsql.planning.plan import ColumnKind
+from dicomsql.planning.read_plan import ColumnKind
 from dicomsql.planning.tables import UIDS
 
 if TYPE_CHECKING:
     from dicomsql.catalog.model import DicomTable, Method
     from dicomsql.execution.calls import Page
     from dicomsql.execution.decoded import Given
-    from dicomsql.planning.plan import ScanColumn
+    from dicomsql.planning.read_plan import ScanColumn
 
 
 class DatasetDecoder:

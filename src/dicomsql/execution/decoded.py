@@ -10,10 +10,10 @@ import pyarrow as pa
 
 from dicomsql.dicom.columns import column
 from dicomsql.errors import InternalError
-from dicomsql.planning.plan import ColumnKind
+from dicomsql.planning.read_plan import ColumnKind
 
 if TYPE_CHECKING:
-    from dicomsql.planning.plan import ScanColumn
+    from dicomsql.planning.read_plan import ScanColumn
 
 ARROW_TYPES = {
     "VARCHAR": pa.string(),

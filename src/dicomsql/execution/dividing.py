@@ -19,7 +19,7 @@ from dicomsql.execution.searches import Call
 from dicomsql.execution.seen import Seen
 
 if TYPE_CHECKING:
-    from dicomsql.planning.plan import Split
+    from dicomsql.planning.read_plan import Split
 
 # What nearly all dates of studies lie between; what is before and after is searched by itself.
 _FIRST = datetime.date(1850, 1, 1)

@@ -11,12 +11,12 @@ from dicomsql.dicom.columns import column
 from dicomsql.errors import InternalError
 from dicomsql.files.find import find
 from dicomsql.files.table import Fact, FileTable
-from dicomsql.planning.plan import ColumnKind
+from dicomsql.planning.read_plan import ColumnKind
 
 if TYPE_CHECKING:
     from dicomsql.dicom.columns import AttributeColumn
     from dicomsql.execution.run import Run
-    from dicomsql.planning.plan import FileScan, ScanColumn
+    from dicomsql.planning.read_plan import FileScan, ScanColumn
 
 
 class FileRunner:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from dicomsql.catalog.model import Method
     from dicomsql.execution.run import Run
     from dicomsql.execution.searches import Call
-    from dicomsql.planning.plan import Doubt, Proof, Scan, Within
+    from dicomsql.planning.read_plan import Doubt, Proof, Scan, Within
 
 # Values of a dataset by the names of their columns; those that are empty are left out.
 Dataset = dict[str, object]

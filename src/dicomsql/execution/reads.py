@@ -14,14 +14,14 @@ import pyarrow as pa
 from dicomsql.errors import CancelledError, DatabaseError, IncompleteError
 from dicomsql.execution.scans import ScanRunner, materialise
 from dicomsql.planning.cost import estimate
-from dicomsql.planning.plan import Filter
+from dicomsql.planning.read_plan import Filter
 from dicomsql.result import Result, ResultColumn
 
 if TYPE_CHECKING:
     from dicomsql.engine.duck import Rows
     from dicomsql.execution.local import FileRunner
     from dicomsql.execution.run import Run
-    from dicomsql.planning.plan import Check, ReadPlan, Scan, Windows
+    from dicomsql.planning.read_plan import Check, ReadPlan, Scan, Windows
 
 
 class ReadRun:

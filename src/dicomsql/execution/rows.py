@@ -18,7 +18,7 @@ from dicomsql.catalog.model import TokenPaging
 from dicomsql.errors import IncompleteError, OperationalError
 from dicomsql.execution.datasets import DatasetDecoder
 from dicomsql.execution.decoded import ARROW_TYPES, Decoded, arrow_type, schema_of
-from dicomsql.planning.plan import ColumnKind, RowShape, ScanColumn
+from dicomsql.planning.read_plan import ColumnKind, RowShape, ScanColumn
 
 if TYPE_CHECKING:
     from dicomsql.catalog.model import DicomTable, Method

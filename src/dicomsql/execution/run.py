@@ -15,7 +15,7 @@ from dicomsql.transport.base import Request, Response, Transport
 
 if TYPE_CHECKING:
     from dicomsql.engine.duck import Engine
-    from dicomsql.planning.plan import Scan
+    from dicomsql.planning.read_plan import Scan
     from dicomsql.transport.gate import Gate
 
 

@@ -25,13 +25,13 @@ from dicomsql.execution.rows import decoder_for
 from dicomsql.execution.seams import Course
 from dicomsql.execution.searches import Call, calls_of, size_of
 from dicomsql.execution.seen import Seen
-from dicomsql.planning.plan import RowShape, Scan
+from dicomsql.planning.read_plan import RowShape, Scan
 
 if TYPE_CHECKING:
     from dicomsql.catalog.model import Method
     from dicomsql.execution.calls import Page
     from dicomsql.execution.run import Run
-    from dicomsql.planning.plan import Split
+    from dicomsql.planning.read_plan import Split
     from dicomsql.transport.gate import Gate
 
 _LEVEL_TAGS = {"study": "0020000D", "series": "0020000E", "instance": "00080018"}

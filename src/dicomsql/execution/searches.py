@@ -23,7 +23,7 @@ from dicomsql.planning.cost import walk_is_cheaper
 if TYPE_CHECKING:
     from dicomsql.catalog.model import Method
     from dicomsql.execution.run import Run
-    from dicomsql.planning.plan import Bind, Constant, Filter, Scan, Size
+    from dicomsql.planning.read_plan import Bind, Constant, Filter, Scan, Size
 
 # Characters of a URL's list of values: servers and what stands before them take 8,000 in all.
 _LIST_LENGTH = 6_000

@@ -11,7 +11,8 @@ from dicomsql.catalog.model import DicomTable
 from dicomsql.execution import operations as lro
 from dicomsql.execution.calls import Page, json_object
 from dicomsql.execution.rows import columns_array, decoder_for
-from dicomsql.planning.plan import ColumnKind, RowShape, ScanColumn, WritePlan
+from dicomsql.planning.plan import WritePlan
+from dicomsql.planning.read_plan import ColumnKind, RowShape, ScanColumn
 from dicomsql.planning.writes import RETURNED
 from dicomsql.result import Result, ResultColumn
 

@@ -15,7 +15,7 @@ from sqlglot import exp
 from dicomsql.errors import NotSupportedError
 from dicomsql.planning.facts import Equal, FactFinder, Facts, InQuery, Joined
 from dicomsql.planning.places import body_place, derived_place
-from dicomsql.planning.plan import Bind, ColumnKind, Constant, Keep
+from dicomsql.planning.read_plan import Bind, ColumnKind, Constant, Keep
 from dicomsql.planning.restrictions import Restrictions
 from dicomsql.planning.scopes import correlated, cte_of
 from dicomsql.planning.tokens import word_of
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from dicomsql.planning.answers import Evaluate
     from dicomsql.planning.fill import Filled
     from dicomsql.planning.names import Names
-    from dicomsql.planning.plan import Scan, ScanColumn
+    from dicomsql.planning.read_plan import Scan, ScanColumn
     from dicomsql.planning.scopes import Source
     from dicomsql.planning.text import QueryText
 

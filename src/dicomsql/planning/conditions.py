@@ -8,7 +8,7 @@ from sqlglot import exp
 
 from dicomsql.errors import DataError
 from dicomsql.planning.constants import Constants
-from dicomsql.planning.plan import Constant
+from dicomsql.planning.read_plan import Constant
 from dicomsql.planning.scopes import disjuncts
 from dicomsql.planning.tokens import word_of
 from dicomsql.planning.values import is_number, parameter_text

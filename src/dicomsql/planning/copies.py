@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from dicomsql.language.statements import CopyOut, Fragment
     from dicomsql.planning.answers import Context, Evaluate
     from dicomsql.planning.parameters import Parameters
-    from dicomsql.planning.plan import CopyPlan, DicomStore, Named, ReadPlan
+    from dicomsql.planning.plan import CopyPlan, DicomStore, Named
+    from dicomsql.planning.read_plan import ReadPlan
 
 # The table that RETURNING reads, and its columns.
 COPIED = "copied"

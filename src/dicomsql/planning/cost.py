@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 from dicomsql.catalog.model import OffsetPaging, TokenPaging
 from dicomsql.dicom.columns import column as attribute_column
-from dicomsql.planning.plan import ColumnKind, RowShape
+from dicomsql.planning.read_plan import ColumnKind, RowShape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from dicomsql.catalog.model import Method
-    from dicomsql.planning.plan import Filter, ReadPlan, Scan
+    from dicomsql.planning.read_plan import Filter, ReadPlan, Scan
 
 # Rows of an answer that take about as long as one more request.
 ROWS_A_REQUEST = 1_000

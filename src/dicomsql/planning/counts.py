@@ -19,7 +19,7 @@ from sqlglot import exp
 
 from dicomsql.dicom.columns import Part
 from dicomsql.errors import PlanningError
-from dicomsql.planning.plan import ColumnKind
+from dicomsql.planning.read_plan import ColumnKind
 from dicomsql.planning.tables import LEVELS, Table
 from dicomsql.planning.tokens import word_of
 from dicomsql.planning.values import quoted

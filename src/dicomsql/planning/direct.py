@@ -10,7 +10,7 @@ from sqlglot import exp
 if TYPE_CHECKING:
     from dicomsql.planning.facts import Equal
     from dicomsql.planning.names import Names
-    from dicomsql.planning.plan import Scan
+    from dicomsql.planning.read_plan import Scan
     from dicomsql.planning.scopes import Source
     from dicomsql.planning.text import QueryText
 

@@ -19,16 +19,11 @@ from dicomsql.planning.plan import (
     DicomStore,
     EnginePlan,
     ExplainPlan,
-    Filter,
     Plan,
-    Proof,
-    ReadPlan,
-    Scan,
-    Split,
     StorePlan,
-    Windows,
     WritePlan,
 )
+from dicomsql.planning.read_plan import Filter, Proof, ReadPlan, Scan, Split, Windows
 
 # Gives a parameter's value as far as people may see it: (name, value) to text.
 Show = Callable[[str, str], str]

@@ -10,15 +10,8 @@ from dicomsql.planning.plan import Conflict, RetrievePlan, StorePlan, TransferPl
 
 if TYPE_CHECKING:
     from dicomsql.planning.explain import Reveal, Show
-    from dicomsql.planning.plan import (
-        CopyPlan,
-        CopySettings,
-        DicomStore,
-        ExportPlan,
-        FileScan,
-        Named,
-        ReadPlan,
-    )
+    from dicomsql.planning.plan import CopyPlan, CopySettings, DicomStore, ExportPlan, Named
+    from dicomsql.planning.read_plan import FileScan, ReadPlan
 
 # Paths that are shown of a list.
 _SHOWN = 5

@@ -13,14 +13,14 @@ from sqlglot import exp
 from dicomsql.catalog.model import Attribute, DicomTable, Method, Resource
 from dicomsql.errors import LanguageError, PlanningError
 from dicomsql.planning import options
-from dicomsql.planning.plan import ColumnKind, FileScan
+from dicomsql.planning.read_plan import ColumnKind, FileScan
 from dicomsql.planning.tables import Table, TableColumn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dicomsql.planning.answers import Evaluate
-    from dicomsql.planning.plan import Scan
+    from dicomsql.planning.read_plan import Scan
     from dicomsql.planning.text import QueryText
 
 FUNCTION = "read_dicom"

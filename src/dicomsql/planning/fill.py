@@ -21,7 +21,7 @@ from dicomsql.errors import PlanningError
 from dicomsql.planning.choice import choose, none_fits
 from dicomsql.planning.cost import WALK_ABOVE
 from dicomsql.planning.facts import Facts
-from dicomsql.planning.plan import Bind, Check, Constant, Scan, ScanColumn
+from dicomsql.planning.read_plan import Bind, Check, Constant, Scan, ScanColumn
 from dicomsql.planning.scan import ScanRequest, build_scan
 from dicomsql.planning.tables import COUNTED, LEVELS, UIDS, Origin, Table
 from dicomsql.planning.values import quoted

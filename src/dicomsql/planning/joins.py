@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from dicomsql.planning.facts import Facts, Joined
-from dicomsql.planning.plan import ColumnKind
+from dicomsql.planning.read_plan import ColumnKind
 
 if TYPE_CHECKING:
     from dicomsql.planning.scopes import Source

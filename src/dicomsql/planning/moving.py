@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dicomsql.catalog.load import Catalog
     from dicomsql.catalog.model import Method, Resource
     from dicomsql.planning.answers import Context
-    from dicomsql.planning.plan import Scan
+    from dicomsql.planning.read_plan import Scan
 
 
 def instances_of(catalog: Catalog, resource: Resource) -> Resource:

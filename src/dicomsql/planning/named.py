@@ -17,7 +17,7 @@ from dicomsql.planning.values import quoted
 if TYPE_CHECKING:
     from dicomsql.catalog.model import MoveMethods
     from dicomsql.planning.answers import Evaluate
-    from dicomsql.planning.plan import ReadPlan, ScanColumn
+    from dicomsql.planning.read_plan import ReadPlan, ScanColumn
 
 # What a layout may name beside columns of the query: every instance has them.
 _OF_INSTANCES = tuple(UIDS[level] for level in LEVELS)

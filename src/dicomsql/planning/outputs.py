@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING
 
 from dicomsql.errors import PlanningError
 from dicomsql.planning.moving import move_methods, place_names, store_at
-from dicomsql.planning.plan import CopySettings, Named, ReadPlan, RetrievePlan
+from dicomsql.planning.plan import CopySettings, Named, RetrievePlan
+from dicomsql.planning.read_plan import ReadPlan
 from dicomsql.planning.tables import LEVELS, UIDS
 
 if TYPE_CHECKING:
     from dicomsql.catalog.load import Catalog
     from dicomsql.catalog.model import Method, MoveMethods, Resource
     from dicomsql.planning.answers import Context
-    from dicomsql.planning.plan import Constant, Returning
+    from dicomsql.planning.plan import Returning
+    from dicomsql.planning.read_plan import Constant
 
 
 def retrieved(

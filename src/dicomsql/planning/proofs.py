@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from dicomsql.catalog.model import OffsetPaging
 from dicomsql.dicom.columns import Part
-from dicomsql.planning.plan import ColumnKind, Doubt, Proof, RowShape, Within
+from dicomsql.planning.read_plan import ColumnKind, Doubt, Proof, RowShape, Within
 from dicomsql.planning.splits import with_size_and_split
 from dicomsql.planning.tables import COUNTED, LEVELS, UIDS, Origin
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dicomsql.catalog.load import Catalog
-    from dicomsql.planning.plan import Scan
+    from dicomsql.planning.read_plan import Scan
     from dicomsql.planning.tables import Table
 
 

@@ -40,7 +40,7 @@ from dicomsql.dicom.columns import AttributeColumn, Kind
 from dicomsql.dicom.columns import column as attribute_column
 from dicomsql.planning.facts import Between, Equal, Facts, Pattern, Value
 from dicomsql.planning.monotone import date_of
-from dicomsql.planning.plan import Filter
+from dicomsql.planning.read_plan import Filter
 
 if TYPE_CHECKING:
     from dicomsql.catalog.model import Attribute, DicomTable

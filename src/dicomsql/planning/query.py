@@ -27,8 +27,8 @@ from dicomsql.planning.files import FileTable, call_place, file_scan
 from dicomsql.planning.fill import Filler
 from dicomsql.planning.joins import Narrowing, complete_places, narrowing, own_parameters
 from dicomsql.planning.names import Names
-from dicomsql.planning.plan import Bind, Constant, FileScan, ReadPlan, Scan, Windows
 from dicomsql.planning.proofs import completed
+from dicomsql.planning.read_plan import Bind, Constant, FileScan, ReadPlan, Scan, Windows
 from dicomsql.planning.rewrite import Rewriter
 from dicomsql.planning.scan import ScanRequest, build_scan
 from dicomsql.planning.scopes import read_once

@@ -19,7 +19,7 @@ from dicomsql.dicom.values import parse_decimal
 from dicomsql.errors import DatabaseError, DataError
 from dicomsql.planning.facts import is_constant
 from dicomsql.planning.identifiers import COMPARING, Identifiers, compared, scope_of
-from dicomsql.planning.plan import ColumnKind
+from dicomsql.planning.read_plan import ColumnKind
 from dicomsql.planning.tokens import word_of
 from dicomsql.planning.values import is_number
 

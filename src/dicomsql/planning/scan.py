@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from dicomsql.dicom.columns import Part
 from dicomsql.dicom.columns import column as attribute_column
 from dicomsql.errors import PlanningError
-from dicomsql.planning.plan import Bind, ColumnKind, Constant, RowShape, Scan, ScanColumn
 from dicomsql.planning.pushdown import Pushed, push
+from dicomsql.planning.read_plan import Bind, ColumnKind, Constant, RowShape, Scan, ScanColumn
 
 if TYPE_CHECKING:
     from dicomsql.catalog.model import Method

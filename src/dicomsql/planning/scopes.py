@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from dicomsql.errors import NotSupportedError
-from dicomsql.planning.plan import ColumnKind
+from dicomsql.planning.read_plan import ColumnKind
 
 if TYPE_CHECKING:
     from dicomsql.catalog.model import Resource

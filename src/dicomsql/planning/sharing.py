@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from dicomsql.catalog.model import Attribute, Method
     from dicomsql.planning.binding import Binder
     from dicomsql.planning.facts import InQuery, Joined
-    from dicomsql.planning.plan import Bind, Constant
+    from dicomsql.planning.read_plan import Bind, Constant
     from dicomsql.planning.scopes import Source
     from dicomsql.planning.tables import Table
 

@@ -6,14 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dicomsql.catalog.model import OffsetPaging
-from dicomsql.planning.plan import Size, Split
+from dicomsql.planning.read_plan import Size, Split
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from dicomsql.catalog.load import Catalog
     from dicomsql.catalog.model import Method, Resource
-    from dicomsql.planning.plan import Filter, Scan
+    from dicomsql.planning.read_plan import Filter, Scan
     from dicomsql.planning.tables import Table
 
 _STUDY = "StudyInstanceUID"

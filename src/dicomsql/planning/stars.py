@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from dicomsql.planning.plan import ColumnKind
+from dicomsql.planning.read_plan import ColumnKind
 from dicomsql.planning.values import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from dicomsql.planning.plan import Scan
+    from dicomsql.planning.read_plan import Scan
     from dicomsql.planning.scopes import Scope, Source
     from dicomsql.planning.text import QueryText
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from dicomsql.dicom.columns import Kind, Part, column
 from dicomsql.dicom.tags import lookup, meant
 from dicomsql.errors import PlanningError, nearest
-from dicomsql.planning.plan import ColumnKind
+from dicomsql.planning.read_plan import ColumnKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

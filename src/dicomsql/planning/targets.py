@@ -18,8 +18,9 @@ from dicomsql.language.statements import Fragment
 from dicomsql.planning.answers import Context, Evaluate
 from dicomsql.planning.choice import choose, none_fits, usable_defaults
 from dicomsql.planning.conditions import condition_span, parameter_constant
-from dicomsql.planning.plan import Constant, Field, ReadPlan
+from dicomsql.planning.plan import Field
 from dicomsql.planning.query import Purpose, plan_query
+from dicomsql.planning.read_plan import Constant, ReadPlan
 from dicomsql.planning.scopes import conjuncts
 from dicomsql.planning.tables import Table
 from dicomsql.planning.text import QueryText

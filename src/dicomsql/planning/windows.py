@@ -17,7 +17,7 @@ from sqlglot import exp
 from dicomsql.dicom.columns import Kind, Part
 from dicomsql.dicom.columns import column as attribute_column
 from dicomsql.planning.direct import limit_of
-from dicomsql.planning.plan import Scan, Windows
+from dicomsql.planning.read_plan import Scan, Windows
 
 if TYPE_CHECKING:
     from dicomsql.planning.names import Names

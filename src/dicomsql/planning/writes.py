@@ -16,16 +16,9 @@ from dicomsql.planning.answers import Context, Evaluate
 from dicomsql.planning.choice import choose, none_fits, usable_defaults
 from dicomsql.planning.parameters import Parameters
 from dicomsql.planning.pieces import Pieces
-from dicomsql.planning.plan import (
-    Constant,
-    Field,
-    MeasurePlan,
-    ReadPlan,
-    RetrievePlan,
-    Returning,
-    WritePlan,
-)
+from dicomsql.planning.plan import Field, MeasurePlan, RetrievePlan, Returning, WritePlan
 from dicomsql.planning.query import plan_query
+from dicomsql.planning.read_plan import Constant, ReadPlan
 from dicomsql.planning.targets import Condition, Targets, method_for
 from dicomsql.planning.text import QueryText
 from dicomsql.planning.values import parameter_text, quoted

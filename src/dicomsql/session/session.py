@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from dicomsql.execution.run import Run
     from dicomsql.language.statements import Statement
     from dicomsql.planning.parameters import Parameters
-    from dicomsql.planning.plan import CopyPlan, ExplainPlan, Plan, ReadPlan, WritePlan
+    from dicomsql.planning.plan import CopyPlan, ExplainPlan, Plan, WritePlan
+    from dicomsql.planning.read_plan import ReadPlan
     from dicomsql.session.transports import Transports
     from dicomsql.transport.base import Transport
     from dicomsql.transport.gate import Gate
@@ -278,7 +279,8 @@ class Session:
         if isinstance(plan, SettingPlan):
             self._current.apply(plan, lambda: self.engine)
             return Result(None, iter(()))
-        from dicomsql.planning.plan import EnginePlan, ExplainPlan, ReadPlan, WritePlan
+        from dicomsql.planning.plan import EnginePlan, ExplainPlan, WritePlan
+        from dicomsql.planning.read_plan import ReadPlan
 
         if isinstance(plan, ExplainPlan):
             return self._explain(plan)
