@@ -250,6 +250,9 @@ def test_where_it_is_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert beside(["in/a.dcm"]) is None
     assert beside(["in/a.dcm", "in/b.zip"]) == inside / "b.zip.copy.sqlite"
     assert folders(["in/a.dcm", "in", "in/b.zip"]) == (inside, inside / "b.zip")
+    # A DICOMDIR is often on a medium that cannot be written to.
+    (inside / "DICOMDIR").write_bytes(b"x")
+    assert beside(["in/DICOMDIR"]) == usual
     assert beside(["*.dcm"]) == tmp_path.with_name(f"{tmp_path.name}.copy.sqlite")
     assert beside(["out"]) == tmp_path / "out.copy.sqlite"
     assert beside_folder(Path("out[1]/")) == tmp_path / "out[1].copy.sqlite"

@@ -278,7 +278,7 @@ def folders(paths: Iterable[str]) -> tuple[Path, ...]:
     """The places that paths begin at: of each the part before its first wildcard.
 
     They have no links, `.` or `..` in them, so that a place has one name. A file that is no archive
-    stands for its folder.
+    stands for its folder, and so does a DICOMDIR, which may be on a medium that takes no journal.
     """
     found: list[Path] = []
     for path in paths:
@@ -288,7 +288,7 @@ def folders(paths: Iterable[str]) -> tuple[Path, ...]:
                 break
             fixed.append(part)
         place = Path(*fixed).resolve()
-        found.append(place.parent if _is_plain(place) else place)
+        found.append(place.parent if place.name == "DICOMDIR" or _is_plain(place) else place)
     return tuple(dict.fromkeys(found))
 
 

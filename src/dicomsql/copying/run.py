@@ -217,9 +217,10 @@ def _failure(run: Run, report: Report) -> OperationalError | None:
     failed = report.failed
     if not failed or run.limits.on_error == "skip":
         return None
+    rest = "The others are done, and the" if failed < report.total else "The"
     return OperationalError(
-        f"{failed:,} of {_things(report.total)} failed; the reason stands in each one's row. The "
-        f"others are done, and the same statement tries those again that failed."
+        f"{failed:,} of {_things(report.total)} failed; the reason stands in each one's row. "
+        f"{rest} same statement tries those again that failed."
     )
 
 
