@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from dicomsql.planning.direct import row_limit
-from dicomsql.planning.scopes import correlated, cte_of
+from dicomsql.planning.scopes import correlated, cte_of, is_inside
 from dicomsql.planning.tokens import CLOSERS, OPENERS, word_of
 from dicomsql.planning.values import quoted
 
@@ -218,7 +218,7 @@ class Restrictions:
         return all(
             self._is_own(column, source, columns)
             for column in node.find_all(exp.Column)
-            if not any(_is_inside(column, query) for query in queries)
+            if not any(is_inside(column, query) for query in queries)
         )
 
     def _repeats(self, query: exp.Expr) -> bool:
@@ -324,15 +324,6 @@ def _ands(where: exp.Expr | None) -> list[exp.Expr]:
         return [node]
 
     return parts(where.this)
-
-
-def _is_inside(node: exp.Expr, ancestor: exp.Expr) -> bool:
-    at: exp.Expr | None = node
-    while at is not None:
-        if at is ancestor:
-            return True
-        at = at.parent
-    return False
 
 
 def _keeps_strangers(scope: Scope) -> bool:

@@ -111,7 +111,7 @@ class Scope:
     def seen(self, column: exp.Column) -> list[Source]:
         """The sources whose columns a name without a qualifier may mean at its place."""
         return [
-            s for s in self.sources if s.shown or (s.join is not None and _inside(column, s.join))
+            s for s in self.sources if s.shown or (s.join is not None and is_inside(column, s.join))
         ]
 
     def of_resource(self, qualifiers: list[str]) -> Source | None:
@@ -362,7 +362,7 @@ def correlated(
     owners: Callable[[exp.Column, Scope], Sequence[tuple[Source, object]]],
 ) -> bool:
     """Whether a subquery reads columns of the query around it."""
-    inside = [c for c in _descendants(scope) if _inside(c.node, query)]
+    inside = [c for c in _descendants(scope) if is_inside(c.node, query)]
     for one in inside:
         for column in one.columns:
             found = owners(column, one)
@@ -371,7 +371,8 @@ def correlated(
     return False
 
 
-def _inside(node: exp.Expr, ancestor: exp.Expr) -> bool:
+def is_inside(node: exp.Expr, ancestor: exp.Expr) -> bool:
+    """Whether a node is another one, or stands somewhere below it."""
     at: exp.Expr | None = node
     while at is not None:
         if at is ancestor:
