@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import json
-import shutil
 import socket
 import statistics
 import subprocess
@@ -47,6 +47,7 @@ _LARGE = 4_000_000_000
 _PART = b"\r\n--x\r\nContent-Type: application/dicom\r\n\r\n"
 _END = b"\r\n--x--\r\n"
 _PIECE = 1 << 20
+_NUMBERS = itertools.count()
 _STORE = "/v1/projects/p/locations/l/datasets/d/dicomStores/s/dicomWeb"
 _PLACE = ("--project=p", "--location=l", "--dataset=d", "--store=s")
 
@@ -117,16 +118,21 @@ def copy_in(url: str, folder: Path, options: str = "") -> Measured:
 
 
 def copy_out(url: str, folder: Path, options: str = "") -> Measured:
-    out = folder.with_name("out")
+    out = fresh(folder)
     sql = (
         f"COPY (SELECT StudyInstanceUID FROM google.healthcare.studies) TO '{out}' "
         f"(FORMAT dicom{options}) RETURNING status, bytes"
     )
-    try:
-        return dicomsql(url, sql)
-    finally:
-        shutil.rmtree(out, ignore_errors=True)
-        out.with_name("out.copy.sqlite").unlink(missing_ok=True)
+    return dicomsql(url, sql)
+
+
+def fresh(folder: Path) -> Path:
+    """A folder for files that come out, which is left there until the end.
+
+    For minutes after a file was removed ext4 is slow to make another: it looks for a number that
+    was not in use of late.
+    """
+    return folder.with_name(f"out{next(_NUMBERS)}")
 
 
 # -- its peers -------------------------------------------------------------------------------------
@@ -204,7 +210,7 @@ def bare_out(url: str, of: Cohort) -> None:
 
 def careful_out(url: str, of: Cohort) -> None:
     """Receive studies, take their digests, write them: a file for each study is enough."""
-    out = of.folder.with_name("out")
+    out = fresh(of.folder)
     out.mkdir()
 
     def receive(sock: socket.socket, study: str) -> None:
@@ -217,10 +223,7 @@ def careful_out(url: str, of: Cohort) -> None:
 
             _get(sock, study, take)
 
-    try:
-        _each_connection(url, of.studies, receive)
-    finally:
-        shutil.rmtree(out)
+    _each_connection(url, of.studies, receive)
 
 
 def _groups(paths: list[Path]) -> list[list[Path]]:

@@ -98,7 +98,8 @@ class _Ledger:
         An instance in whose place another store's was put is left at that, or each run would put
         one in the place of the other.
         """
-        entry = self._journal.find(_key(instance)) if self._journal is not None else None
+        known = self._journal
+        entry = known.find(_key(instance)) if known is not None and not known.is_new else None
         if entry is None:
             return None
         return entry if entry.status in _IN_THE_STORE or entry.reason == SUPERSEDED else None

@@ -74,12 +74,18 @@ class Files:
         self._framed = Layout(framed(template))
         self.columns = columns_of(template)
         self._folder = Folder(Path(plan.folder).expanduser())
+        # What comes before a file's name for people.
+        self._shown = f"{Path(plan.folder, '_')}"[:-1]
         self._settler = settler
         self._journal = journal
         self._lock = threading.Lock()
         # Digests of the paths that are given away.
         self._paths: set[bytes] = set()
         self._own = _below(self._folder.path.resolve(), journal) if journal is not None else ()
+
+    def close(self) -> None:
+        """Let go of the folder; files that are settled after this still get their names."""
+        self._folder.close()
 
     def targets(self, chosen: Selected, frame: int | None = None) -> Targets:
         """The files that an instance is to become and is not yet.
@@ -122,10 +128,10 @@ class Files:
 
     def finish(self, instance: Instance, target: Target, landing: Landing) -> None:
         """A file is complete: it is compared with what is there, and settled."""
-        changed = None
+        changed, path = None, landing.path
         try:
-            there = self._folder.found(target.path)
-            status, reason = self._verdict(target.path, landing, there)
+            there = self._folder.found(path)
+            status, reason = self._verdict(path, landing, there)
             changed = there.changed if there is not None else None
         except BlockedError as error:
             status, reason = Status.FAILED, str(error)
@@ -159,7 +165,9 @@ class Files:
     def _is_done(self, instance: Instance, target: Target) -> bool:
         """Whether a run before this one has written the file, and it is there as it was."""
         known = self._journal
-        entry = known.find(_key(instance, target)) if known is not None else None
+        if known is None or known.is_new:
+            return False
+        entry = known.find(_key(instance, target))
         if entry is None or entry.status is Status.FAILED:
             return False
         try:
@@ -188,7 +196,7 @@ class Files:
     ) -> Outcome:
         return Outcome(
             status,
-            str(Path(self._plan.folder, target.name)),
+            f"{self._shown}{target.name}",
             instance.study,
             instance.series,
             instance.instance,

@@ -1,7 +1,6 @@
 """The folder that files land in: each is written beside its name, and gets the name when complete.
 
-Nothing is written outside the folder, whatever stands in it: its folders are opened one below the
-other, and no link among them is followed.
+Nothing is written outside the folder, whatever stands in it.
 """
 
 from __future__ import annotations
@@ -12,11 +11,12 @@ import os
 import stat
 import sys
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from dicomsql.copying.below import HAS_DESCRIPTORS, Below, Place
 from dicomsql.copying.locking import TakenError, lock
 from dicomsql.errors import OperationalError
 
@@ -52,8 +52,6 @@ _TAKEN = "another program is writing it"
 
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _BINARY = getattr(os, "O_BINARY", 0)
-# Whether the system opens names below a folder that is open already.
-_BELOW = {os.open, os.mkdir, os.rename, os.unlink, os.stat} <= os.supports_dir_fd
 
 
 class BlockedError(Exception):
@@ -73,17 +71,6 @@ class Found:
     changed: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """A folder below which names are opened: by its descriptor, or by its path."""
-
-    descriptor: int | None
-    path: str
-
-    def at(self, name: str) -> str:
-        return name if self.descriptor is not None else f"{self.path}/{name}"
-
-
 class Folder:
     """A folder for files; safe for many threads.
 
@@ -96,10 +83,8 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        # Folders in which others were made whose names are not known to be on the disk.
-        self._made: set[PurePosixPath] = set()
+        self._below = Below(path)
         self._is_durable = path.is_dir()
-        self._lock = threading.Lock()
         # Whoever finds that nothing was made knows by it that it is on the disk.
         self._syncing = threading.Lock()
         try:
@@ -119,7 +104,7 @@ class Folder:
             BlockedError: something else has its place.
         """
         try:
-            with self._parent(path, make=False) as place:
+            with self._below.open(path.parent, make=False) as place:
                 status = os.stat(
                     place.at(path.name), dir_fd=place.descriptor, follow_symlinks=False
                 )
@@ -138,7 +123,7 @@ class Folder:
         """
         found = hashlib.sha256()
         try:
-            with self._parent(path, make=False) as place:
+            with self._below.open(path.parent, make=False) as place:
                 descriptor = os.open(
                     place.at(path.name),
                     os.O_RDONLY | _NO_FOLLOW | _BINARY | getattr(os, "O_NONBLOCK", 0),
@@ -160,7 +145,7 @@ class Folder:
         """
         name = f".{path.name}.part"
         try:
-            with self._parent(path, make=True) as place:
+            with self._below.open(path.parent, make=True) as place:
                 descriptor = _open_part(place, name, path.name)
         except OSError as error:
             raise self._told(error) from None
@@ -176,7 +161,7 @@ class Folder:
             BlockedError: it cannot have its name.
         """
         try:
-            with self._parent(path, make=False) as place:
+            with self._below.open(path.parent, make=False) as place:
                 if replaces:
                     os.replace(
                         place.at(part.name),
@@ -197,7 +182,7 @@ class Folder:
         Raises:
             BlockedError, OperationalError: the disk does not take them.
         """
-        if not _BELOW:
+        if not HAS_DESCRIPTORS:
             return
         try:
             parents = {path.parent for path in paths}
@@ -216,70 +201,27 @@ class Folder:
 
     def _sync_made(self, folder: PurePosixPath) -> None:
         """Bring the names in a folder to the disk if folders were made in it."""
-        with self._lock:
-            if folder not in self._made:
-                return
-            self._made.discard(folder)
+        if not self._below.take_made(folder):
+            return
         try:
             self._sync(folder)
         except BaseException:
-            with self._lock:
-                self._made.add(folder)
+            self._below.give_back_made(folder)
             raise
 
     def _sync(self, folder: PurePosixPath) -> None:
-        with self._parent(folder / "_", make=False) as place:
+        with self._below.open(folder, make=False) as place:
             assert place.descriptor is not None
             _sync_descriptor(place.descriptor)
 
     def remove(self, path: PurePosixPath) -> None:
         """Take a file away, if that can be."""
-        with suppress(OSError), self._parent(path, make=False) as place:
+        with suppress(OSError), self._below.open(path.parent, make=False) as place:
             os.unlink(place.at(path.name), dir_fd=place.descriptor)
 
-    @contextmanager
-    def _parent(self, path: PurePosixPath, *, make: bool) -> Iterator[_Place]:
-        """The folder that a path's file is in.
-
-        Raises:
-            OSError: it is not there, or cannot be made or opened.
-        """
-        if not _BELOW:
-            yield self._parent_by_path(path, make=make)
-            return
-        flags = os.O_RDONLY | os.O_DIRECTORY
-        descriptor = os.open(self.path, flags)
-        try:
-            at = PurePosixPath()
-            for step in path.parent.parts:
-                try:
-                    inner = os.open(step, flags | _NO_FOLLOW, dir_fd=descriptor)
-                except FileNotFoundError:
-                    if not make:
-                        raise
-                    # Another thread may make it at the same time.
-                    with self._lock:
-                        with suppress(FileExistsError):
-                            os.mkdir(step, 0o700, dir_fd=descriptor)
-                        self._made.add(at)
-                    inner = os.open(step, flags | _NO_FOLLOW, dir_fd=descriptor)
-                os.close(descriptor)
-                descriptor = inner
-                at /= step
-            yield _Place(descriptor, "")
-        finally:
-            os.close(descriptor)
-
-    def _parent_by_path(self, path: PurePosixPath, *, make: bool) -> _Place:
-        at = self.path
-        for step in path.parent.parts:
-            at /= step
-            if make:
-                at.mkdir(0o700, exist_ok=True)
-            if at.is_symlink() or not at.is_dir():
-                missing = not at.exists() and not at.is_symlink()
-                raise OSError(errno.ENOENT if missing else errno.ENOTDIR, "no folder")
-        return _Place(None, str(at))
+    def close(self) -> None:
+        """Let go of the folders that are held open."""
+        self._below.close()
 
     def _told(self, error: OSError) -> BlockedError | OperationalError:
         """The error as that of one file, or as that of all."""
@@ -390,7 +332,7 @@ def _check_regular(status: os.stat_result) -> None:
         raise BlockedError("something that is no file stands in its place")
 
 
-def _rename_new(place: _Place, part: str, name: str) -> None:
+def _rename_new(place: Place, part: str, name: str) -> None:
     """Give a file a name that nothing has.
 
     Raises:
@@ -435,7 +377,7 @@ def _sync_path(path: Path) -> None:
         os.close(descriptor)
 
 
-def _open_part(place: _Place, name: str, final: str) -> int:
+def _open_part(place: Place, name: str, final: str) -> int:
     """Open the file that is written to, empty, for this process alone.
 
     One that a process left behind which was killed is taken over; one that a living process writes
@@ -462,7 +404,8 @@ def _open_part(place: _Place, name: str, final: str) -> int:
                 os.unlink(place.at(name), dir_fd=place.descriptor)
             elif named is not None and os.path.samestat(own, named):
                 _check_own(own)
-                os.ftruncate(descriptor, 0)
+                if own.st_size:
+                    os.ftruncate(descriptor, 0)
                 return descriptor
         except BaseException:
             os.close(descriptor)
@@ -471,7 +414,7 @@ def _open_part(place: _Place, name: str, final: str) -> int:
         os.close(descriptor)
 
 
-def _is_published(place: _Place, own: os.stat_result, final: str) -> bool:
+def _is_published(place: Place, own: os.stat_result, final: str) -> bool:
     """Whether the file that was opened has the name, too, that it is to have."""
     try:
         there = os.stat(place.at(final), dir_fd=place.descriptor, follow_symlinks=False)

@@ -88,6 +88,7 @@ class Entry:
 _values = attrgetter(*(f.name for f in fields(Entry)))
 _NAMES = ", ".join(f.name for f in fields(Entry))
 _FIND = f"SELECT {_NAMES} FROM instances WHERE key = ?"  # noqa: S608 - names of our own
+_FIRST = "SELECT 1 FROM instances LIMIT 1"
 _ALL = f"SELECT {_NAMES} FROM instances ORDER BY key"  # noqa: S608 - names of our own
 _WRITE = (
     f"INSERT OR REPLACE INTO instances ({_NAMES}) "  # noqa: S608 - names of our own
@@ -115,10 +116,14 @@ class Journal:
 
     Attributes:
         path: of the file.
+        is_new: no run before this one wrote in it.
     """
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, held: LockFile) -> None:
+    def __init__(
+        self, path: Path, connection: sqlite3.Connection, held: LockFile, *, is_new: bool
+    ) -> None:
         self.path = path
+        self.is_new = is_new
         self._held = held
         self._connection = connection
         self._lock = threading.Lock()
@@ -145,7 +150,8 @@ class Journal:
         except OSError as error:
             raise _unwritable(path, error) from None
         try:
-            return cls(path, _opened(path, (kind, source, target)), held)
+            connection, is_new = _opened(path, (kind, source, target))
+            return cls(path, connection, held, is_new=is_new)
         except BaseException:
             held.release()
             raise
@@ -348,7 +354,8 @@ def _lock_path(path: Path) -> Path:
     return real.with_name(f".{real.name}.lock")
 
 
-def _opened(path: Path, copy: tuple[str, str, str]) -> sqlite3.Connection:
+def _opened(path: Path, copy: tuple[str, str, str]) -> tuple[sqlite3.Connection, bool]:
+    """The database, and whether it has no entry yet."""
     import sqlite3
 
     _make_or_check(path)
@@ -358,13 +365,14 @@ def _opened(path: Path, copy: tuple[str, str, str]) -> sqlite3.Connection:
         raise _unusable(path, error) from None
     try:
         _begin(connection, path, copy)
+        is_new = connection.execute(_FIRST).fetchone() is None
     except sqlite3.Error as error:
         connection.close()
         raise _unusable(path, error) from None
     except BaseException:
         connection.close()
         raise
-    return connection
+    return connection, is_new
 
 
 def _begin(connection: sqlite3.Connection, path: Path, copy: tuple[str, str, str]) -> None:

@@ -76,7 +76,14 @@ def folded(path: PurePosixPath) -> str:
 
     Source: Unicode 3.13, definition D145 (canonical caseless matching).
     """
-    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", str(path)).casefold())
+    text = str(path)
+    if text.isascii():
+        return text.casefold()
+    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", text).casefold())
+
+
+# A UID, a number or a plain word with an extension: nothing of it means anything to any system.
+_PLAIN = re.compile(r"[0-9](?:[0-9A-Za-z_.-]{0,98}[0-9A-Za-z_-])?")
 
 
 def _safe_value(value: str | None) -> str:
@@ -93,6 +100,8 @@ def _safe_value(value: str | None) -> str:
 
 def _safe_name(name: str) -> str:
     """A name that every file system takes, and that means no other place and no device."""
+    if _PLAIN.fullmatch(name):
+        return name  # as almost all are; the same as what follows would give
     name = unicodedata.normalize("NFC", "".join("_" if c in _FORBIDDEN else c for c in name))
     # Windows drops dots and spaces at the end; a dot at the beginning hides the file elsewhere.
     kept = name.rstrip(". ")

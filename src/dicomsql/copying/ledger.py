@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 IN_THE_STORE = frozenset({Status.STORED, Status.PRESENT, Status.REPLACED})
 
 
-_SENT = "SELECT number, digest, proven FROM sent WHERE key = ?"
+_SENT = "SELECT number, digest, proven, path FROM sent WHERE key = ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +52,13 @@ class Sent:
         number: its place in the order of all.
         digest: SHA-256 of its bytes, hex.
         is_proven: this run has stored or compared it; else it is only known from the journal.
+        path: its name, for people.
     """
 
     number: int
     digest: str
     is_proven: bool
+    path: str
 
 
 def supersede(journal: Journal, part: Part) -> None:
@@ -82,19 +84,20 @@ class Ledger:
         self._sent = sqlite3.connect("", check_same_thread=False, isolation_level=None)
         self._sent.execute("PRAGMA journal_mode = OFF")
         self._sent.execute(
-            "CREATE TABLE sent (key BLOB PRIMARY KEY, number INTEGER, digest TEXT, proven INTEGER)"
-            " WITHOUT ROWID"
+            "CREATE TABLE sent (key BLOB PRIMARY KEY, number INTEGER, digest TEXT, proven INTEGER,"
+            " path TEXT) WITHOUT ROWID"
         )
         self._sent.execute("BEGIN")
 
     def is_done(self, file: LocalFile, number: int) -> bool:
         """Whether an earlier run is done with a file as it is now; its row is then written."""
-        entry = self._journal.find(file.key) if self._journal is not None else None
+        known = self._journal
+        entry = known.find(file.key) if known is not None and not known.is_new else None
         if entry is None or (entry.size, entry.changed) != (file.size, file.changed):
             return False
         if entry.status in IN_THE_STORE:
             status = Status.PRESENT
-            if not self._agrees(entry, number):
+            if not self._agrees(entry, Numbered(number, file)):
                 return False
         elif (
             entry.status is Status.SKIPPED and self._skipped_is_done and entry.reason != SUPERSEDED
@@ -118,7 +121,7 @@ class Ledger:
     def claim(self, numbered: Numbered, part: Part) -> bool:
         """Whether a file is the first of its instance; the others are kept for later."""
         with self._lock:
-            if self._claimed(part, numbered.number, ""):
+            if self._claimed(part, numbered, ""):
                 return True
         self.put_off(numbered, part)
         return False
@@ -132,7 +135,9 @@ class Ledger:
         """The file of an instance that is in the store; None where none is known to be."""
         with self._lock:
             row = self._sent.execute(_SENT, (_key(part),)).fetchone()
-        return Sent(row[0], row[1], bool(row[2])) if row is not None and row[1] else None
+        if row is None or not row[1]:
+            return None
+        return Sent(row[0], row[1], is_proven=bool(row[2]), path=row[3])
 
     def repeated(self) -> list[list[Repeated]]:
         """The files that were put off: those of each instance, in their order."""
@@ -156,8 +161,13 @@ class Ledger:
                 for numbered, stored in results:
                     if stored.outcome.status in IN_THE_STORE:
                         self._sent.execute(
-                            "INSERT OR REPLACE INTO sent VALUES (?, ?, ?, 1)",
-                            (_key(stored.outcome), numbered.number, stored.digest),
+                            "INSERT OR REPLACE INTO sent VALUES (?, ?, ?, 1, ?)",
+                            (
+                                _key(stored.outcome),
+                                numbered.number,
+                                stored.digest,
+                                numbered.file.name,
+                            ),
                         )
             for _, stored in results:
                 self._report.add(stored.outcome)
@@ -166,17 +176,18 @@ class Ledger:
         """Let go of what was kept of this run."""
         self._sent.close()
 
-    def _agrees(self, entry: Entry, number: int) -> bool:
+    def _agrees(self, entry: Entry, numbered: Numbered) -> bool:
         """Whether no other file of this run is, or will be, in the store as that instance."""
         with self._lock:
-            if self._claimed(entry, number, entry.digest):
+            if self._claimed(entry, numbered, entry.digest):
                 return True
-            ((_, digest, _),) = self._sent.execute(_SENT, (_key(entry),))
+            ((_, digest, _, _),) = self._sent.execute(_SENT, (_key(entry),))
             return bool(digest == entry.digest)
 
-    def _claimed(self, instance: Part | Entry, number: int, digest: str) -> bool:
+    def _claimed(self, instance: Part | Entry, numbered: Numbered, digest: str) -> bool:
         made = self._sent.execute(
-            "INSERT OR IGNORE INTO sent VALUES (?, ?, ?, 0)", (_key(instance), number, digest)
+            "INSERT OR IGNORE INTO sent VALUES (?, ?, ?, 0, ?)",
+            (_key(instance), numbered.number, digest, numbered.file.name),
         )
         return made.rowcount == 1
 

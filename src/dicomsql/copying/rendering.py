@@ -78,8 +78,8 @@ def render(
     with (
         closing(Settler(run, report, journal)) as settler,
         closing(groups(run, plan.query, plan.named, columns_of(template))) as studies,
+        closing(Files(plan, template, settler, journal)) as files,
     ):
-        files = Files(plan, template, settler, journal)
         work: Work[_Picture] = Work(studies)
         fetching = _Fetching(run, source, form, Refusals())
 

@@ -56,8 +56,8 @@ def retrieve(
     with (
         closing(Settler(run, report, journal)) as settler,
         closing(groups(run, plan.query, plan.named, columns_of(template))) as studies,
+        closing(Files(plan, template, settler, journal)) as files,
     ):
-        files = Files(plan, template, settler, journal)
         work: Work[Targets] = Work(studies)
         refusals = Refusals()
 

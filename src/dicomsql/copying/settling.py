@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Settled", "Settler"]
 
-# Threads: each waits for the disk, which does better with several.
-_WIDTH = 8
+# Threads: each waits for the disk, which does better with several; but every one more takes turns
+# at the interpreter with those that fetch.
+_WIDTH = 3
 # Files of one transaction of the journal, and those that may wait.
 _TOGETHER = 32
 _WAITING = 64
