@@ -48,6 +48,7 @@ class Statistics:
 
     Attributes:
         requests: HTTP calls that were made, attempts included.
+        repeated: those of them that were made again, since the one before did not succeed.
         bytes_received: bytes of their answers, decoded.
         from_cache: answers that were kept from before, which were not asked for.
         pages: pages of lists and searches.
@@ -57,6 +58,7 @@ class Statistics:
     """
 
     requests: int = 0
+    repeated: int = 0
     bytes_received: int = 0
     from_cache: int = 0
     pages: int = 0

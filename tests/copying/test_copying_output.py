@@ -51,3 +51,23 @@ def test_a_study_that_is_not_there_is_no_empty_success(filled: Session, tmp_path
         if result.failure is not None:
             raise result.failure
     assert "1.2.3" not in str(raised.value)
+
+
+def test_a_folder_into_which_nothing_came_is_not_left(filled: Session, tmp_path: Path) -> None:
+    (retrieve,) = filled.parse(
+        "EXEC google.healthcare.studies_study.retrieve_study @studiesId = '1.2.3' @@output = ?"
+    )
+    above = tmp_path / "a" / "b" / "out"
+    filled.execute(retrieve, [str(above)]).close()
+    assert list(tmp_path.iterdir()) == []
+    # One that was there, empty or not, stays.
+    above.mkdir(parents=True)
+    filled.execute(retrieve, [str(above)]).close()
+    assert above.is_dir()
+    # Of a COPY the journal stays, which says where it goes on.
+    (copy,) = filled.parse(
+        "COPY (SELECT '1.2.3' AS StudyInstanceUID) TO ? "
+        "(FORMAT dicom, source 'google.healthcare.instances')"
+    )
+    filled.execute(copy, [str(tmp_path / "new" / "out")]).close()
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["out.copy.sqlite"]

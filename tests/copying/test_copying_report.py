@@ -18,7 +18,8 @@ from dicomsql.copying.report import Report, check_returning
 from dicomsql.engine.duck import Engine
 from dicomsql.errors import OperationalError, ProgrammingError
 from dicomsql.planning.plan import Returning
-from dicomsql.result import Result
+from dicomsql.result import Result, Statistics
+from dicomsql.transport.base import Wait
 
 
 @pytest.fixture
@@ -123,6 +124,27 @@ def test_the_line_of_progress() -> None:
     line = progress.line()
     assert line.startswith("[####......] 2/5 files, 1 failed, 2.0 MB, 500.0 kB/s, ")
     assert line.endswith(" left")
+
+
+def test_what_holds_it_up_is_said() -> None:
+    clock, statistics, wait = Clock(), Statistics(), Wait()
+    progress = Progress(clock=clock, statistics=statistics, wait=wait)
+    progress.expect(4)
+    clock.now += 9
+    assert progress.line() == "[..........] 0/4 files"
+    clock.now += 66
+    assert progress.line() == "[..........] 0/4 files, nothing moved for 1:15"
+    statistics.repeated, wait.status, wait.until = 1, 429, clock.now + 30
+    assert progress.line() == (
+        "[..........] 0/4 files, waiting 0:30 (the server answered 429), 1 request made again"
+    )
+    statistics.repeated, wait.status, wait.until = 2, 0, clock.now + 2
+    line = progress.line()
+    assert line.endswith("waiting 0:02 (the server did not answer), 2 requests made again")
+    progress.moved(1)
+    clock.now += 2
+    assert "waiting" not in progress.line()
+    assert "nothing moved" not in progress.line()
 
 
 def test_the_rate_is_that_of_the_last_seconds() -> None:

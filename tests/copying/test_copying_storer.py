@@ -16,6 +16,7 @@ from storing_bench import (
     dicom,
     digest,
     part,
+    running,
     serving,
     stored,
     target,
@@ -32,6 +33,7 @@ from dicomsql.errors import (
     CancelledError,
     EndpointError,
     InterfaceError,
+    NotFoundError,
     NotSupportedError,
     OperationalError,
     PermissionDeniedError,
@@ -207,6 +209,24 @@ def test_what_concerns_the_whole_store_ends_it(status: int) -> None:
     assert caught.value.failure.status == status
     if status in {401, 403}:
         assert isinstance(caught.value, PermissionDeniedError)
+
+
+def test_a_store_that_is_not_there_is_named() -> None:
+    server = Server()
+    server.answers = [always(404)] * 4
+    with pytest.raises(NotFoundError, match="no DICOM store at this address"):
+        store(server, A)
+    place = (("projectsId", "p"), ("dicomStoresId", "archive"), ("other", "1.2.3"))
+    with running(httpx.MockTransport(server.handle)) as run:
+        storer = Storer(run, replace(target(server), values=place), Conflict.FAIL)
+        with pytest.raises(NotFoundError, match=r"no DICOM store p/archive\.") as raised:
+            list(storer.store_parts([part(A)]))
+        assert raised.value.failure.status == 404
+        # Of a study's own address the store may be there.
+        storer = Storer(run, target(server), Conflict.FAIL, study=part(A).study)
+        with pytest.raises(NotFoundError) as raised:
+            list(storer.store_parts([part(A)]))
+        assert "no DICOM store" not in str(raised.value)
 
 
 def test_a_server_that_fails_at_everything_is_given_up() -> None:

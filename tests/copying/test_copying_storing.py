@@ -192,6 +192,18 @@ class TestRepeats:
         assert copy.statuses(conflict, parallel=1) == {"a.dcm": "stored", "b.dcm": status}
         assert copy.server.kept == {uids_of(A): A}
 
+    @pytest.mark.parametrize("conflict", [Conflict.FAIL, Conflict.SKIP])
+    def test_a_conflict_among_files_names_the_other(self, copy: Copy, conflict: Conflict) -> None:
+        copy.write(a=A, b=OTHER_A)
+        stored, other = copy.run(conflict, parallel=1)
+        assert stored["reason"] is None
+        is_there = "is the same instance with other bytes, and is in the store"
+        assert other["reason"] == f"{stored['path']} {is_there}"
+        # So does the next run, which knows it from its journal.
+        _, other = copy.run(Conflict.FAIL, parallel=1)
+        if conflict is Conflict.FAIL:
+            assert other["reason"].endswith(f"and other bytes; {stored['path']} was stored as it")
+
     def test_of_those_that_replace_each_other_the_last_one_stays(self, copy: Copy) -> None:
         copy.write(a=A, b=OTHER_A, c=dicom("1", "1.1", "1.1.1", "third"))
         found = copy.statuses(Conflict.REPLACE, parallel=1)

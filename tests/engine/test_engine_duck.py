@@ -208,6 +208,13 @@ def test_what_is_made_of_values_keeps_them_from_later_errors(engine: Engine) -> 
     [
         ("SELECT regexp_matches('a', '(x')", r"missing \)"),
         ("DROP TABLE nope", "Table with name nope does not exist"),
+        ("SELECT idd FROM p", r"There is no column idd here\. Did you mean id\?"),
+        ("SELECT zzz FROM p", r"There is no column zzz here\. Known: id\."),
+        ("SELECT p.ids FROM p", r"p has no column ids\. Did you mean id\?"),
+        ("FROM read_dicm('x')", r"no table function read_dicm\. Did you mean read_dicom\?"),
+        ("FROM read_cvs('x')", r"no table function read_cvs\. Did you mean read_csv\?"),
+        ("SELECT cuont(*) FROM p", r"There is no function cuont\. Did you mean count\?"),
+        ("SELECT read_dicom('x')", "read_dicom gives a table: it stands in FROM"),
         ("CREATE TABLE p AS SELECT 1", 'Table with name "p" already exists'),
         ("DETACH nope", 'database with name "nope"'),
         ("ALTER TABLE p DROP COLUMN nope", 'column with name "nope"'),
@@ -288,7 +295,7 @@ def test_values_are_shown_where_that_is_wanted() -> None:
     ("sql", "kind", "said"),
     [
         ("SELEC 1", ProgrammingError, "syntax error.*\nLINE 1: SELEC 1"),
-        ("SELECT nope FROM range(1)", ProgrammingError, '"nope" not found'),
+        ("SELECT nope FROM range(1)", ProgrammingError, "no column nope here"),
         ("SELECT * FROM nope", ProgrammingError, "Table with name nope"),
         ("SELECT * FROM 'nope.csv'", OperationalError, "nope.csv"),
     ],

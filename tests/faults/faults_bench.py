@@ -17,6 +17,8 @@ from pathlib import Path
 
 import httpx
 import orthanc
+import pydicom
+from pydicom.data import get_testdata_file
 from storing_bench import dicom
 
 PLACE = {"project": "p", "location": "us-central1", "dataset": "d"}
@@ -144,6 +146,19 @@ def make_files(folder: Path, count: int, seed: int = 0, largest: int = 6_000) ->
         (folder / f"{number}.dcm").write_bytes(content)
         made.append((uid, _digest(content)))
     return sorted(made)
+
+
+def make_pictures(folder: Path, count: int) -> None:
+    """Write small images with pixels of their own, every other one of two frames."""
+    folder.mkdir()
+    image = pydicom.dcmread(get_testdata_file("MR_small.dcm"))
+    chance = random.Random(count)
+    image.Rows = image.Columns = 16
+    for number in range(1, count + 1):
+        image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{number}"
+        image.NumberOfFrames = frames = 1 + number % 2
+        image.PixelData = chance.randbytes(frames * 16 * 16 * 2)
+        image.save_as(folder / f"{number}.dcm")
 
 
 def files_below(folder: Path, paths: Iterable[Path] | None = None) -> Contents:

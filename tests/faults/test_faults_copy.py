@@ -21,10 +21,12 @@ from faults_bench import (
     files_below,
     journal_of,
     make_files,
+    make_pictures,
     real_orthanc,
 )
 
-from dicomsql.config import Connection, Settings
+from dicomsql.config import Settings
+from dicomsql.connections import Connection
 from dicomsql.errors import Error
 from dicomsql.session import Session
 from dicomsql.transport.retry import RetryPolicy
@@ -39,6 +41,7 @@ POLICY = partial(RetryPolicy, attempts=8, first_delay=0.01)
 TIMEOUT = 5.0 if MANY else 0.4
 OPTIONS = "parallel 6, batch_mb 0.01"
 MOST_RUNS = 5
+PICTURES = 24
 
 pytestmark = pytest.mark.xdist_group("faults of COPY")
 
@@ -54,7 +57,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """An emulator with empty stores."""
-    with emulator(tmp_path_factory.mktemp("emulator"), ("s", "t", "empty")) as url:
+    with emulator(tmp_path_factory.mktemp("emulator"), ("s", "t", "empty", "pictures")) as url:
         yield url
 
 
@@ -164,6 +167,33 @@ def test_between(url: str, made: Contents, tmp_path: Path) -> None:
     assert emulated(url).contents() == made
     done, _ = journal_of(journal)
     assert done == made
+
+
+@pytest.mark.parametrize("form", ["png", "jpeg"])
+def test_pictures(url: str, tmp_path: Path, form: str) -> None:
+    """They are those that a connection without faults gives, and none of them is cut."""
+    make_pictures(tmp_path / "in", PICTURES)
+
+    def pictures(at: str, name: str) -> dict[str, bytes]:
+        sql = (
+            f"COPY (SELECT StudyInstanceUID FROM google.healthcare.studies "
+            f"WHERE dicomStoresId = 'pictures') TO '{tmp_path / name}' (FORMAT {form}, parallel 6)"
+        )
+        for _ in range(MOST_RUNS):
+            rows, failure = run(at, sql)
+            if failure is None:
+                assert len(rows) == PICTURES * 3 // 2
+                below = (tmp_path / name).rglob("*")
+                return {path.name: path.read_bytes() for path in below if path.is_file()}
+        raise AssertionError(f"{MOST_RUNS} runs were not enough")
+
+    options = "dicomStoresId 'pictures', journal 'off'"
+    run(url, f"COPY google.healthcare.instances FROM '{tmp_path / 'in'}' ({options})", 60.0)
+    whole = pictures(url, "whole")
+    with FaultProxy(url, rate=RATE, seed=13) as proxy:
+        assert pictures(proxy.url, "out") == whole
+    assert len(whole) == len(set(whole.values())) == PICTURES * 3 // 2
+    assert len(proxy.kinds) >= 4
 
 
 @pytest.mark.interop

@@ -42,12 +42,15 @@ AT_A_TIME = 10
 IN_A_STUDY = 25
 
 
+STORES = ("s", "t")
+
+
 @pytest.fixture(params=["emulator", pytest.param("orthanc", marks=pytest.mark.interop)])
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
     folder = tmp_path / "server"
     folder.mkdir()
     if request.param == "emulator":
-        with emulator(folder, ("s", "t")) as url:
+        with emulator(folder, STORES) as url:
             yield emulated(url)
     else:
         orthanc.need()
@@ -132,3 +135,30 @@ def test_a_store_into_files(server: Server, tmp_path: Path) -> None:
     # Every file below the folder, the hidden ones too: what was begun and not ended is gone.
     assert files_below(folder) == made
     assert journal_of(tmp_path / "out.copy.sqlite")[0] == made
+
+
+def test_a_store_into_another(tmp_path: Path) -> None:
+    (tmp_path / "server").mkdir()
+    journal = tmp_path / "between.sqlite"
+    with emulator(tmp_path / "server", STORES) as url:
+        source, target = (emulated(url, store) for store in STORES)
+        made = stored(source, tmp_path / "in")
+
+        def check() -> None:
+            """The target holds nothing else, and the journal says no more than is true."""
+            there = target.contents()
+            assert set(there) <= set(made)
+            if journal.exists():
+                assert set(journal_of(journal)[0]) <= set(there)
+
+        sql = (
+            f"COPY {target.table} FROM (SELECT StudyInstanceUID FROM google.healthcare.studies) "
+            f"(dicomStoresId 't', batch_mb {LARGEST * 2 / 1e6}, parallel 4, journal '{journal}')"
+        )
+        # About four instances go in a request.
+        statuses = killed_until_done(source, sql, FILES // 4, 5, check)
+        assert statuses.keys() <= {"stored", "present"}
+        assert statuses.total() == FILES
+        assert statuses["present"]
+        assert target.contents() == source.contents() == made
+    assert journal_of(journal)[0] == made

@@ -1,4 +1,4 @@
-"""How far a COPY is: files, bytes, rate, time left and failures, as a line for people."""
+"""How far a COPY is: files, bytes, rate, time left, failures and waits, as a line for people."""
 
 from __future__ import annotations
 
@@ -9,9 +9,14 @@ from collections.abc import Callable
 from typing import Self
 
 from dicomsql.copying.outcomes import Outcome, Status
+from dicomsql.result import Statistics
+from dicomsql.transport.base import Wait
 
 # Seconds over which the rate is taken: long enough to be calm, short enough to be of now.
 _WINDOW = 15.0
+# Seconds without anything after which that is said, and those of a wait that is worth the word.
+_STALLED = 10.0
+_WAIT = 1.0
 _BAR = 10
 
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")
@@ -25,15 +30,21 @@ class Progress:
     Parameters:
         show: takes a line; None shows nothing.
         every: seconds between two lines.
-        clock: gives seconds.
+        statistics: tells how often a server was asked again.
+        wait: tells what is waited for until it is.
+        clock: gives seconds, as `time.monotonic`.
     """
 
     def __init__(
         self,
         show: Callable[[str], None] | None = None,
         every: float = 0.2,
+        statistics: Statistics | None = None,
+        wait: Wait | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._statistics = statistics if statistics is not None else Statistics()
+        self._wait = wait if wait is not None else Wait()
         self._show = show
         self._every = every
         self._clock = clock
@@ -46,6 +57,8 @@ class Progress:
         self._on_the_way = self._sent = 0
         self._failed = 0
         self._whole = True
+        # When something was last heard of.
+        self._stirred = clock()
         # (time, bytes over the line, part that was done) of some while ago until now.
         self._seen: deque[tuple[float, int, float]] = deque([(clock(), 0, 0.0)])
 
@@ -56,6 +69,7 @@ class Progress:
             size: bytes that they have together; None where that is not known.
         """
         with self._lock:
+            self._stirred = self._clock()
             self._all_files += files
             self._all_bytes += size or 0
             self._whole &= size is not None
@@ -64,10 +78,12 @@ class Progress:
         """So many bytes went over the line, sent again or not."""
         with self._lock:
             self._on_the_way += size
+            self._stirred = self._clock()
 
     def done(self, outcome: Outcome) -> None:
         """What became of a file is known."""
         with self._lock:
+            self._stirred = self._clock()
             self._files += 1
             self._bytes += outcome.size or 0
             self._sent = min(self._on_the_way, self._sent + (outcome.size or 0))
@@ -88,6 +104,7 @@ class Progress:
             parts = [f"{self._files:,}{of} file{'s' * (number != 1)}"]
             if self._failed:
                 parts.append(f"{self._failed:,} failed")
+            parts += self._held_up(now)
             if self._bytes or self._all_bytes:
                 parts.append(_sizes(self._bytes, self._all_bytes if self._whole else 0))
             if self._on_the_way > before and now > then:
@@ -112,6 +129,20 @@ class Progress:
         assert self._show is not None
         while not self._end.wait(self._every):
             self._show(self.line())
+
+    def _held_up(self, now: float) -> list[str]:
+        """What keeps it from going on, and how often the server was asked again."""
+        said = []
+        status, until = self._wait.status, self._wait.until
+        silent = now - self._stirred
+        if until - now >= _WAIT:
+            why = f"the server answered {status}" if status else "the server did not answer"
+            said.append(f"waiting {time_text(until - now)} ({why})")
+        elif silent >= _STALLED:
+            said.append(f"nothing moved for {time_text(silent)}")
+        if again := self._statistics.repeated:
+            said.append(f"{again:,} request{'s' * (again != 1)} made again")
+        return said
 
     def _part(self) -> float | None:
         """How much of it is done, from 0 to 1; None where that is not known."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -13,10 +14,11 @@ from dicomsql.copying.journal import Journal, beside, beside_folder, folders
 from dicomsql.copying.outcomes import Status
 from dicomsql.copying.progress import Progress, size_text, time_text
 from dicomsql.copying.report import MOVED, Report, check_returning
+from dicomsql.copying.there import place_of
 from dicomsql.errors import CancelledError, ConsentError, DataError, Error, OperationalError
 from dicomsql.planning.plan import Conflict, ExportPlan, RetrievePlan, StorePlan, TransferPlan
 from dicomsql.result import Result
-from dicomsql.transport.gate import PLAIN_PARAMETERS, without_user
+from dicomsql.transport.gate import without_user
 
 if TYPE_CHECKING:
     from dicomsql.execution.audit import AuditLog
@@ -140,8 +142,12 @@ def _move(run: Run, plan: MovePlan, context: CopyContext) -> Result:
                 with suppress(OSError):
                     path.parent.mkdir(parents=True, exist_ok=True)
             journal = stack.enter_context(Journal.open(path, kind, _from(plan), _to(plan)))
-        progress = stack.enter_context(Progress(context.show, context.every))
+        progress = stack.enter_context(
+            Progress(context.show, context.every, run.statistics, run.wait)
+        )
         report = Report(progress)
+        if isinstance(plan, RetrievePlan):
+            stack.enter_context(_unless_empty(Path(plan.folder).expanduser(), report))
         unread = stack.enter_context(ExitStack())
         unread.callback(report.close)
         # What still writes to the journal ends before it is closed.
@@ -165,6 +171,22 @@ def _move(run: Run, plan: MovePlan, context: CopyContext) -> Result:
             failure.__cause__ = error
         unread.pop_all()
     return _result(run, plan, report, failure)
+
+
+@contextmanager
+def _unless_empty(folder: Path, report: Report) -> Iterator[None]:
+    """Take away again what was made of a folder for files of which none came."""
+    missing = [above for above in (folder, *folder.parents) if not above.exists()]
+    try:
+        yield
+    finally:
+        if missing and not report.counts.get(Status.RETRIEVED):
+            # What holds anything stays, as the system takes away empty folders only.
+            with suppress(OSError):
+                for inner, _, _ in os.walk(folder, topdown=False):
+                    Path(inner).rmdir()
+                for above in missing[1:]:
+                    above.rmdir()
 
 
 def _result(run: Run, plan: MovePlan, report: Report, failure: Error | None) -> Result:
@@ -284,6 +306,8 @@ def _summary(report: Report, seconds: float) -> dict[str, object]:
 def _stopped(report: Report, journal: Journal | None) -> str:
     """What a COPY that was broken off has done, and how it goes on."""
     done = f"{_done(report)} by then" if report.total else "nothing was done by then"
+    if report.failed == report.total:
+        return f"The COPY was stopped: {done}."
     if journal is None:
         kept = "What is done stays done; the same statement does what is left."
     else:
@@ -332,7 +356,7 @@ def _require(run: Run, plan: MovePlan, journal: Path | None, allowed: Allowed) -
 
 def _loses(plan: StorePlan | TransferPlan, journal: Path | None, most: int | None) -> str:
     """What `replace` would do, as a sentence."""
-    place = "/".join(v for k, v in plan.target.values if k in PLAIN_PARAMETERS)
+    place = place_of(plan.target)
     text = (
         f"This statement would replace instances of {plan.target.resource}"
         f"{f' ({place})' if place else ''} that are there with other bytes"

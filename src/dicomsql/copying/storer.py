@@ -14,10 +14,16 @@ from typing import TYPE_CHECKING
 
 from dicomsql.copying.outcomes import Outcome, Status
 from dicomsql.copying.replacing import Replacer, UnclearError
-from dicomsql.copying.there import Target, There
+from dicomsql.copying.there import Target, There, place_of
 from dicomsql.copying.upload import Part, PartFailedError, SourceFailedError, Upload, digest_of
 from dicomsql.dicom.stow import Failure, StoreAnswer, read_answer, warning_text
-from dicomsql.errors import ApiError, EndpointError, InterfaceError, NotSupportedError
+from dicomsql.errors import (
+    ApiError,
+    EndpointError,
+    InterfaceError,
+    NotFoundError,
+    NotSupportedError,
+)
 from dicomsql.planning.plan import Conflict
 from dicomsql.transport.failures import WITHHELD
 
@@ -114,6 +120,7 @@ class Storer:
         self._sent = sent
         self._most = most
         self._superseding = superseding
+        self._store = target
         self._target = Target(run, target)
         self._lock = threading.Lock()
         self._faults = 0
@@ -195,6 +202,8 @@ class Storer:
             except PartFailedError as error:
                 yield [(group[error.index], _failed(group[error.index], error.reason))]
                 groups.append([p for n, p in enumerate(group) if n != error.index])
+            except NotFoundError as error:
+                raise self._not_there(error) from error
             except ApiError as error:
                 if error.failure.status not in _OF_AN_INSTANCE:
                     raise
@@ -266,6 +275,16 @@ class Storer:
         with self._lock:
             self._faults = 0
         return upload, answer
+
+    def _not_there(self, error: NotFoundError) -> NotFoundError:
+        """What it means that there is nothing under the address that takes instances."""
+        if self._study:
+            return error  # some servers say so of the study
+        if place := place_of(self._store):
+            said = f"there is no DICOM store {place}. Check its name, or make it first."
+        else:
+            said = "there is no DICOM store at this address. Check the endpoint."
+        return NotFoundError(replace(error.failure, message=said))
 
     def _learn(self, error: ApiError, group: Sequence[Part]) -> None:
         """Keep in mind that a request was too large."""

@@ -12,12 +12,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_EXCEPTION
 from concurrent.futures import wait as wait_futures
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dicomsql.copying.journal import ENDING, files_of
-from dicomsql.copying.ledger import Ledger, Numbered, Repeated, supersede
+from dicomsql.copying.ledger import Ledger, Numbered, Repeated, Sent, supersede
 from dicomsql.copying.outcomes import Outcome, Status
 from dicomsql.copying.storer import OTHER_BYTES, Stored, Storer, Verdicts
 from dicomsql.copying.upload import CHANGED, Part, PartError, PartFailedError, digest_of
@@ -47,8 +48,8 @@ _LEAST = 1_000_000
 
 Work = Callable[[threading.Event], None]
 
-_TWICE = "another of the files is the same instance with other bytes"
-_LATER = "a later one of the files, the same instance with other bytes, was stored"
+_TWICE = "{} is the same instance with other bytes, and is in the store"
+_LATER = "{}, a later file of the same instance with other bytes, is in the store"
 
 
 def kept_folder(journal: Journal | None) -> Path | None:
@@ -281,19 +282,20 @@ class _Work:
             return
         is_other = sent is not None and sent.digest != own
         is_later = sent is not None and sent.number > one.numbered.number
-        if is_other and is_later and conflict is Conflict.REPLACE:
-            yield [(part, _result(part, Status.SKIPPED, _LATER, own))]
+        if sent is not None and is_other and is_later and conflict is Conflict.REPLACE:
+            yield [(part, _result(part, Status.SKIPPED, _LATER.format(sent.path), own))]
         elif sent is None or not sent.is_proven:
             # What an earlier run stored is no proof of what is there.
-            yield from self._storer.store_parts([part])
+            for verdicts in self._storer.store_parts([part]):
+                yield [(of, _beside(stored, sent if is_other else None)) for of, stored in verdicts]
         elif not is_other:
             yield [(part, _result(part, Status.PRESENT, "", own))]
         elif conflict is Conflict.REPLACE:
             yield from self._storer.replace(part)
         elif conflict is Conflict.SKIP:
-            yield [(part, _result(part, Status.SKIPPED, OTHER_BYTES, own))]
+            yield [(part, _result(part, Status.SKIPPED, _TWICE.format(sent.path), own))]
         else:
-            yield [(part, _result(part, Status.FAILED, _TWICE, own))]
+            yield [(part, _result(part, Status.FAILED, _TWICE.format(sent.path), own))]
 
 
 def _part(file: LocalFile) -> Part:
@@ -315,6 +317,14 @@ def _part(file: LocalFile) -> Part:
 
 def _invalid(file: LocalFile, reason: str) -> Stored:
     return Stored(Outcome(Status.FAILED, file.name, reason=reason, size=file.size))
+
+
+def _beside(stored: Stored, sent: Sent | None) -> Stored:
+    """A conflict with what the store has, and the file that it was stored from, if one is known."""
+    if sent is None or stored.outcome.reason != OTHER_BYTES:
+        return stored
+    reason = f"{OTHER_BYTES}; {sent.path} was stored as it"
+    return replace(stored, outcome=replace(stored.outcome, reason=reason))
 
 
 def _result(part: Part, status: Status, reason: str, digest: str = "") -> Stored:

@@ -23,6 +23,7 @@ from dicomsql.errors import (
 )
 from dicomsql.execution.calls import NO_CONTENT, make_request
 from dicomsql.execution.paging import pages
+from dicomsql.transport.gate import PLAIN_PARAMETERS
 
 if TYPE_CHECKING:
     from dicomsql.catalog.model import Method
@@ -205,6 +206,11 @@ class Target:
             # So some servers say that there is no such study or series.
             return set()
         return found
+
+
+def place_of(store: DicomStore) -> str:
+    """Which store it is, by names that people may see; empty where a server is one."""
+    return "/".join(value for name, value in store.values if name in PLAIN_PARAMETERS)
 
 
 def _untold(error: ApiError) -> There:

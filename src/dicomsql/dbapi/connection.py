@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from dicomsql import errors
+from dicomsql.closing import Closing
 from dicomsql.config import settings
 from dicomsql.dbapi.cursor import Cursor
 from dicomsql.session import Session
@@ -105,7 +105,7 @@ def connect(
     return Connection(Session(given, consent=consent))
 
 
-class Connection:
+class Connection(Closing):
     """A connection; one thread uses it at a time. Made by `connect`."""
 
     Warning = errors.Warning
@@ -167,17 +167,6 @@ class Connection:
     def closed(self) -> bool:
         """Whether the connection can no longer be used."""
         return self._session.closed
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _check(self) -> None:
         if self._session.closed:

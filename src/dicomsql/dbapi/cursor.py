@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from dicomsql.closing import Closing
 from dicomsql.errors import InterfaceError, ProgrammingError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ Row = tuple[Any, ...]
 Description = tuple[str, str, None, None, None, None, None]
 
 
-class Cursor:
+class Cursor(Closing):
     """Executes statements on its connection. Made by `Connection.cursor`.
 
     Attributes:
@@ -164,17 +164,6 @@ class Cursor:
         """Stop what still runs for this cursor."""
         self._reset()
         self._closed = True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     # -- inside ----------------------------------------------------------------------------------
 

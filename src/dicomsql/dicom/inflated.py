@@ -6,38 +6,29 @@ import io
 import zlib
 from typing import BinaryIO
 
-__all__ = ["Inflated"]
+__all__ = ["Forwards", "Inflated"]
 
 _READ = 64 * 1024
 # Bytes behind which one can go back without beginning again.
 _KEPT = 128 * 1024
 
 
-class Inflated(io.RawIOBase):
-    """What raw deflated data (RFC 1951) inflate to.
+class Forwards(io.RawIOBase):
+    """A stream that comes to a place by reading what lies before it.
 
-    It can be read forwards at the cost of inflating what lies between; backwards by a little, and
-    further from its beginning again. Reading raises `zlib.error` where the data are damaged and
-    `EOFError` where they are cut off.
+    Who derives from it counts in `_position` what is read.
 
     Args:
-        packed: is its opener's to close, who leaves its place alone while this is read.
-        start: where the data begin in `packed`.
-        size: bytes that they have there; None for all up to its end.
+        length: bytes in all; None where the end is not known before it is read.
     """
 
-    def __init__(self, packed: BinaryIO, start: int, size: int | None = None) -> None:
-        self._packed = packed
-        self._start = start
-        self._size = size
-        self._rewind()
+    def __init__(self, length: int | None = None) -> None:
+        self._length = length
+        self._position = 0
 
-    def _rewind(self) -> None:
-        self._packed.seek(self._start)
-        self._left = self._size
-        self._inflating = zlib.decompressobj(-zlib.MAX_WBITS)
-        self._position = self._made = 0
-        self._last = b""
+    def _go_back(self, target: int) -> None:
+        """Go to a place from which `target`, which lies behind, can be read on to."""
+        raise NotImplementedError
 
     def readable(self) -> bool:
         """It is."""
@@ -52,19 +43,50 @@ class Inflated(io.RawIOBase):
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a place that is counted from the beginning or from here.
-
-        Behind the end there is nothing: the place is the end then.
-        """
-        if whence not in (io.SEEK_SET, io.SEEK_CUR):
+        """Go to a place; behind the end there is nothing, and the place is the end then."""
+        bases = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._length}
+        base = bases.get(whence)
+        if base is None:
             raise io.UnsupportedOperation("the end is not known before it is read")
-        target = offset if whence == io.SEEK_SET else self._position + offset
-        if target < self._made - len(self._last):
-            self._rewind()
-        self._position = min(target, self._made)
+        target = base + offset
+        if target < self._position:
+            self._go_back(target)
         while self._position < target and self.read(min(_READ, target - self._position)):
             pass
         return self._position
+
+
+class Inflated(Forwards):
+    """What raw deflated data (RFC 1951) inflate to.
+
+    It can be read forwards at the cost of inflating what lies between; backwards by a little, and
+    further from its beginning again. Reading raises `zlib.error` where the data are damaged and
+    `EOFError` where they are cut off.
+
+    Args:
+        packed: is its opener's to close, who leaves its place alone while this is read.
+        start: where the data begin in `packed`.
+        size: bytes that they have there; None for all up to its end.
+    """
+
+    def __init__(self, packed: BinaryIO, start: int, size: int | None = None) -> None:
+        super().__init__()
+        self._packed = packed
+        self._start = start
+        self._size = size
+        self._rewind()
+
+    def _rewind(self) -> None:
+        self._packed.seek(self._start)
+        self._left = self._size
+        self._inflating = zlib.decompressobj(-zlib.MAX_WBITS)
+        self._position = self._made = 0
+        self._last = b""
+
+    def _go_back(self, target: int) -> None:
+        if target < self._made - len(self._last):
+            self._rewind()
+        self._position = min(target, self._made)
 
     def readinto(self, buffer: object) -> int:
         """Fill a buffer as far as one step inflates; 0 at the end."""

@@ -35,6 +35,8 @@ DEFLATED_LITTLE = "1.2.840.10008.1.2.1.99"
 BASE = "\x01"
 # binary values over this many bytes are given by a BulkDataURI
 BULK_BYTES = 1024
+# what an element costs beside its value, and what a file's meta information may take
+_OVERHEAD, _META_BYTES = 32, 1024 * 1024
 
 
 class InvalidDicom(Exception):
@@ -68,20 +70,38 @@ class Instance:
     little: bool = True
 
 
+@dataclass(slots=True)
+class Budget:
+    """How much of a data set is kept in memory as JSON.
+
+    Attributes:
+        largest: bytes of a value, or of a sequence of the data set itself; what is longer is given
+            by a BulkDataURI, a sequence as it is encoded.
+        left: bytes of all others that may still be read.
+    """
+
+    largest: int
+    left: int
+
+    def spend(self, length: int) -> None:
+        """Count an element.
+
+        Raises:
+            InvalidDicom: nothing is left.
+        """
+        self.left -= length + _OVERHEAD
+        if self.left < 0:
+            raise InvalidDicom("the data set is too large even without its long values")
+
+
 def read(buffer: Any) -> Instance:
     """Read a file from bytes or a memory map.
 
     Raises:
         InvalidDicom: no preamble, no transfer syntax, or an element that runs past the end.
     """
-    if len(buffer) < 132 or bytes(buffer[128:132]) != b"DICM":
-        raise InvalidDicom("no DICM prefix after 128 bytes: not a DICOM file")
-    meta = Walk(buffer, EXPLICIT, {})
-    elements, start = meta.elements(132, len(buffer), stop_after_group=0x0002)
-    syntax = text(elements, "00020010")
-    if not syntax:
-        raise InvalidDicom("the file meta information has no TransferSyntaxUID")
-    encoding = ENCODINGS.get(syntax, EXPLICIT)
+    meta, start = head(buffer)
+    syntax = text(meta, "00020010")
     if syntax == DEFLATED_LITTLE:
         inflating = zlib.decompressobj(-zlib.MAX_WBITS)
         try:
@@ -90,8 +110,33 @@ def read(buffer: Any) -> Instance:
             raise InvalidDicom("the deflated data set is damaged") from None
         if not inflating.eof:
             raise InvalidDicom("the deflated data set is not complete")
+    return body(buffer, start, syntax)
+
+
+def head(buffer: Any) -> tuple[Dataset, int]:
+    """A file's meta information, and where its data set begins.
+
+    Raises:
+        InvalidDicom: no preamble, no transfer syntax.
+    """
+    if len(buffer) < 132 or bytes(buffer[128:132]) != b"DICM":
+        raise InvalidDicom("no DICM prefix after 128 bytes: not a DICOM file")
+    walk = Walk(buffer, EXPLICIT, {}, Budget(_META_BYTES, _META_BYTES))
+    meta, start = walk.elements(132, len(buffer), stop_after_group=0x0002)
+    if not text(meta, "00020010"):
+        raise InvalidDicom("the file meta information has no TransferSyntaxUID")
+    return meta, start
+
+
+def body(buffer: Any, start: int, syntax: str, budget: Budget | None = None) -> Instance:
+    """Read the data set that begins at `start`, inflated where the syntax is a deflated one.
+
+    Raises:
+        InvalidDicom: an element that runs past the end, no element, or over the budget.
+    """
+    encoding = ENCODINGS.get(syntax, EXPLICIT)
     instance = Instance(syntax, buffer=buffer, little=encoding.little)
-    walk = Walk(buffer, encoding, instance.bulk)
+    walk = Walk(buffer, encoding, instance.bulk, budget)
     instance.dataset, _ = walk.elements(start, len(buffer))
     if not instance.dataset:
         raise InvalidDicom("the file has no data set")
@@ -167,10 +212,13 @@ _INTEGER = re.compile(r"[+-]?\d{1,18}")
 class Walk:
     """Walks the elements of one buffer."""
 
-    def __init__(self, buffer: Any, encoding: Encoding, bulk: dict[str, Bulk]) -> None:
+    def __init__(
+        self, buffer: Any, encoding: Encoding, bulk: dict[str, Bulk], budget: Budget | None = None
+    ) -> None:
         self._buffer = buffer
         self._encoding = encoding
         self._bulk = bulk
+        self._budget = budget
 
     def elements(
         self,
@@ -223,7 +271,12 @@ class Walk:
         if vr == "UN" and encoding.explicit:
             # PS3.5 6.2.2: a value of unknown VR is in implicit little endian, whatever the
             # file is in; a writer that did not know the attribute may have copied it so
-            walk, vr = Walk(buffer, IMPLICIT, self._bulk), dictionary_vr(tag, found)
+            walk = Walk(buffer, IMPLICIT, self._bulk, self._budget)
+            vr = dictionary_vr(tag, found)
+        if self._budget is not None:
+            after = walk._leave_out(found, vr, position, length, end, where=where, depth=depth)
+            if after is not None:
+                return after
         if length == UNDEFINED:
             if vr in SEQUENCES:
                 items, position = walk.items(
@@ -290,6 +343,84 @@ class Walk:
                     raise InvalidDicom("the file ends within a sequence's item")
             found.append(dataset)
         return found, position
+
+    def _leave_out(
+        self,
+        found: Dataset,
+        vr: str,
+        position: int,
+        length: int,
+        end: int,
+        *,
+        where: str,
+        depth: int,
+    ) -> int | None:
+        """Give a long value by a BulkDataURI; the position after it, or None where it is short."""
+        budget = self._budget
+        assert budget is not None
+        sequence = vr in SEQUENCES if length == UNDEFINED else vr == "SQ"
+        if length == UNDEFINED:
+            if depth or not sequence:
+                budget.spend(0)
+                return None
+            after = self._after_items(position, end, 0)
+            size = after - position - 8  # the delimiter is no part of the value
+        else:
+            after, size = position + length, length
+        in_json = not depth if sequence else vr not in BINARY
+        if size <= budget.largest or not in_json:
+            budget.spend(0 if sequence or size > budget.largest else size)
+            return None
+        if after > end:
+            raise InvalidDicom(f"element {where[-8:]} is longer than what is left of the file")
+        budget.spend(0)
+        vr = "SQ" if sequence else vr
+        self._bulk[where] = Bulk(vr, position, size)
+        found[where[-8:]] = bulk_element(vr, where)
+        return after
+
+    def _after_items(self, position: int, end: int, depth: int) -> int:
+        """The position after a sequence of undefined length, of which nothing is kept."""
+        if depth > DEPTH:
+            raise InvalidDicom(f"sequences are nested more than {DEPTH} levels deep")
+        encoding = self._encoding
+        while True:
+            if position + 8 > end:
+                raise InvalidDicom("the file ends within a sequence")
+            group, number = encoding.tag.unpack_from(self._buffer, position)
+            length = encoding.long.unpack_from(self._buffer, position + 4)[0]
+            tag = group << 16 | number
+            position += 8
+            if tag == SEQUENCE_END:
+                return position
+            if tag != ITEM:
+                raise InvalidDicom(f"found {tag:08X} where a sequence's item should begin")
+            if length == UNDEFINED:
+                position = self._after_item(position, end, depth)
+            elif position + length > end:
+                raise InvalidDicom("a sequence's item is longer than what is left of the file")
+            else:
+                position += length
+
+    def _after_item(self, position: int, end: int, depth: int) -> int:
+        """The position after an item of undefined length."""
+        while True:
+            if position + 8 > end:
+                raise InvalidDicom("the file ends within a sequence's item")
+            group, number = self._encoding.tag.unpack_from(self._buffer, position)
+            tag = group << 16 | number
+            if tag == ITEM_END:
+                return position + 8
+            vr, length, position = self._header(position, end, tag, {})
+            if length != UNDEFINED:
+                position += length
+            elif vr in SEQUENCES:
+                walk = self
+                if vr == "UN" and self._encoding.explicit:
+                    walk = Walk(self._buffer, IMPLICIT, self._bulk)
+                position = walk._after_items(position, end, depth + 1)
+            else:
+                position = self._skip_fragments(position, end)
 
     def _header(self, position: int, end: int, tag: int, found: Dataset) -> tuple[str, int, int]:
         """VR, length and the position of the value."""
@@ -384,7 +515,22 @@ def swapped(raw: bytes, vr: str, unit: int | None = None) -> bytes:
     return bytes(out)
 
 
-_UNITS = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
+_UNITS = {
+    "OW": 2,
+    "OF": 4,
+    "OL": 4,
+    "OD": 8,
+    "OV": 8,
+    "AT": 2,
+    "SS": 2,
+    "US": 2,
+    "SL": 4,
+    "UL": 4,
+    "FL": 4,
+    "FD": 8,
+    "SV": 8,
+    "UV": 8,
+}
 
 
 def _not_finite(number: float) -> str:

@@ -19,6 +19,7 @@ from dicomsql.errors import (
     NotSupportedError,
     OperationalError,
     ProgrammingError,
+    nearest,
 )
 from dicomsql.planning.counts import NUMBERS, missing
 
@@ -94,6 +95,19 @@ _ADVICE = {
     "invalid timestamp field format": "It is written as TIMESTAMP '2026-01-31 13:45:00'.",
 }
 
+# How the engine names what is not there, and what it takes for near to it.
+_NO_COLUMN = re.compile(
+    r"Referenced column \"(?P<name>[^\"]*)\" not found in FROM clause!\s*"
+    r"Candidate bindings: (?P<near>.*)"
+    r"|Table \"(?P<table>[^\"]*)\" does not have a column named \"(?P<member>[^\"]*)\"\s*"
+    r"Candidate bindings: :? ?(?P<nearer>.*)",
+    re.DOTALL,
+)
+_NO_FUNCTION = re.compile(
+    r"(?P<kind>Table|Scalar) Function with name (?P<name>\S+) does not exist!"
+    r"(?:\s*Did you mean \"(?P<near>[^\"]*)\"\?)?"
+)
+
 _HEAD = re.compile(r"(?:\w+(?:Exception|Error): )?([A-Za-z][A-Za-z ]*?) Error: ")
 _PLACE = "\n\nLINE "
 # From the first quote to the last: a value may hold quotes of its own, which are not escaped.
@@ -145,6 +159,7 @@ def translated(
     # What a reader of ours raised is known to the scan that it belongs to; its trace is no text.
     head = head.split("Detail: Python exception")[0].strip()
     if show_values or (prepared and kind.prepared):
+        head = _not_there(head)
         return kind.error(f"{head}\nLINE {place}".rstrip() if marker else head)
     if spoken := _SPOKEN.match(head):
         return kind.error(spoken[0].rstrip(".") + ".")
@@ -157,6 +172,27 @@ def translated(
         f"The engine stopped with an error of the kind '{name}'. Its own words may repeat values "
         "of the data; --show-phi shows them."
     )
+
+
+def _not_there(text: str) -> str:
+    """The text, in our words where it says that a column or a function is not there."""
+    from dicomsql.planning.files import FUNCTION
+
+    if found := _NO_COLUMN.fullmatch(text):
+        known = [first for first, _ in _PARTS.findall(found["near"] or found["nearer"] or "")]
+        name, table = found["name"] or found["member"], found["table"]
+        said = f"{table} has no column {name}." if table else f"There is no column {name} here."
+        listed = f" Known: {', '.join(known)}." if known else ""
+        return f"{said}{nearest(name, known) or listed}"
+    if found := _NO_FUNCTION.fullmatch(text):
+        name = found["name"]
+        if name.lower() == FUNCTION:
+            return f"{FUNCTION} gives a table: it stands in FROM, with one argument."
+        kind = "table function" if found["kind"] == "Table" else "function"
+        # What the engine takes for near may be far.
+        known = [FUNCTION] * (kind == "table function") + [found["near"]] * bool(found["near"])
+        return f"There is no {kind} {name}.{nearest(name, known)}"
+    return text
 
 
 def _advised(text: str) -> str:

@@ -6,7 +6,6 @@ file that somebody tampered with, so it is refused.
 
 from __future__ import annotations
 
-import io
 import re
 import zlib
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from contextlib import contextmanager
 from struct import Struct
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from dicomsql.dicom.inflated import Inflated
+from dicomsql.dicom.inflated import Forwards, Inflated
 from dicomsql.files.local import InvalidFileError, LocalFile, Packed, opened
 from dicomsql.files.names import is_passed_over
 
@@ -31,7 +30,6 @@ _MOST = 1100
 # APPNOTE.TXT 4.3.7; the lengths of the name and of the extra field are at its end.
 _LOCAL = Struct("<4s22xHH")
 _OUTSIDE = re.compile(r"^[/\\]|^[A-Za-z]:|(?:^|[/\\])\.\.(?:[/\\]|$)")
-_PIECE = 256 * 1024
 
 
 def members(path: str, name: str, size: int, changed: int) -> Iterator[LocalFile]:
@@ -115,10 +113,11 @@ def open_member(path: str, packed: Packed, size: int) -> BinaryIO:
         raise
 
 
-class _Member(io.RawIOBase):
+class _Member(Forwards):
     """A member's bytes, of which none is skipped unread, so that the CRC of them all is checked."""
 
     def __init__(self, archive: BinaryIO, start: int, packed: Packed, size: int) -> None:
+        super().__init__(size)
         self._archive = archive
         self._size = size
         self._crc = packed.crc
@@ -131,23 +130,8 @@ class _Member(io.RawIOBase):
         self._inner.seek(self._start)
         self._position = self._sum = 0
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
-        target = base + offset
-        if target < self._position:
-            self._rewind()
-        while self._position < target and self.read(min(_PIECE, target - self._position)):
-            pass
-        return self._position
+    def _go_back(self, target: int) -> None:  # noqa: ARG002 - its digest is one of all bytes
+        self._rewind()
 
     def readinto(self, buffer: object) -> int:
         with memoryview(buffer) as view:  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from dicomsql.errors import InterfaceError
-from dicomsql.files.local import InvalidFileError, LocalFile, addressed, opened, reason_of
+from dicomsql.files.local import InvalidFileError, LocalFile, addressed, opened, reason_of, shown
 from dicomsql.files.names import has_wildcards, is_passed_over, matcher, steps_of
 
 __all__ = ["InvalidFileError", "LocalFile", "find"]
@@ -31,7 +31,7 @@ def find(paths: Iterable[str], *, exact: bool = False) -> Iterator[LocalFile]:
         paths: relative to the current folder, or absolute; `~/` is the user's own folder. Of an
             archive, `x.zip!/a` is the file `a` in it, or all in the folder `a`. An address that
             `LocalFile` gives is one too.
-        exact: none of them is a pattern, whatever it holds.
+        exact: none of them is a pattern, whatever it holds: a query gives them.
 
     Raises:
         InterfaceError: one of the paths matches nothing; before the first file is given.
@@ -60,10 +60,12 @@ def _begun(finder: _Finder, path: str, number: int) -> Iterator[LocalFile]:
     files = finder.files(path)
     first = next(files, None)
     if first is None:
+        # What a query gives is data, and not what somebody wrote.
+        named = f"path {number:,} of the query" if finder.exact else f"'{shown(path)}'"
         raise InterfaceError(
-            f"No file matches path {number:,} of the statement. Check its spelling, and the folder"
-            " that it is relative to (the one where the program runs). Files that systems hide"
-            " are passed over unless they are named."
+            f"No file matches {named}. Check its spelling, and the folder that it is relative to"
+            " (the one where the program runs). Files that systems hide are passed over unless"
+            " they are named."
         )
     return chain((first,), files)
 
@@ -124,10 +126,14 @@ def _place(written: str) -> _Place:
 
 
 class _Finder:
-    """What paths mean; archives of which single files are named are listed once."""
+    """What paths mean; archives of which single files are named are listed once.
+
+    Attributes:
+        exact: none of the paths is a pattern.
+    """
 
     def __init__(self, exact: bool) -> None:
-        self._exact = exact
+        self.exact = exact
         self._archives: dict[str, _Listing] = {}
 
     def files(self, path: str) -> Iterator[LocalFile]:
@@ -148,7 +154,7 @@ class _Finder:
         elif "!/" in path:
             archive, _, member = path.partition("!/")
             yield from self._packed(_place(archive), member)
-        elif has_wildcards(path) and not self._exact:
+        elif has_wildcards(path) and not self.exact:
             folder, steps = steps_of(path)
             start = _place(folder or ".")._replace(name=folder)
             if os.path.isdir(start.path):  # noqa: PTH112

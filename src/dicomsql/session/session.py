@@ -10,9 +10,9 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
+from dicomsql.closing import Closing
 from dicomsql.config import Settings
 from dicomsql.errors import InterfaceError, alone, separate
 from dicomsql.language.parse import parse
@@ -42,7 +42,7 @@ _SHOWN_EVERY = 0.2
 _TOLD_EVERY = 10.0
 
 
-class Session:
+class Session(Closing):
     """One user's connection to servers and to an engine of its own.
 
     Parameters:
@@ -99,12 +99,16 @@ class Session:
     def plan(self, statement: Statement, parameters: Parameters = None) -> Plan:
         """What a statement would do. Sends nothing.
 
+        Where the engine runs, the rest of a result that is still being read is fetched before.
+
         Raises:
+            InterfaceError: another thread uses the session right now.
             LanguageError, PlanningError, DataError: the statement is wrong.
         """
         from dicomsql.planning.planner import plan_statement
 
-        with alone():
+        self._check_open()
+        with alone(), only_thread(self._busy):
             context = self._context()
             return plan_statement(statement, self.catalog, context, self._evaluate, parameters)
 
@@ -171,17 +175,6 @@ class Session:
     def closed(self) -> bool:
         return self._closed
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
     # -- parts -----------------------------------------------------------------------------------
 
     @property
@@ -219,7 +212,10 @@ class Session:
             from dicomsql.transport.connect import base_url_for
 
             endpoint = base_url_for(self.settings, ())
-        tables = self._engine.local_tables() if self._engine is not None else frozenset[str]()
+        tables = frozenset[str]()
+        if self._engine is not None:
+            self._spool()
+            tables = self._engine.local_tables()
         return Context(
             use=self._current.use,
             defaults=tuple(self._current.defaults.items()),
@@ -232,6 +228,7 @@ class Session:
         )
 
     def _evaluate(self, sql: str, values: tuple[tuple[str, object], ...]) -> Any:
+        self._spool()
         return self.engine.value(sql, values)
 
     def _has_function(self, name: str) -> bool:
@@ -269,6 +266,7 @@ class Session:
             progress=self._progress,
             documented=self.settings.endpoint is None and not self.settings.connected(),
             proven=self._proven,
+            wait=self._transports.wait,
         )
 
     # -- running ---------------------------------------------------------------------------------

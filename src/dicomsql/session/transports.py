@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from dicomsql.result import Statistics
+from dicomsql.transport.base import Wait
 
 if TYPE_CHECKING:
     from dicomsql.catalog.load import Catalog
@@ -35,6 +37,7 @@ class Transports:
         self._parallel: int | None = None
         self._usual: dict[Client, int] = {}
         self.statistics = Statistics()
+        self.wait = Wait()
 
     def send(self, request: Request, *, stream: bool = False) -> Response:
         """Send a request through the transport of its service."""
@@ -108,6 +111,7 @@ class Transports:
                     parallel=self._catalog.service(provider, service).parallel,
                     cancel=self._cancel,
                     on_response=self._count,
+                    on_wait=self._wait,
                     connection=self._connected.get(f"{provider}.{service}"),
                 )
                 self._clients[provider, service] = client
@@ -131,14 +135,22 @@ class Transports:
         status: int,  # noqa: ARG002 - the transport names its arguments
         received: int,
         seconds: float,  # noqa: ARG002
-        attempt: int,  # noqa: ARG002
+        attempt: int,
     ) -> None:
         with self._lock:
             self.statistics.requests += 1
+            self.statistics.repeated += attempt > 1
             self.statistics.bytes_received += received
             if (scan := self.statistics.scan(request.scan)) is not None:
                 scan.requests += 1
                 scan.bytes_received += received
+
+    def _wait(self, status: int, seconds: float) -> None:
+        """A thread waits until it makes a call again; the longest of several waits is shown."""
+        until = time.monotonic() + seconds
+        with self._lock:
+            if until > self.wait.until:
+                self.wait.status, self.wait.until = status, until
 
 
 def kept_answers() -> Answers:
