@@ -33,7 +33,10 @@ def test_show_providers_and_services(catalog: Catalog) -> None:
     )
     services = show_services(catalog, "google")
     assert services.columns == ("id", "name", "title")
-    assert services.rows == (("healthcare:v00.00.00000", "healthcare", "Cloud Healthcare API"),)
+    assert ("healthcare:v00.00.00000", "healthcare", "Cloud Healthcare API") in services.rows
+    assert [name for _, name, _ in services.rows] == [
+        *("bigquery", "cloudresourcemanager", "healthcare", "pubsub", "serviceusage", "storage"),
+    ]
     assert show_services(catalog, "google", Detail.EXTENDED).columns[3:] == (
         "description",
         "version",

@@ -51,7 +51,18 @@ DICOM = {
 }
 LISTED = {"attributes": [{"keyword": "StudyDate", "returned": "default"}]}
 ASKED = {"attributes": [{"keyword": "StudyDate", "returned": "include"}]}
+ROWSET: dict[str, Any] = {
+    "schema": "found.ids",
+    "rows": "found.shelves",
+    "complete": "next",
+    "token": "next",
+    "more": {"method": "shelves.list", "token": "pageSize", "parameters": {"libraryId": "next"}},
+}
 CONSENT = {"kind": "destructive", "phrase": "burn", "things": "shelves"}
+
+
+def more(**changed: Any) -> dict[str, Any]:
+    return {**ROWSET["more"], **changed}
 
 
 def measured(**measure: Any) -> dict[str, Any]:
@@ -95,6 +106,9 @@ def test_a_good_document_of_someone_else(
         put(CREATE + "/request/required", ["weight"]),
         put(LIST + "/x-dicomsql", {"consent": measured(number="weight", probe="shelf_ids")}),
         put(RESOURCES + "/shelf_ids/x-dicomsql", {"dicom": {**DICOM, "elsewhere": "shelves"}}),
+        put(LIST + "/x-dicomsql", {"query": {"alt": "media"}, "rowset": ROWSET}),
+        put("/components/parameters/libraryId/x-dicomsql", {"session": ""}),
+        put(LIST + "/x-dicomsql", {"rowName": {"member": "id", "template": "{+shelfId}"}}),
     ],
 )
 def test_extensions_that_fit(
@@ -232,6 +246,29 @@ def test_broken_providers(
             put(LIST + "/x-dicomsql", {"rowName": {"member": "nam", "template": "l/{libraryId}"}}),
             LIST + "/x-dicomsql/rowName/member",
             "a row has no member nam",
+        ),
+        (
+            put(LIST + "/x-dicomsql", {"rowset": {**ROWSET, "rows": "found.rows"}}),
+            LIST + "/x-dicomsql/rowset/rows",
+            "has no found.rows",
+        ),
+        (
+            put(LIST + "/x-dicomsql", {"rowset": {**ROWSET, "more": more(method="shelves.more")}}),
+            LIST + "/x-dicomsql/rowset/more/method",
+            "no method shelves.more",
+        ),
+        (
+            put(LIST + "/x-dicomsql", {"rowset": {**ROWSET, "more": more(token="page")}}),
+            LIST + "/x-dicomsql/rowset/more",
+            "no parameter page",
+        ),
+        (
+            put(
+                LIST + "/x-dicomsql",
+                {"rowset": {**ROWSET, "more": more(parameters={"pageSize": "x"})}},
+            ),
+            LIST + "/x-dicomsql/rowset/more/parameters/pageSize",
+            "has no x",
         ),
         (
             put(CREATE + "/x-dicomsql", {"idFromName": {"parameter": "newId", "field": "id"}}),

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from dicomsql.config import Connection, Settings
+from dicomsql.config import Settings
+from dicomsql.connections import Connection
 from dicomsql.errors import Error, PlanningError
 from dicomsql.planning.explain import Reveal, explain_json
 from dicomsql.planning.explain_copies import copy_lines

@@ -57,6 +57,14 @@ user_data_mappings: get list | create | patch | | delete | archive
 """  # noqa: E501
 
 
+NEIGHBOURS = ("bigquery", "cloudresourcemanager", "pubsub", "serviceusage", "storage")
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return dict(yaml.load(path.read_text("utf-8"), Loader=loader))
+
+
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
     path = REPOSITORY / "scripts" / "build_provider.py"
@@ -71,8 +79,7 @@ def script() -> ModuleType:
 
 @pytest.fixture(scope="module")
 def document() -> dict[str, Any]:
-    text = (FOLDER / "services" / "healthcare.yaml").read_text("utf-8")
-    return dict(yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+    return read_yaml(FOLDER / "services" / "healthcare.yaml")
 
 
 def test_the_script_gives_the_committed_files(script: ModuleType, tmp_path: Path) -> None:
@@ -113,7 +120,8 @@ def test_every_discovered_method_is_an_operation(
         for verb, operation in item.items()
         if verb != "parameters"
     }
-    discovered = script.ServiceDocument(script.read_discovery(), script.read_overlay()).methods
+    overlay = script.read_overlay().services["healthcare"]
+    discovered = script.ServiceDocument("google", script.read_discovery(), overlay).methods
     first = {m["id"]: m for key, m in discovered.items() if ":" not in key}
     assert len(first) == 154
     assert len([path for path, _ in operations.values() if path.startswith("/v1beta1/")]) == 5
@@ -122,10 +130,13 @@ def test_every_discovered_method_is_an_operation(
         assert document["paths"][path][method["httpMethod"].lower()]["operationId"] == name
 
 
-def test_no_text_is_taken_from_discovery(script: ModuleType, document: dict[str, Any]) -> None:
+def test_no_text_is_taken_from_discovery(script: ModuleType) -> None:
     theirs: set[str] = set()
     ours: set[str] = set()
-    for found, node in (*((theirs, d) for d in script.read_discovery().values()), (ours, document)):
+    documents = [read_yaml(path) for path in sorted((FOLDER / "services").glob("*.yaml"))]
+    assert len(documents) == 6
+    sources = [(theirs, d) for d in script.read_discovery().values()]
+    for found, node in (*sources, *((ours, d) for d in documents)):
         stack: list[Any] = [node]
         while stack:
             value = stack.pop()
@@ -136,7 +147,35 @@ def test_no_text_is_taken_from_discovery(script: ModuleType, document: dict[str,
             elif isinstance(value, list):
                 stack.extend(value)
     assert ours
-    assert not ours & theirs
+    assert sorted(ours & theirs) == []
+
+
+@pytest.mark.parametrize("name", NEIGHBOURS)
+def test_everything_of_the_neighbours_is_described(name: str) -> None:
+    resources = read_yaml(FOLDER / "services" / f"{name}.yaml")["components"]["x-stackQL-resources"]
+    silent = [r for r, entry in resources.items() if not entry.get("description")]
+    silent += [
+        f"{r}.{m}"
+        for r, entry in resources.items()
+        for m, method in entry["methods"].items()
+        if not method.get("description")
+    ]
+    assert silent == []
+
+
+@pytest.mark.parametrize("name", NEIGHBOURS)
+def test_what_a_neighbour_s_method_loses_needs_consent(name: str) -> None:
+    document = read_yaml(FOLDER / "services" / f"{name}.yaml")
+    for resource, entry in document["components"]["x-stackQL-resources"].items():
+        for method, settings in entry["methods"].items():
+            _, path, verb = settings["operation"]["$ref"].rsplit("/", 2)
+            losing = verb == "delete" or method.startswith(("set_iam", "delete", "disable"))
+            if losing:
+                assert "consent" in settings.get("x-dicomsql", {}), f"{resource}.{method} {path}"
+            # What makes an object may be where there is one already.
+            if name == "storage" and method in {"insert", "copy", "rewrite", "move", "compose"}:
+                made = settings.get("x-dicomsql", {}).get("query", {})
+                assert resource == "buckets" or made["ifGenerationMatch"] == "0"
 
 
 def test_dicom_things_are_described(document: dict[str, Any]) -> None:
@@ -178,14 +217,22 @@ def test_every_attribute_is_in_the_dictionary(document: dict[str, Any]) -> None:
 def test_an_overlay_that_forgets_or_invents_a_method_is_refused(script: ModuleType) -> None:
     discovery = script.read_discovery()
     forgetting = script.read_overlay()
-    del forgetting.healthcare["resources"]["nlp"]["methods"]["analyze_entities"]
+    resources(forgetting)["nlp"]["methods"].pop("analyze_entities")
     with pytest.raises(ValueError, match=r"services\.nlp\.analyzeEntities"):
         script.build(discovery, forgetting)
     inventing = script.read_overlay()
-    inventing.healthcare["resources"]["nlp"]["methods"]["guess"] = {"of": "services.nlp.guess"}
+    resources(inventing)["nlp"]["methods"]["guess"] = {"of": "services.nlp.guess"}
     with pytest.raises(ValueError, match=r"no method services\.nlp\.guess"):
         script.build(discovery, inventing)
     answering = script.read_overlay()
-    answering.healthcare["resources"]["nlp"]["methods"]["analyze_entities"]["answer"] = "Nothing"
+    resources(answering)["nlp"]["methods"]["analyze_entities"]["answer"] = "Nothing"
     with pytest.raises(ValueError, match="no schema Nothing"):
         script.build(discovery, answering)
+    leaving = script.read_overlay()
+    leaving.services["storage"].document["service"]["leave"].remove("rapidCaches.")
+    with pytest.raises(ValueError, match=r"rapidCaches\.list"):
+        script.build(discovery, leaving)
+
+
+def resources(overlay: Any) -> dict[str, Any]:
+    return dict(overlay.services["healthcare"].document["resources"])

@@ -16,7 +16,8 @@ import pytest
 
 from dicomsql.catalog.load import Catalog
 from dicomsql.catalog.model import DicomTable, OffsetPaging
-from dicomsql.config import Connection, Settings
+from dicomsql.config import Settings
+from dicomsql.connections import Connection
 from dicomsql.dicom.tags import lookup
 from dicomsql.errors import InterfaceError
 from dicomsql.planning.read_plan import ReadPlan

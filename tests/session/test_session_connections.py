@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from dicomsql import cli
-from dicomsql.config import Connection, Login, Settings
+from dicomsql.config import Settings
+from dicomsql.connections import Connection, Login
 from dicomsql.errors import BudgetError, PlanningError
 from dicomsql.result import Statistics
 from dicomsql.session import Session

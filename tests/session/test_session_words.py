@@ -40,6 +40,15 @@ def answer(session: Session, text: str) -> tuple[list[str], list[tuple[Any, ...]
             "@@jsn holds no JSON",
         ),
         (
+            "EXEC google.healthcare.dicom_stores.store_instances @dicomStoresId = 's' @@flie = 'x'",
+            "@@flie holds no JSON at character 1. Did you mean @@file?",
+        ),
+        (
+            "EXEC google.healthcare.studies_study.retrieve_study @studiesId = '1' @@outptu = 'x'",
+            "takes no body. Did you mean @@output?",
+        ),
+        ("SELECT path FROM read_dicm('x')", "Did you mean read_dicom?"),
+        (
             "SELECT data FROM google.healthcare.instances_rendered WHERE StudyInstanceUID = '1'",
             "its parameters are",
         ),

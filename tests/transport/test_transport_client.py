@@ -106,13 +106,19 @@ def test_the_request_is_sent_as_it_is() -> None:
 def test_what_may_pass_is_tried_again_with_growing_waits() -> None:
     waits, told = Waits(), Told()
     statuses = [503, 500, 408, 429]
+    announced: list[tuple[int, float]] = []
     sender = client(
-        *(httpx.Response(s) for s in statuses), httpx.Response(204), wait=waits, on_response=told
+        *(httpx.Response(s) for s in statuses),
+        httpx.Response(204),
+        wait=waits,
+        on_response=told,
+        on_wait=lambda *wait: announced.append(wait),
     )
     response = sender.send(GET)
     assert response.status == 204
     assert list(response.iter_bytes()) == []
     assert waits == [0.5, 1.0, 2.0, 4.0]
+    assert announced == [*zip(statuses, waits, strict=True)]
     assert [(status, attempt) for _, status, _, attempt in told] == [
         *zip(statuses, (1, 2, 3, 4), strict=True),
         (204, 5),

@@ -10,7 +10,8 @@ import httpx
 import pytest
 import respx
 
-from dicomsql.config import Connection, Login, Settings, is_private
+from dicomsql.config import Settings
+from dicomsql.connections import Connection, Login, is_private
 from dicomsql.errors import ApiError, CredentialsError, PermissionDeniedError
 from dicomsql.transport.auth import Audience, LoginAuthorizer, is_open
 from dicomsql.transport.base import Request

@@ -207,9 +207,42 @@ def _method_faults(document: Document, method: Mapping[str, Any], base: str) -> 
         where = base + "/x-dicomsql/rowName/member"
         member = row_name["member"]
         yield where, f"a row has no member {member}.{nearest(member, found)}"
+    failures = extension.get("failures")
+    known = _members(schemas, answer)
+    if failures and known and failures not in known:
+        where = base + "/x-dicomsql/failures"
+        yield where, f"the answer has no member {failures}.{nearest(failures, known)}"
+    if "rowset" in extension:
+        where = base + "/x-dicomsql/rowset"
+        yield from _rowset_faults(document, extension["rowset"], answer or {}, where)
     for index, measure in enumerate(extension.get("consent", {}).get("measures", ())):
         where = base + pointer("x-dicomsql", "consent", "measures", index)
         yield from _measure_faults(document, measure, where)
+
+
+def _rowset_faults(
+    document: Document, rowset: Mapping[str, Any], answer: Mapping[str, Any], base: str
+) -> Iterator[Fault]:
+    """What a rowset names that its answer, or the method of further pages, does not have."""
+    schemas = document["components"].get("schemas", {})
+    more = rowset["more"]
+    paths = {key: rowset[key] for key in rowset if key != "more"}
+    paths |= {f"more/parameters/{name}": path for name, path in more["parameters"].items()}
+    for key, path in paths.items():
+        if shapes.within(schemas, answer, tuple(path.split("."))) is None:
+            yield f"{base}/{key}", f"the answer's schema has no {path}"
+    resource, _, name = more["method"].partition(".")
+    entry = document["components"][RESOURCES].get(resource, {}).get("methods", {}).get(name)
+    if entry is None:
+        yield base + "/more/method", f"there is no method {more['method']}"
+        return
+    reference = entry["operation"]["$ref"]
+    item = pointed(document, reference.rsplit("/", 1)[0])
+    known = [p["name"] for p in operation_parameters(document, item, pointed(document, reference))]
+    for wanted in (more["token"], *more["parameters"]):
+        if wanted not in known:
+            said = f"{more['method']} has no parameter {wanted}.{nearest(wanted, known)}"
+            yield base + "/more", said
 
 
 def _query_names(extension: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -21,6 +21,7 @@ from dicomsql.catalog.model import (
     Parameter,
     Provider,
     Resource,
+    Rowset,
     Schema,
     Service,
     TokenPaging,
@@ -204,6 +205,9 @@ class _Compiler:
             operation=extension.get("operation", False),
             repeatable=extension.get("repeatable", False),
             open_query=extension.get("openQuery", False),
+            query=tuple(extension.get("query", {}).items()),
+            failures=extension.get("failures", ""),
+            rowset=_rowset(extension["rowset"]) if "rowset" in extension else None,
             consent=_consent(extension["consent"]) if "consent" in extension else None,
             servers=tuple(_base_url(server) for server in servers),
         )
@@ -237,6 +241,7 @@ class _Compiler:
             format=schema.get("format", ""),
             repeated=repeated,
             description=entry.get("description", ""),
+            session=entry.get("x-dicomsql", {}).get("session"),
         )
 
     def _required(self, body: Entry | None, request: Entry, http_method: str) -> tuple[str, ...]:
@@ -371,6 +376,21 @@ def _moves(entry: Entry) -> Moves:
         single=entry.get("single", False),
         tells_conflicts=entry.get("tellsConflicts", False),
         exists=tuple(entry.get("exists", ())),
+    )
+
+
+def _rowset(entry: Entry) -> Rowset:
+    more = entry["more"]
+    return Rowset(
+        schema=entry["schema"],
+        rows=entry["rows"],
+        complete=entry["complete"],
+        token=entry["token"],
+        total=entry.get("total", ""),
+        affected=entry.get("affected", ""),
+        more=more["method"],
+        more_token=more["token"],
+        more_values=tuple(more["parameters"].items()),
     )
 
 

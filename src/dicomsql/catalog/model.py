@@ -26,7 +26,7 @@ class Type(StrEnum):
     DATE = "DATE"
     TIME = "TIME"
     TIMESTAMP = "TIMESTAMP"
-    HUGEINT = "HUGEINT"
+    UBIGINT = "UBIGINT"
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,8 @@ class Parameter:
         type: the OpenAPI type: `string`, `integer`, `number`, `boolean`.
         format: the OpenAPI format, such as `int32` or `google-fieldmask`; may be empty.
         repeated: takes a list of values, sent as one query parameter each.
+        session: the session's default that fills it; empty where none does, None for the one of
+            its own name.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Parameter:
     format: str = ""
     repeated: bool = False
     description: str = ""
+    session: str | None = None
 
 
 @dataclass(frozen=True)
@@ -148,13 +151,43 @@ class Consent:
 class Operations:
     """How a service's long-running operations are followed.
 
-    Paths hold `{name}`, the operation's full resource name, which is inserted with its slashes.
-    The other members are member paths inside the operation object.
+    Paths hold `{name}`, the operation's full resource name, which is inserted with its slashes;
+    that to cancel is empty where operations cannot be. The other members are member paths inside
+    the operation object.
     """
 
     poll: str
-    cancel: str
+    cancel: str = ""
     counter: str = "metadata.counter"
+
+
+@dataclass(frozen=True)
+class Rowset:
+    """That an answer is a table whose columns only the answer itself tells, as a query's are.
+
+    All but the last three are member paths inside the answer.
+
+    Attributes:
+        schema: the list of its columns, each with `name`, `type`, `mode` and `fields`.
+        rows: the list of its rows, each `{"f": [{"v": value}, ...]}`.
+        complete: false while the rows are still being made.
+        token: names the next page of rows; not there on the last one.
+        total: the number of all rows; empty where the answer does not say it.
+        affected: the number of rows that were written, where that is what was done.
+        more: `resource.method` that gives further pages, and asks again while it is not complete.
+        more_token: its parameter for the token.
+        more_values: (its parameter, member path inside the first answer).
+    """
+
+    schema: str
+    rows: str
+    complete: str
+    token: str
+    total: str
+    affected: str
+    more: str
+    more_token: str
+    more_values: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -185,6 +218,10 @@ class Method:
         operation: answers with a long-running operation.
         repeatable: may be sent again though it is a POST.
         open_query: takes query parameters that it does not declare.
+        query: (name, value) of query parameters that every call has; the statement's own win.
+        failures: member of the answer that lists what failed of a call that succeeded; empty where
+            there is none.
+        rowset: the answer is a table with columns of its own; None for all others.
         consent: None where it neither destroys nor costs.
         servers: base URLs, the first is used.
     """
@@ -215,6 +252,9 @@ class Method:
     operation: bool = False
     repeatable: bool = False
     open_query: bool = False
+    query: tuple[tuple[str, str], ...] = ()
+    failures: str = ""
+    rowset: Rowset | None = None
     consent: Consent | None = None
     servers: tuple[str, ...] = ()
 

@@ -28,6 +28,7 @@ from dicomsql.catalog.model import (
     Parameter,
     Provider,
     Resource,
+    Rowset,
     Schema,
     Service,
     TokenPaging,
@@ -171,6 +172,10 @@ def _method(found: dict[str, Any]) -> Method:
     if "paging" in found:
         paging = found["paging"]
         made["paging"] = OffsetPaging(**paging) if "max_offset" in paging else TokenPaging(**paging)
+    made["query"] = _pairs(found.get("query", ()))
+    if "rowset" in found:
+        rowset = found["rowset"]
+        made["rowset"] = Rowset(**rowset | {"more_values": _pairs(rowset["more_values"])})
     if "id_from_name" in found:
         made["id_from_name"] = tuple(found["id_from_name"])
     if "consent" in found:

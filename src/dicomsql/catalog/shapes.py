@@ -14,13 +14,13 @@ REFERENCE = "#/components/schemas/"
 # (OpenAPI type, format) -> SQL type; the format None stands for all others.
 SQL_TYPES: dict[tuple[str, str | None], Type] = {
     ("string", "int64"): Type.BIGINT,
-    ("string", "uint64"): Type.HUGEINT,
+    ("string", "uint64"): Type.UBIGINT,
     ("string", "date-time"): Type.TIMESTAMPTZ,
     ("string", "google-datetime"): Type.TIMESTAMPTZ,
     ("string", "date"): Type.DATE,
     ("string", "binary"): Type.BLOB,
     ("string", None): Type.VARCHAR,
-    ("integer", "uint64"): Type.HUGEINT,
+    ("integer", "uint64"): Type.UBIGINT,
     ("integer", None): Type.BIGINT,
     ("number", None): Type.DOUBLE,
     ("boolean", None): Type.BOOLEAN,

@@ -35,12 +35,14 @@ class Page:
         body: empty for 204.
         media: its media type, without parameters.
         warning: its Warning header, empty where it has none.
+        content_type: its media type, with parameters.
     """
 
     body: bytes
     media: str
     status: int
     warning: str = ""
+    content_type: str = ""
 
 
 def make_request(
@@ -88,7 +90,7 @@ def make_request(
         base_url=base_url,
         path=method.path,
         path_values=tuple(path_values),
-        query=(*pairs, *query),
+        query=(*_fixed(method, values), *pairs, *query),
         headers=tuple(headers),
         body=body,
         repeatable=method.repeatable,
@@ -96,15 +98,22 @@ def make_request(
     )
 
 
+def _fixed(method: Method, values: Mapping[str, str | tuple[str, ...]]) -> list[tuple[str, str]]:
+    """What every call of a method has in its query, but for what is given otherwise."""
+    given = {name.lower() for name in values} if method.query else set()
+    return [(name, value) for name, value in method.query if name.lower() not in given]
+
+
 def single(run: Run, request: Request) -> Page:
     """Make one call and read its answer."""
     with run.send(request) as response:
-        media = response.header("content-type").partition(";")[0].strip().lower()
+        kind = response.header("content-type").strip()
+        media = kind.partition(";")[0].strip().lower()
         warning = response.header("warning")
         if response.status == PARTIAL_CONTENT:
             # Some servers say so of a search that has more results (PS3.18 section 8.3.4.4).
             warning = f"{_MORE_RESULTS} {warning}".strip()
-        page = Page(response.read(), media, response.status, warning)
+        page = Page(response.read(), media, response.status, warning, kind)
     run.count_page()
     return page
 

@@ -29,6 +29,8 @@ def report_lines(statistics: Statistics, rows: int, told: Sequence[str]) -> list
         f"  pages     {s.pages:,}",
         f"  bytes     {s.bytes_received:,}",
     ]
+    if s.repeated:
+        lines.append(f"  repeated  {s.repeated:,}")
     if s.from_cache:
         lines.append(f"  cached    {s.from_cache:,}")
     for scan in s.scans:

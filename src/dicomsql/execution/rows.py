@@ -18,6 +18,7 @@ from dicomsql.catalog.model import TokenPaging
 from dicomsql.errors import IncompleteError, OperationalError
 from dicomsql.execution.datasets import DatasetDecoder
 from dicomsql.execution.decoded import ARROW_TYPES, Decoded, arrow_type, schema_of
+from dicomsql.execution.instances import check_answer
 from dicomsql.planning.read_plan import ColumnKind, RowShape, ScanColumn
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 _JSON_TYPES: dict[str, Any] = {
     "VARCHAR": str | None,
     "BIGINT": int | str | None,
+    "UBIGINT": int | str | None,
     "DOUBLE": float | str | None,
     "BOOLEAN": bool | None,
     "TIMESTAMPTZ": str | None,
@@ -72,7 +74,7 @@ def decoder_for(
         identity: tags of the DICOM attributes whose values are a row's key; none for no keys.
     """
     if shape is RowShape.BODY:
-        return BodyDecoder(columns)
+        return BodyDecoder(method, columns)
     if dicom is not None:
         return DatasetDecoder(method, columns, dicom, identity)
     return JsonDecoder(method, columns, shape)
@@ -228,17 +230,22 @@ class JsonDecoder:
         template = self._method.row_name_template
         if not template:
             return None
-        parts = re.split(r"\{(\w+)\}", template)
-        pattern = "".join(
-            re.escape(p) if i % 2 == 0 else f"(?P<{p}>[^/]+)" for i, p in enumerate(parts)
-        )
+        parts = re.split(r"\{(\+?\w+)\}", template)
+        pattern = "".join(re.escape(p) if i % 2 == 0 else _group(p) for i, p in enumerate(parts))
         return re.compile(pattern)
+
+
+def _group(name: str) -> str:
+    """The pattern of a parameter in a name; `+` is before one that has slashes."""
+    plain = name.removeprefix("+")
+    return f"(?P<{plain}>{'.+' if plain != name else '[^/]+'})"
 
 
 class BodyDecoder:
     """An answer that is no JSON: one row with its media type and its bytes."""
 
-    def __init__(self, columns: Sequence[ScanColumn]) -> None:
+    def __init__(self, method: Method, columns: Sequence[ScanColumn]) -> None:
+        self._method = method
         self._columns = tuple(columns)
         kinds = {"data": pa.binary()}
         self.schema = pa.schema(
@@ -246,7 +253,11 @@ class BodyDecoder:
         )
 
     def decode(self, page: Page, given: Given) -> Decoded:
-        found = {"contentType": page.media, "data": page.body}
+        check_answer(self._method, page, given)
+        # Parts can be told apart only by what stands behind their media type.
+        is_of_parts = page.media.startswith("multipart/")
+        kind = page.content_type if is_of_parts else page.media
+        found = {"contentType": kind, "data": page.body}
         arrays = []
         for c, field in zip(self._columns, self.schema, strict=True):
             value = found.get(c.source) if c.kind is ColumnKind.ROW else given.get(c.source)
@@ -268,8 +279,12 @@ def _array(values: list[Any], sql_type: str, where: str, name: str) -> pa.Array:
             values = [_plain(v) for v in values]
         if sql_type == "BIGINT":
             return pa.array([None if v is None else int(v) for v in values], pa.int64())
+        if sql_type == "UBIGINT":
+            return pa.array([None if v is None else int(v) for v in values], pa.uint64())
         if sql_type == "DOUBLE":
             return pa.array([None if v is None else float(v) for v in values], pa.float64())
+        if sql_type == "DATE":
+            return pa.array(values, pa.string()).cast(ARROW_TYPES[sql_type])
         if sql_type == "TIMESTAMPTZ":
             # Google writes up to nanoseconds; DuckDB's type has microseconds.
             texts = [v and _FINER.sub(r"\1", v) for v in values]

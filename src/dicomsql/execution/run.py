@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from dicomsql.errors import BudgetError, CancelledError
 from dicomsql.result import ScanStatistics, Statistics
-from dicomsql.transport.base import Request, Response, Transport
+from dicomsql.transport.base import Request, Response, Transport, Wait
 
 if TYPE_CHECKING:
     from dicomsql.engine.duck import Engine
@@ -54,6 +54,7 @@ class Run:
             are the document's; another endpoint may have lower ones of its own.
         proven: (base URL, resource, column) of searches that are known to return an attribute,
             as far as it is there; the session's own, which lasts.
+        wait: what the transport waits for.
     """
 
     transport: Transport
@@ -66,6 +67,7 @@ class Run:
     progress: Callable[[str], None] | None = None
     documented: bool = True
     proven: set[tuple[str, str, str]] = field(default_factory=set)
+    wait: Wait = field(default_factory=Wait)
     started: float = field(default_factory=time.monotonic)
     _calls: int = 0
     _in_flight: int = 0

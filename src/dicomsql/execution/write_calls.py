@@ -261,17 +261,21 @@ def _request(plan: WritePlan, values: CallValues, members: dict[str, Any]) -> Re
     body: Body = None
     media = ""
     if plan.file:
-        path = Path(plan.file)
-        if not path.is_file():
-            raise PlanningError(f"{method.full_name}: there is no file {plan.file}.")
-        body, media = _file_body(path, method.body_media)
+        body, media = _file_body(_existing(method, plan.file), method.body_media)
     elif method.body_media and "json" not in method.body_media:
-        body, media = _raw_body(method, members)
+        body, media = _raw_body(plan, members)
     elif method.body:
         body, media = json.dumps(members).encode(), "application/json"
     request = make_request(method, plan.base_url, values, body=body, media=media)
     assert request.url
     return request
+
+
+def _existing(method: Method, name: str) -> Path:
+    path = Path(name)
+    if not path.is_file():
+        raise PlanningError(f"{method.full_name}: there is no file {name}.")
+    return path
 
 
 def _file_body(path: Path, media: str) -> tuple[Body, str]:
@@ -284,11 +288,21 @@ def _file_body(path: Path, media: str) -> tuple[Body, str]:
     return PartBody(FileBody(path), part, boundary), multipart_content_type(boundary, part)
 
 
-def _raw_body(method: Method, members: Mapping[str, Any]) -> tuple[bytes, str]:
+def _raw_body(plan: WritePlan, members: Mapping[str, Any]) -> tuple[Body, str]:
     """Google's HttpBody as it goes over the wire: the bytes themselves, under their own type."""
+    method = plan.method
     media = str(members.get("contentType") or method.body_media)
+    if "\r" in media or "\n" in media:
+        raise PlanningError(f"{method.full_name}: the contentType is one line.")
+    if members.get("file"):
+        if members.get("data"):
+            raise PlanningError(f"{method.full_name}: give a file or data as the body, not both.")
+        return _file_body(_existing(method, str(members["file"])), media)
+    data = members.get("data", "")
+    if isinstance(data, bytes):
+        return data, media
     try:
-        return base64.b64decode(str(members.get("data", "")), validate=True), media
+        return base64.b64decode(str(data), validate=True), media
     except (binascii.Error, ValueError):
         raise PlanningError(
             f"{method.full_name}: the body's data has to be base64; "

@@ -51,12 +51,17 @@ def result_of(
     operations: Operations | None,
 ) -> Result:
     """The result of a write all of whose calls were made: rows where they were asked for."""
+    if plan.more is not None:
+        return _rowset(run, plan, calls, answers)
+    if plan.output:
+        said = answers[0].body.decode()
+        return Result(None, iter(()), message=said, statistics=run.statistics)
     if plan.returning is not None:
         return _returning(run, plan, calls, answers, operations)
     if plan.method.operation and (plan.wait or plan.verb == "exec"):
         return _rows(run, *_operations_table(plan, answers, operations))
     if plan.verb == "exec":
-        table = _answers_table(plan, [], answers)
+        table = _answers_table(plan, calls, answers)
         gives_rows = plan.method.columns or plan.method.paging is not None
         if table.num_columns and (gives_rows or table.num_rows):
             kinds = {c.name: c.type for c in _answer_columns(plan)}
@@ -68,12 +73,13 @@ def result_of(
 def check_returning(run: Run, plan: WritePlan) -> None:
     """Make sure, before anything is sent, that RETURNING asks for what will come back.
 
-    What an awaited operation will have made is not known before.
+    What an awaited operation will have made is not known before, nor what a query's columns are.
 
     Raises:
         ProgrammingError: it names a column that there will not be, or is no query.
     """
-    if plan.returning is None or (plan.method.operation and plan.wait):
+    awaited = plan.method.operation and plan.wait
+    if plan.returning is None or awaited or plan.more is not None:
         return
     if plan.method.operation:
         _, table = _operations_table(plan, [], None)
@@ -116,6 +122,29 @@ def _returning(
         _, table = _operations_table(plan, answers, operations)
     else:
         table = _answers_table(plan, calls, answers, _parameter_columns(plan))
+    return _over(run, plan, table)
+
+
+def _rowset(run: Run, plan: WritePlan, calls: list[WriteCall], answers: list[Page]) -> Result:
+    """An answer with columns of its own: its rows, or how many it wrote."""
+    from dicomsql.execution.rowsets import Rows
+
+    assert plan.more is not None
+    rows = Rows(run, plan.method, plan.more, plan.base_url)
+    rows.read(answers[0], calls[0].values)
+    if rows.columns is None and plan.returning is None:
+        written = "The query has run."
+        if rows.affected is not None:
+            written = f"The query wrote {rows.affected:,} row{'s' * (rows.affected != 1)}."
+        return Result(None, iter(()), message=written, statistics=run.statistics)
+    if plan.returning is not None:
+        return _over(run, plan, rows.table())
+    assert rows.columns is not None
+    return _rows(run, rows.columns, rows.table())
+
+
+def _over(run: Run, plan: WritePlan, table: pa.Table) -> Result:
+    """RETURNING over a table of what came back."""
     engine = run.engine
     engine.register(RETURNED, table)
     try:

@@ -18,12 +18,13 @@ from dicomsql.execution import operations as lro
 from dicomsql.execution.calls import Page, json_object, single
 from dicomsql.execution.consent import Allowed, require
 from dicomsql.execution.paging import pages
+from dicomsql.execution.saving import check_free, save
 from dicomsql.execution.write_calls import WriteCall, calls_of
 from dicomsql.execution.write_results import DONE, check_returning, result_of
 
 if TYPE_CHECKING:
     from dicomsql.catalog.load import Catalog
-    from dicomsql.catalog.model import Operations
+    from dicomsql.catalog.model import Method, Operations
     from dicomsql.execution.audit import AuditLog
     from dicomsql.execution.run import Run
     from dicomsql.planning.plan import WritePlan
@@ -68,6 +69,8 @@ def write(run: Run, plan: WritePlan, context: WriteContext) -> Result:
         calls = calls_of(run, plan, context.catalog)
         run.check_budget(len(calls), f"Writing {plan.resource}")
         check_returning(run, plan)
+        if plan.output:
+            check_free(plan.output)
         sentence = require(run, plan, [c.values for c in calls], context.allowed)
         if sentence:
             run.say(sentence.replace("This statement would", "Going to", 1))
@@ -164,7 +167,12 @@ class _Writer:
         """Make one call, wait for its operation where that is wanted, and write it down."""
         plan, audit = self._plan, self._context.audit
         try:
-            page = single(self._run, call.request)
+            if plan.output:
+                page = save(self._run, call.request, plan.output)
+            else:
+                page = single(self._run, call.request)
+            if plan.method.failures:
+                _check_failures(page, plan.method)
             if plan.method.operation and plan.wait:
                 page = self._wait(page)
         except BaseException as error:
@@ -246,3 +254,18 @@ class _Writer:
             if isinstance(v, str) and gate.show_value(k, v) == v
         ]
         return f" ({', '.join(shown)})" if shown else ""
+
+
+def _check_failures(page: Page, method: Method) -> None:
+    """Make sure that a call which succeeded did all of what it was made for.
+
+    Raises:
+        OperationalError: its answer lists failures; what else they say may hold values.
+    """
+    failed = json_object(page, method.full_name).get(method.failures)
+    if failed:
+        number = len(failed) if isinstance(failed, list) else 1
+        raise OperationalError(
+            f"{method.full_name}: the call was answered, but {number:,} of what it holds failed "
+            f"({method.failures}); what else it holds may have been done."
+        )

@@ -47,18 +47,21 @@ def choose(
 def usable_defaults(
     resource: Resource, methods: tuple[Method, ...], defaults: Mapping[str, str]
 ) -> dict[str, str]:
-    """The session's defaults that may fill parameters of these methods.
+    """The session's defaults that may fill parameters of these methods, by the parameters' names.
 
     None fills a resource's own id, nor any path parameter of a method that takes them all from
     the statement.
     """
+    fills = {p.name: p.session for m in methods for p in m.parameters if p.session is not None}
+    filled = {k: v for k, v in defaults.items() if k not in fills}
+    filled |= {name: defaults[of] for name, of in fills.items() if of in defaults}
     explicit = {
         name
         for m in methods
         if m.consent is not None and m.consent.explicit
         for name in m.path_parameters
     }
-    return {k: v for k, v in defaults.items() if k != resource.own_id and k not in explicit}
+    return {k: v for k, v in filled.items() if k != resource.own_id and k not in explicit}
 
 
 def none_fits(

@@ -187,10 +187,13 @@ class CopyPlanner:
         given.check(known)
         target = self._store(resource, moves, given)
         if not named.places and same_store(source, target):
+            if places := place_names(moves):
+                how = f"by the option {places[-1]}, or read from one (WHERE {places[-1]} = '...')"
+            else:
+                how = "by the name of its connection, or read from one"
             raise PlanningError(
                 f"COPY would copy {resource.full_name} into itself: the query reads from the store "
-                f"that is copied into. Name another one, by the options of its place or by another "
-                f"connection.",
+                f"that is copied into. Copy into another one, {how}.",
                 resource=resource.full_name,
             )
         return TransferPlan(

@@ -175,11 +175,18 @@ def _write_lines(plan: WritePlan, show: Show, reveal: Reveal) -> Iterator[str]:
             yield f"  fills   {', '.join(names)} ({where}) from the query's rows"
     if plan.mask:
         yield f"  mask    {', '.join(plan.mask)}"
+    if plan.file:
+        yield f"  sends   {plan.file}"
+    if plan.output:
+        yield f"  into    {plan.output}, which must not be there yet"
     each = "each row that the query gives" if plan.source is not None else "each combination"
     yield f"  calls   one for {each}"
     if plan.method.operation:
         how = "waited for" if plan.wait else "started, not waited for"
         yield f"  then    a long-running operation, {how}"
+    if plan.more is not None:
+        more = call_text(plan.more, plan.base_url)
+        yield f"  pages   all of them, by {more}, which is asked too while the rows are being made"
     consent = plan.method.consent
     if consent is not None:
         yield f"  consent needed: {consent.kind} ({consent.phrase} {consent.things})"
@@ -198,8 +205,12 @@ def _doubts(proof: Proof) -> str:
 
 
 def call_text(method: Method, base_url: str) -> str:
-    """A call as people read it: its HTTP method, and its path with the parameters' names."""
-    return f"{method.http_method} {base_url}{method.path}"
+    """A call as people read it: its HTTP method, and its path with the parameters' names.
+
+    What every call of the method has in its query is the document's, and shown.
+    """
+    query = "&".join(f"{name}={value}" for name, value in method.query)
+    return f"{method.http_method} {base_url}{method.path}{'?' * bool(query)}{query}"
 
 
 def _window_lines(windows: Windows) -> Iterator[str]:

@@ -6,25 +6,23 @@ DICOM levels share which are joined by their UIDs is the highest level's.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
 from dicomsql.dicom.columns import Kind, Part
-from dicomsql.dicom.tags import lookup, meant
-from dicomsql.errors import LanguageError, PlanningError, nearest
+from dicomsql.errors import PlanningError
 from dicomsql.planning.agreement import Agreement
 from dicomsql.planning.derived import shown
 from dicomsql.planning.files import file_table
-from dicomsql.planning.identifiers import COMPARING, compared
 from dicomsql.planning.joins import said, same_place, says_alike
 from dicomsql.planning.kinds import Kinds
 from dicomsql.planning.scopes import Scope, Source, build, cte_of, output_names
 from dicomsql.planning.stars import place_star
 from dicomsql.planning.tables import Table, TableColumn
-from dicomsql.planning.values import is_near, quoted
+from dicomsql.planning.unknown import Unknown, columns_of, is_bound_name
+from dicomsql.planning.values import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,16 +33,6 @@ if TYPE_CHECKING:
     from dicomsql.planning.text import QueryText
 
 Owner = tuple[Source, TableColumn | None]
-
-# What starts like a number and is the whole of a tag; nobody else writes eight digits with zeros.
-_TAG_AS_NUMBER = re.compile(r"(00[0-9a-f]{2})_?([0-9a-f]{4})(?!\w)", re.IGNORECASE)
-
-# What people look for who know other models; a patient is part of each study (PS3.3 section 7.2).
-_PATIENTS = frozenset({"patient", "patients"})
-_NO_PATIENTS = (
-    "There is no table of patients: PatientID, PatientName and the like are columns of studies, as "
-    "in SELECT DISTINCT PatientID FROM google.healthcare.studies"
-)
 
 # Nested derived tables through which a column is followed to the attribute that it shows.
 _DEEPEST = 32
@@ -58,6 +46,7 @@ class Names:
         scopes: the query's SELECTs, outer before inner.
         outer: ids of the sources that an inner query reads as well.
         kinds: finds types of what is the engine's own.
+        unknown: refuses names that are nothing's.
     """
 
     text: QueryText
@@ -67,12 +56,14 @@ class Names:
     scopes: list[Scope] = field(default_factory=list)
     outer: set[int] = field(default_factory=set)
     kinds: Kinds = field(init=False)
+    unknown: Unknown = field(init=False)
     _agreements: dict[int, Agreement] = field(default_factory=dict)
     # Names without a table that several have, with the one that they are read from.
     _shared: list[tuple[exp.Expr, Source, tuple[Source, ...]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.kinds = Kinds(self.text, self, self.evaluate)
+        self.unknown = Unknown(self.text)
 
     def resolve(self) -> None:
         """Find the scopes, note which columns each table has to give, and qualify names.
@@ -81,10 +72,10 @@ class Names:
             LanguageError, PlanningError: a name belongs to nothing.
         """
         self.scopes = build(self.text.tree, self.table_of)
-        self._check_numbers()
+        self.unknown.check_numbers(self.scopes)
         self._learn_columns()
         for scope in self.scopes:
-            self._hide_values(scope)
+            self.unknown.hide_values(scope)
         for scope in self.scopes:
             for column in scope.columns:
                 self._place(column, scope)
@@ -93,23 +84,6 @@ class Names:
             for source, name in scope.using():
                 self._need_everywhere(name, scope)
                 self._note_merged(source, name)
-
-    def _check_numbers(self) -> None:
-        """Refuse a tag without its quotes, which the engine would read as a number."""
-        if all(s.level < 0 for scope in self.scopes for s in scope.sources):
-            return
-        for literal in self.text.tree.find_all(exp.Literal):
-            start = literal.meta.get("start")
-            if literal.is_string or start is None:
-                continue
-            written = _TAG_AS_NUMBER.match(self.text.text, start)
-            tag = lookup("".join(written.groups())) if written is not None else None
-            if tag is not None and tag.keyword:
-                raise self.text.error(
-                    f"A number stands here. If the attribute {tag.keyword} is meant, write its "
-                    f"keyword, or its tag in double quotes",
-                    literal,
-                )
 
     def _learn_columns(self) -> None:
         """Ask the engine for the columns of its own sources beside resources."""
@@ -139,43 +113,22 @@ class Names:
             if "." in parts[0] or "/" in parts[0]:
                 return None
             if not self.context.use:
-                self._check_meant(node, name)
+                self.unknown.check_table(self.catalog, node, name)
                 return None
         try:
             resource = self.catalog.resolve(parts, self.context.use)
         except PlanningError as error:
             if len(parts) <= 2 and not self.context.use:
                 return None  # the engine's own schema, or a name that only it can judge
-            if parts[-1].lower() in _PATIENTS:
-                raise self.text.error(_NO_PATIENTS, node) from None
+            self.unknown.check_patients(node, parts[-1].lower())
             raise self.text.error(str(error), node) from None
         return Table(resource, resource.for_verb("select"))
-
-    def _check_meant(self, node: exp.Table, name: str) -> None:
-        """Refuse the bare name of a resource: the engine would say that there is no such table."""
-        found: dict[str, bool] = {}
-        for provider in self.catalog.providers():
-            for entry in self.catalog.entries(provider.name):
-                service = self.catalog.service(provider.name, entry.name)
-                if name in service.resource_names:
-                    methods = self.catalog.resource(provider.name, entry.name, name).methods
-                    has_server = any(m.servers for m in methods.values())
-                    found[f"{provider.name}.{entry.name}"] = has_server
-        if not found and name in _PATIENTS:
-            raise self.text.error(_NO_PATIENTS, node)
-        if not found:
-            return
-        # A service whose server is known is what was meant, rather than one that needs an endpoint.
-        full = max(found, key=lambda service: found[service])
-        raise self.text.error(
-            f"There is no table {name}; write {full}.{name}, or USE {full} before.", node
-        )
 
     # -- columns ---------------------------------------------------------------------------------
 
     def owners(self, column: exp.Column, scope: Scope) -> list[Owner]:
         """The sources that a column may restrict, the one that it reads from first."""
-        if _is_bound_name(column):
+        if is_bound_name(column):
             return []
         name = column.name
         qualifiers = [p.name for p in column.parts[:-1]]
@@ -254,8 +207,8 @@ class Names:
         if found is not None:
             return [(source, found)]
         found = source.table.column(name)
-        if found is None and self._may_be_value(column, scope):
-            raise self._no_value(source.table, column)
+        if found is None and self.unknown.may_be_value(column, scope):
+            raise self.unknown.no_value(source.table, column)
         if found is None:
             raise self.text.error(str(source.table.unknown(name)), column)
         if path:
@@ -294,11 +247,11 @@ class Names:
 
     def _place(self, column: exp.Column, scope: Scope) -> None:
         """Note that a column is needed, and qualify it where the engine would not find it."""
-        if _is_bound_name(column):
+        if is_bound_name(column):
             return
         owners = self.owners(column, scope)
         if not owners:
-            self._check_known(column, scope)
+            self.unknown.check(column, scope)
             return
         source, found = owners[0]
         if found is None:
@@ -347,7 +300,7 @@ class Names:
             if not owners or owners[0][0].scope is scope or len(each.parts) > 1:
                 return
         raise self.text.error(
-            f"No table of this subquery has a column {column.name}{_columns_of(scope.sources)}. It "
+            f"No table of this subquery has a column {column.name}{columns_of(scope.sources)}. It "
             f"would be the outer query's, the same for every row of the subquery; if that is "
             f"meant, write the outer table's name before it",
             column,
@@ -411,48 +364,6 @@ class Names:
             self._agreements[id(scope)] = Agreement(scope, self.owners)
         return self._agreements[id(scope)]
 
-    def _hide_values(self, scope: Scope) -> None:
-        """Keep names out of errors that may be a patient's: text without single quotes."""
-        for column in scope.columns:
-            if self._may_be_value(column, scope) and "start" in column.parts[0].meta:
-                self.text.hide(column)
-
-    def _may_be_value(self, column: exp.Column, scope: Scope) -> bool:
-        """Whether a name that is no column's stands where a value is expected."""
-        if _is_bound_name(column):
-            return False
-        row = _row_of(column.parts[0].name, scope)
-        if row is not None and (len(column.parts) != 2 or row.has(column.name) is not False):
-            return False
-        name = column.name if row is not None else column.parts[0].name
-        at: Scope | None = scope
-        known: list[str] = []
-        while at is not None:
-            tables = [s.table for s in at.sources if s.table is not None]
-            if any(s.has(name) for s in at.sources) or name.lower() in at.select_aliases():
-                return False
-            if at.of_resource([p.name for p in column.parts[:-1]]) is not None:
-                return False
-            known += [n for t in tables for n in t.names()]
-            at = at.parent
-        if meant(name) is not None:
-            return False
-        quoted_names = [p for p in column.parts if p.args.get("quoted")]
-        if not any(p.args.get("quoted") for p in column.parts) and is_near(name, known):
-            return False
-        odd = any(
-            not p.name.replace(".", "_").replace(":", "_").isidentifier() for p in quoted_names
-        )
-        return odd or _is_opposite(column)
-
-    def _no_value(self, table: Table, column: exp.Column) -> LanguageError:
-        return self.text.error(
-            f"{table.resource.full_name} has no column of that name. If it is a value, write it in "
-            f"single quotes; double quotes and bare words are names of columns, such as a keyword "
-            f"or the eight digits of a tag.",
-            column,
-        )
-
     def _need_everywhere(self, name: str, scope: Scope) -> None:
         """A USING column is read from every table that the join takes it from."""
         for source in scope.merged(name):
@@ -472,72 +383,6 @@ class Names:
         if first is not None and rivals and source.join is not None:
             column = next(n for n in source.join.args["using"] if n.name.lower() == name.lower())
             self._shared.append((column, first, tuple(rivals)))
-
-    def _check_known(self, column: exp.Column, scope: Scope) -> None:
-        """Raise where a name can belong to nothing at all."""
-        name = column.name
-        start = column.parts[0].meta.get("start", 0)
-        if len(column.parts) == 1 and start and self.text.text[start - 1] == "@":
-            raise self.text.error(
-                "@ before a name is no parameter here: parameters are ? and :name, and --var fills "
-                "{{ name }}",
-                column,
-            )
-        at: Scope | None = scope
-        tables: list[Table] = []
-        while at is not None:
-            if any(s.has(name) is None for s in at.sources) or name.lower() in at.select_aliases():
-                return
-            tables += [s.table for s in at.sources if s.table is not None]
-            at = at.parent
-        if tables and self._may_be_value(column, scope):
-            raise self._no_value(tables[0], column)
-        if column.table:
-            aliases = [s.alias for s in scope.sources]
-            if tables and scope.named(column.table) is None:
-                raise self.text.error(
-                    f"No table of this query is called {column.table}."
-                    f"{nearest(column.table, aliases)}",
-                    column,
-                )
-            return
-        # A name that is a table's alias is its whole row.
-        whole = _row_of(name, scope)
-        unseen = next((s for s in scope.sources if not s.shown and s.has(name)), None)
-        if whole is not None:
-            whole.star = True
-        elif unseen is not None:
-            kind = unseen.join.kind if unseen.join is not None else ""
-            raise self.text.error(
-                f"{name} is a column of {unseen.alias}, of which only the ON of its {kind} JOIN "
-                f"sees anything; write the condition there",
-                column,
-            )
-        elif tables:
-            unknown = str(tables[0].unknown(name))
-            if all(s.table is None for s in scope.sources) and scope.sources:
-                unknown = (
-                    f"No table of this subquery has a column {name}"
-                    f"{_columns_of(scope.sources)}, nor has the query around it: {unknown}"
-                )
-            raise self.text.error(unknown, column)
-
-
-def _columns_of(sources: list[Source]) -> str:
-    """The columns of files and of the engine's tables, as a part of an error's sentence.
-
-    A file without a header has values for names: what does not look like a word stays out.
-    """
-    parts = []
-    for source in sources:
-        if source.known is None:
-            continue
-        words = sorted(n for n in source.known if n.replace("_", "").isalpha())
-        more = len(source.known) - len(words)
-        if more:
-            words.append(f"{more} more")
-        parts.append(f"{source.alias or 'it'} has {', '.join(words) or 'none'}")
-    return f" ({'; '.join(parts)})" if parts else ""
 
 
 def _is_output(column: exp.Column, scope: Scope) -> bool:
@@ -560,53 +405,9 @@ def _is_condition(column: exp.Expr, scope: Scope) -> bool:
     return any(c is column for p in parts if p is not None for c in p.walk())
 
 
-def _is_opposite(column: exp.Column) -> bool:
-    """Whether a name is compared with a column."""
-    side: exp.Expr = column
-    while side.parent is not None and not isinstance(side.parent, COMPARING):
-        if isinstance(side.parent, exp.Query | exp.Connector | exp.Not):
-            return False
-        side = side.parent
-    if side.parent is None:
-        return False
-    others = [other for pair in compared(side.parent) for other in pair]
-    return any(
-        isinstance(inner, exp.Column) and inner is not column
-        for other in others
-        if all(inner is not column for inner in other.find_all(exp.Column))
-        for inner in other.find_all(exp.Column)
-    )
-
-
 def _is_path(column: TableColumn) -> bool:
     return column.attribute is not None and bool(column.attribute.path)
 
 
 def _is_private(column: TableColumn) -> bool:
     return column.attribute is not None and column.attribute.part is Part.PRIVATE
-
-
-def _row_of(name: str, scope: Scope) -> Source | None:
-    """The table of this query, or of one around it, that is called so."""
-    at: Scope | None = scope
-    while at is not None:
-        found = at.named(name)
-        if found is not None:
-            return found
-        at = at.parent
-    return None
-
-
-def _is_bound_name(column: exp.Column) -> bool:
-    """Whether a name is the variable of a lambda or of a list comprehension around it."""
-    first = column.parts[0].name
-    at = column.parent
-    while at is not None:
-        if isinstance(at, exp.Lambda) and any(e.name == first for e in at.expressions):
-            return True
-        if isinstance(at, exp.Comprehension):
-            variable = at.args.get("expression")
-            if variable is not None and variable.name == first:
-                return True
-        at = at.parent
-    return False

@@ -1,4 +1,8 @@
-"""EXEC ... @@output: a call that retrieves instances, as the COPY that puts them into a folder."""
+"""EXEC ... @@output: calls whose answer goes into a folder or a file.
+
+A call that retrieves instances is the COPY that puts them into a folder; of other calls whose
+answer is bytes, these go into one file.
+"""
 
 from __future__ import annotations
 
@@ -40,9 +44,9 @@ def retrieved(
     if found is None:
         raise PlanningError(
             f"{method.full_name}: @@output goes with the methods that retrieve the files of a "
-            f"study, a series or an instance. What other methods answer is the statement's result, "
-            f"which --outfile writes to a file; COPY (SELECT ...) TO 'folder' (FORMAT png) writes "
-            f"pictures."
+            f"study, a series or an instance, or the bytes of an object. What other methods answer "
+            f"is the statement's result, which --outfile writes to a file; COPY (SELECT ...) TO "
+            f"'folder' (FORMAT png) writes pictures."
         )
     resource, moves = found
     ids = dict(moves.ids)
@@ -70,6 +74,11 @@ def retrieved(
         settings=CopySettings(journal=""),
         returning=returning,
     )
+
+
+def gives_bytes(catalog: Catalog, method: Method) -> bool:
+    """Whether a call's answer is bytes that are no instances."""
+    return "json" not in method.accept and _moved_by(catalog, method) is None
 
 
 def _moved_by(catalog: Catalog, method: Method) -> tuple[Resource, MoveMethods] | None:

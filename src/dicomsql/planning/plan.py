@@ -44,6 +44,8 @@ class WritePlan:
         constants: parameters known before.
         body: the body as given whole (`@@json`), JSON text; members of `fields` go on top.
         file: a file that is the body; empty where it is none.
+        output: a file that the answer's bytes go into; empty where they are the result.
+        more: the method that gives further pages of an answer with columns of its own.
         mask: field mask; empty where none is sent.
         returning: query of the engine over the table `returned`; None where none was asked for.
         wait: an operation is awaited.
@@ -60,6 +62,8 @@ class WritePlan:
     constants: tuple[Constant, ...] = ()
     body: str | None = None
     file: str = ""
+    output: str = ""
+    more: Method | None = None
     mask: tuple[str, ...] = ()
     returning: str | None = None
     returning_values: Values = ()

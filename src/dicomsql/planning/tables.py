@@ -142,8 +142,7 @@ class Table:
     def _names_in_rows(self) -> list[str]:
         names = [param for param, _ in self.dicom.identity] if self.dicom is not None else []
         for method in self.methods:
-            parts = method.row_name_template.split("/")
-            names += [part[1:-1] for part in parts if part.startswith("{")]
+            names += re.findall(r"\{\+?(\w+)\}", method.row_name_template)
         return names
 
     @cached_property

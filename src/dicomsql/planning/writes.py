@@ -14,6 +14,7 @@ from dicomsql.errors import PlanningError, nearest
 from dicomsql.language.statements import Delete, Exec, Fragment, Insert, Name, Statement, Update
 from dicomsql.planning.answers import Context, Evaluate
 from dicomsql.planning.choice import choose, none_fits, usable_defaults
+from dicomsql.planning.outputs import gives_bytes
 from dicomsql.planning.parameters import Parameters
 from dicomsql.planning.pieces import Pieces
 from dicomsql.planning.plan import Field, MeasurePlan, RetrievePlan, Returning, WritePlan
@@ -167,7 +168,7 @@ class WritePlanner:
             Constant(r, (defaults[r],), "session") for r in method.required if r not in given
         ]
         body, file, output = self._payloads(statement, method, members)
-        if output:
+        if output and not gives_bytes(self.catalog, method):
             from dicomsql.planning.outputs import retrieved
 
             shown = self._copied(statement.returning)
@@ -187,6 +188,7 @@ class WritePlanner:
             constants=tuple(constants),
             body=body,
             file=file,
+            output=output,
         )
 
     @property
@@ -260,7 +262,7 @@ class WritePlanner:
             else:
                 body, given = parameter_text(value), name
         if not method.body and (body is not None or file or members):
-            raise PlanningError(f"{method.full_name} takes no body.")
+            raise PlanningError(f"{method.full_name} takes no body.{_meant(given)}")
         if file:
             if body is not None or members:
                 raise PlanningError(
@@ -282,7 +284,9 @@ class WritePlanner:
             place = (
                 f" at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else ""
             )
-            raise PlanningError(f"{method.full_name}: @@{given} holds no JSON{place}.") from None
+            raise PlanningError(
+                f"{method.full_name}: @@{given} holds no JSON{place}.{_meant(given)}"
+            ) from None
         if members:
             found = {**found, **members}
         check_body(self.catalog, method, found)
@@ -309,6 +313,7 @@ class WritePlanner:
         queried: bool = False,
         body: str | None = None,
         file: str = "",
+        output: str = "",
         mask: tuple[str, ...] = (),
     ) -> WritePlan:
         sql: str | None = None
@@ -331,12 +336,22 @@ class WritePlanner:
             constants=constants,
             body=body,
             file=file,
+            output=output,
+            more=self._more(method),
             mask=mask,
             returning=sql,
             returning_values=values,
             wait=self.context.wait or "AWAIT" in self.statement.hints,
             measures=tuple(self._measure(m, method) for m in measures),
         )
+
+    def _more(self, method: Method) -> Method | None:
+        """What gives the further pages of a method's answer, where that has columns of its own."""
+        if method.rowset is None:
+            return None
+        resource, _, name = method.rowset.more.partition(".")
+        found = self.catalog.resource(method.provider, method.service, resource)
+        return self.catalog.method(found, name)
 
     def _measure(self, measure: Measure, method: Method) -> MeasurePlan:
         def reading(name: str, given: set[str]) -> Method:
@@ -361,6 +376,11 @@ class WritePlanner:
             each_parameter=each_parameter,
             probe=reading(measure.probe, of_one) if measure.probe else None,
         )
+
+
+def _meant(name: str) -> str:
+    """Which of the payloads that are no body was meant, if one was; a body may have any name."""
+    return nearest(f"@@{name}", [f"@@{known}" for known in ("file", "output")]) if name else ""
 
 
 def _check_width(text: QueryText, columns: int, resource: str) -> None:

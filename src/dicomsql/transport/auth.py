@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
-from dicomsql.config import Login, is_private
+from dicomsql.connections import Login, is_private
 from dicomsql.errors import CredentialsError
 
 if TYPE_CHECKING:

@@ -93,6 +93,19 @@ class Request:
         return text
 
 
+@dataclass(slots=True)
+class Wait:
+    """What calls wait for that are to be made again; the longest wait where there are several.
+
+    Attributes:
+        status: of the answer that made it necessary; 0 where there was none.
+        until: its end, by `time.monotonic`.
+    """
+
+    status: int = 0
+    until: float = 0.0
+
+
 class Response(Protocol):
     """An answer whose status is already known to be a success."""
 

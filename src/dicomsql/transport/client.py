@@ -10,11 +10,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import httpx
 
+from dicomsql.closing import Closing
 from dicomsql.errors import ApiError, CancelledError, EndpointError, InterfaceError
 from dicomsql.transport.auth import Anonymous, Authorizer, origin_of
 from dicomsql.transport.base import Request
@@ -34,6 +34,9 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _CONNECT_TIMEOUT = 10.0
 # What a call that is `finishing` is cancelled by.
 _NEVER = threading.Event()
+
+
+OnWait = Callable[[int, float], None]
 
 
 class OnResponse(Protocol):
@@ -62,7 +65,7 @@ class _Attempt:
     authorization: Mapping[str, str]
 
 
-class Client:
+class Client(Closing):
     """A `Transport` over an httpx client; safe for many threads.
 
     Parameters:
@@ -76,6 +79,8 @@ class Client:
         cancel: stops waits and further calls once it is set, but for those that are `finishing`;
             cleared by who set it.
         on_response: is told of each attempt.
+        on_wait: is told before a wait for another attempt: the status of the last one (0 where
+            there was no answer), and seconds.
         interruptible: what `abort` wakes.
         clock, wait, chance: time in seconds, a wait that ends early when cancelled, and a number
             in [0, 1); given by tests.
@@ -92,6 +97,7 @@ class Client:
         timeout: float = 120.0,
         cancel: threading.Event | None = None,
         on_response: OnResponse | None = None,
+        on_wait: OnWait | None = None,
         interruptible: Interruptible | None = None,
         on_close: Callable[[], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -106,6 +112,7 @@ class Client:
         self._parallel = parallel
         self._timeout = timeout
         self._on_response = on_response
+        self._on_wait = on_wait
         self._interruptible = interruptible
         self._on_close = on_close
         self._clock = clock
@@ -142,6 +149,8 @@ class Client:
             if delay is None:
                 raise outcome.error
             if delay:
+                if self._on_wait is not None:
+                    self._on_wait(outcome.status, delay)
                 self._wait(delay)
             self._check(request)
 
@@ -176,17 +185,6 @@ class Client:
         self._http.close()
         if self._on_close is not None:
             self._on_close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _pace(self, base_url: str) -> Pace:
         origin = origin_of(base_url)
@@ -380,7 +378,7 @@ class Client:
             self._on_response(attempt.request, status, received, seconds, attempt.number)
 
 
-class HttpResponse:
+class HttpResponse(Closing):
     """A success whose body is there, or still to be read in pieces.
 
     Attributes:
@@ -451,17 +449,6 @@ class HttpResponse:
         if not self._reported:
             self._reported = True
             self._client._report(self._attempt, self.status, self._received)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from dicomsql.config import DEFAULT_TIMEOUT, Connection, Login, Settings
+from dicomsql.config import DEFAULT_TIMEOUT, Settings
+from dicomsql.connections import Connection, Login
 from dicomsql.errors import CredentialsError, InterfaceError
 from dicomsql.transport.gate import Gate
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     import httpx
 
     from dicomsql.transport.auth import Authorizer
-    from dicomsql.transport.client import Client, OnResponse
+    from dicomsql.transport.client import Client, OnResponse, OnWait
     from dicomsql.transport.google_credentials import AuthRequest
     from dicomsql.transport.wire import Sockets
 
@@ -78,6 +79,7 @@ def open_transport(
     parallel: int = 8,
     cancel: threading.Event | None = None,
     on_response: OnResponse | None = None,
+    on_wait: OnWait | None = None,
     connection: Connection | None = None,
 ) -> Client:
     """The transport that a session sends through.
@@ -93,6 +95,7 @@ def open_transport(
         parallel: calls at a time, from the document; the user's setting wins.
         cancel: stops waits and calls once it is set.
         on_response: is told of each attempt.
+        on_wait: is told before a wait for another one.
 
     Raises:
         InterfaceError: the extra `emulator` is missing, or the proxy or CA bundle cannot be used.
@@ -125,6 +128,7 @@ def open_transport(
             timeout=settings.timeout,
             cancel=cancel,
             on_response=told,
+            on_wait=on_wait,
             interruptible=local,
         )
     sockets = Sockets()
@@ -138,6 +142,7 @@ def open_transport(
         timeout=settings.timeout,
         cancel=cancel,
         on_response=told,
+        on_wait=on_wait,
         interruptible=sockets,
         on_close=close_auth,
     )

@@ -25,7 +25,9 @@ PLAIN_PARAMETERS = frozenset(
         *("projectsId", "locationsId", "datasetsId", "operationsId"),
         *("dicomStoresId", "fhirStoresId", "hl7V2StoresId", "consentStoresId"),
         *("datasetId", "dicomStoreId", "fhirStoreId", "hl7V2StoreId", "consentStoreId"),
-        *("pageSize", "limit", "offset", "view", "alt", "updateMask", "fields"),
+        *("project", "servicesId", "topicsId", "subscriptionsId", "snapshotsId", "schemasId"),
+        *("bucket", "sourceBucket", "destinationBucket", "tablesId", "jobsId", "queriesId"),
+        *("pageSize", "maxResults", "limit", "offset", "view", "alt", "updateMask", "fields"),
         *("includefield", "fuzzymatching", "prettyPrint", "uploadType", "$.xgafv"),
     }
 )
