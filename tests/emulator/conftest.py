@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
@@ -51,6 +52,19 @@ class Client:
         """Make the dataset and the DICOM store that `WEB` names."""
         assert self.post(DATASET.rpartition("/")[0], params={"datasetId": "d"}).status_code == 200
         assert self.post(DATASET + "/dicomStores?dicomStoreId=s").status_code == 200
+
+    def until(self, operation: dict[str, Any], reached: Callable[[Any], bool]) -> dict[str, Any]:
+        """An operation, once it is as it is waited for, or has ended."""
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            found: dict[str, Any] = self.get("/v1/" + operation["name"]).json()
+            if found.get("done") or reached(found):
+                return found
+        pytest.fail("the operation was not as it was waited for within a minute")
+
+    def ended(self, operation: dict[str, Any]) -> dict[str, Any]:
+        """An operation, once it has ended."""
+        return self.until(operation, lambda _: False)
 
     def stow(
         self, files: Sequence[bytes], path: str = "", accept: str = "application/dicom+json"

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
 
+from dicomsql.emulator import paging
+
 LOCATION = "/v1/projects/p/locations/us-central1"
 DATASET = LOCATION + "/datasets/d"
 STORE = DATASET + "/dicomStores/s"
+TOPIC = "projects/p/topics/dicom"
+
+
+def streams(*tables: str, **more: Any) -> str:
+    """A store that streams to tables."""
+    destinations = [{"bigqueryDestination": {"tableUri": table, **more}} for table in tables]
+    return json.dumps({"streamConfigs": destinations})
 
 
 def failure(answer: Any) -> tuple[int, str, str]:
@@ -65,6 +75,7 @@ class TestDatasets:
             ("?datasetId=e&colour=1", {}, (400, "INVALID_ARGUMENT")),
             ("?datasetId=e&datasetId=f", {}, (400, "INVALID_ARGUMENT")),
             ("?datasetId=e", [], (400, "INVALID_ARGUMENT")),
+            ("?datasetId=e", {"encryptionSpec": {"kmsKeyName": "k"}}, (400, "INVALID_ARGUMENT")),
         ],
     )
     def test_what_create_refuses(
@@ -107,6 +118,17 @@ class TestDatasets:
         answer = emulator.get(LOCATION + "/datasets/missing" + path)
         assert failure(answer)[:2] == (403, "PERMISSION_DENIED")
 
+    @pytest.mark.parametrize(
+        ("body", "status"),
+        [({"labels": {"A": ""}}, 403), ({"colour": 1}, 400)],
+    )
+    def test_what_can_be_refused_before_it_is_looked_for(
+        self, emulator: Any, body: Any, status: int
+    ) -> None:
+        """The front end reads the message, the service looks at its values only if it may."""
+        path = LOCATION + "/datasets/missing/dicomStores?dicomStoreId=a%20b"
+        assert failure(emulator.post(path, json=body))[0] == status
+
     def test_what_was_below_is_gone_too(
         self, emulator: Any, make_dicom: Any, tmp_path: Any
     ) -> None:
@@ -124,14 +146,14 @@ class TestStores:
         body = {
             "name": "projects/x/other",
             "labels": {"env": "prod"},
-            "notification_config": {"pubsubTopic": "t", "sendForBulkImport": True},
+            "notification_config": {"pubsubTopic": TOPIC, "sendForBulkImport": True},
             "streamConfigs": [{"bigqueryDestination": {"tableUri": "bq://a.b.c", "force": None}}],
         }
         answer = emulator.post(DATASET + "/dicomStores?dicomStoreId=t", json=body)
         assert answer.json() == {
             "name": DATASET.removeprefix("/v1/") + "/dicomStores/t",
             "labels": {"env": "prod"},
-            "notificationConfig": {"pubsubTopic": "t", "sendForBulkImport": True},
+            "notificationConfig": {"pubsubTopic": TOPIC, "sendForBulkImport": True},
             "streamConfigs": [{"bigqueryDestination": {"tableUri": "bq://a.b.c"}}],
         }
         assert emulator.get(DATASET + "/dicomStores/t").json() == answer.json()
@@ -155,6 +177,16 @@ class TestStores:
             ('{"labels": {"a": "X"}}', "Invalid label value"),
             ('{"labels": {"a": "' + "x" * 64 + '"}}', "Invalid label value"),
             (json.dumps({"labels": {f"a{n}": "" for n in range(65)}}), "64 labels"),
+            ('{"notificationConfig": {"pubsubTopic": "t"}}', "notification_config.pubsub_topic"),
+            ('{"notificationConfigs": [{}]}', "notification_configs[0].pubsub_topic"),
+            ('{"notificationConfigs": [{"pubsubTopic": "projects/p/topics/goog-x"}]}', "TOPIC"),
+            ('{"streamConfigs": [{}]}', "bigquery_destination.table_uri"),
+            (streams("a.b.c"), "bq://PROJECT.DATASET.TABLE"),
+            (streams("bq://a.b"), "bq://PROJECT.DATASET.TABLE"),
+            (streams("bq://a.b.c", "bq://a.b.c"), "twice"),
+            (streams("bq://a.b.c", writeDisposition="WRITE_SOON"), "TYPE_ENUM"),
+            (streams("bq://a.b.c", writeDisposition=4), "TYPE_ENUM"),
+            (streams("bq://a.b.c", schemaJson={}, schemaFlattened={}), "give one"),
             ("{", "no valid JSON"),
             ('{"labels": NaN}', "no valid JSON"),
             ("[" * 100_000, "no valid JSON"),
@@ -182,7 +214,7 @@ class TestStores:
         one = {"labels": {"env": "test", "other": "x"}}
         patched = emulator.patch(STORE + "?updateMask=labels.env,labels.team", json=one).json()
         assert patched["labels"] == {"env": "test"}
-        topic = {"notificationConfig": {"pubsubTopic": "t"}}
+        topic = {"notificationConfig": {"pubsubTopic": TOPIC}}
         mask = "?updateMask=notificationConfig.pubsubTopic"
         assert emulator.patch(STORE + mask, json=topic).json()["labels"] == {"env": "test"}
         assert "labels" not in emulator.patch(STORE + "?updateMask=*", json=topic).json()
@@ -207,8 +239,48 @@ class TestStores:
             "pageSize=x",
             "pageToken=%21",
             "pageToken=eA",
+            "pageToken=W10",
+            "pageToken=bnVsbA",
+            "pageToken=" + "W" * 20_000,
         ):
-            assert failure(emulator.get(f"{path}?{wrong}"))[0] == 400
+            answer = emulator.get(f"{path}?{wrong}")
+            assert failure(answer)[0] == 400
+            (violation,) = answer.json()["error"]["details"][0]["fieldViolations"]
+            assert violation["field"] in {"page_size", "page_token"}
+
+    def test_a_token_is_good_for_its_list_only(self, emulator: Any) -> None:
+        for name in ("a", "b"):
+            emulator.post(f"{LOCATION}/datasets?datasetId={name}")
+            for store in ("s", "t", "u"):
+                labels = {"labels": {"env": "x"}}
+                emulator.post(
+                    f"{LOCATION}/datasets/{name}/dicomStores?dicomStoreId={store}", json=labels
+                )
+        path = LOCATION + "/datasets/a/dicomStores"
+        asked = {"pageSize": "1", "filter": "labels.env=x"}
+        token = emulator.get(path, params=asked).json()["nextPageToken"]
+        for size in ("1", "2"):
+            more = {**asked, "pageSize": size, "pageToken": token}
+            assert emulator.get(path, params=more).json()["dicomStores"][0]["name"][-1] == "t"
+        for other, change in (
+            (LOCATION + "/datasets/b/dicomStores", {}),
+            (LOCATION + "/datasets/a/operations", {"filter": ""}),
+            (LOCATION + "/datasets", {"filter": ""}),
+            (path, {"filter": "labels.env=y"}),
+            (path, {"filter": ""}),
+        ):
+            question = {k: v for k, v in {**asked, "pageToken": token, **change}.items() if v}
+            assert "page_token" in failure(emulator.get(other, params=question))[2]
+
+    def test_a_token_expires(self, emulator: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        emulator.post(DATASET + "/dicomStores?dicomStoreId=t")
+        path = DATASET + "/dicomStores?pageSize=1&pageToken="
+        token = emulator.get(path).json()["nextPageToken"]
+        now = time.time()
+        monkeypatch.setattr(paging.time, "time", lambda: now + paging.LIFETIME - 60)
+        assert len(emulator.get(path + token).json()["dicomStores"]) == 1
+        monkeypatch.setattr(paging.time, "time", lambda: now + paging.LIFETIME + 60)
+        assert "expired" in failure(emulator.get(path + token))[2]
 
     @pytest.mark.parametrize(
         ("text", "found"),
@@ -262,7 +334,7 @@ class TestStores:
         assert len(rows["dicomStores"]) == 1
 
     def test_a_deep_selection_of_fields(self, emulator: Any) -> None:
-        fields = "a(" * 5000 + "b" + ")" * 5000
+        fields = "a(" * 3000 + "b" + ")" * 3000
         assert failure(emulator.get(DATASET, params={"fields": fields}))[0] == 400
 
     @pytest.mark.parametrize(
@@ -307,8 +379,19 @@ def test_iam_policies(emulator: Any, resource: str) -> None:
     both = emulator.post(resource + ":setIamPolicy", json=audit).json()
     assert both["bindings"] == bindings
     assert both["auditConfigs"] == [{"service": "allServices"}]
+    assert failure(emulator.get(resource + ":getIamPolicy?options.requestedPolicyVersion=2"))[0]
+    member = {"policy": {"bindings": [{"role": "roles/viewer", "members": ["Doe^John"]}]}}
+    refused = failure(emulator.post(resource + ":setIamPolicy", json=member))
+    assert refused[0] == 400
+    assert "Doe" not in refused[2]
     for wrong in (
         {},
+        {"policy": {}, "updateMask": "colour"},
+        {"policy": {"etag": "?"}},
+        {"policy": {"bindings": [{**bindings[0], "role": "viewer"}]}},
+        {"policy": {"bindings": [{**bindings[0], "members": ["alice"]}]}},
+        {"policy": {"bindings": [{**bindings[0], "members": ["allUsers"] * 1501}]}},
+        {"policy": {"auditConfigs": [{"auditLogConfigs": [{"logType": "ALL"}]}]}},
         {"policy": {"version": 2}},
         {"policy": {"bindings": [{"role": "r"}]}},
         {"policy": {"bindings": [{**bindings[0], "condition": {"expression": "true"}}]}},
@@ -320,6 +403,26 @@ def test_iam_policies(emulator: Any, resource: str) -> None:
     wild = {"permissions": ["healthcare.*"]}
     assert failure(emulator.post(resource + ":testIamPermissions", json=wild))[0] == 400
     assert emulator.post(resource + ":testIamPermissions", json={}).json() == {}
+
+
+def test_policies_with_conditions(emulator: Any) -> None:
+    condition = {"expression": "request.time < timestamp('2030-01-01T00:00:00Z')", "title": "t"}
+    viewer = {"role": "roles/viewer", "members": ["group:g@example.com"], "condition": condition}
+    policy = {"version": 3, "bindings": [viewer, viewer]}
+    kept = emulator.post(STORE + ":setIamPolicy", json={"policy": policy}).json()
+    assert kept["bindings"] == [viewer]
+    assert kept["version"] == 3
+    path = STORE + ":getIamPolicy"
+    assert emulator.get(path + "?options.requestedPolicyVersion=3").json() == kept
+    shown = emulator.get(path).json()
+    assert shown["version"] == 1
+    assert shown["etag"] == kept["etag"]
+    (binding,) = shown["bindings"]
+    assert binding["role"].startswith("roles/viewer_withcond_")
+    assert "condition" not in binding
+    blind = failure(emulator.post(STORE + ":setIamPolicy", json={"policy": shown}))
+    assert blind[0] == 400
+    assert "policy.version" in blind[2]
 
 
 class TestOperations:
@@ -347,14 +450,12 @@ class TestPaths:
     @pytest.mark.parametrize(
         ("method", "path"),
         [
-            ("POST", STORE + ":import"),
-            ("POST", STORE + ":export"),
-            ("POST", STORE + ":deidentify"),
-            ("POST", STORE + "/dicomWeb/studies/1:setBlobStorageSettings"),
-            ("POST", DATASET + ":deidentify"),
             ("GET", DATASET + "/fhirStores"),
+            ("POST", DATASET + "/fhirStores/f:import"),
             ("GET", DATASET + "/fhirStores/f/fhir/Patient/1"),
-            ("PATCH", STORE.replace("v1", "v1beta1") + "/dicomWeb/studies/1/metadata"),
+            ("GET", DATASET + "/fhirStores/f/fhir/Patient/1/$everything"),
+            ("POST", DATASET + "/hl7V2Stores/h/messages:ingest"),
+            ("GET", DATASET + "/consentStores"),
             ("POST", LOCATION + "/services/nlp:analyzeEntities"),
         ],
     )
@@ -362,8 +463,7 @@ class TestPaths:
         assert failure(emulator.request(method, path))[:2] == (501, "UNIMPLEMENTED")
 
     def test_not_even_for_what_does_not_exist(self, emulator: Any) -> None:
-        assert failure(emulator.post(DATASET + "x:deidentify"))[0] == 403
-        assert failure(emulator.post(STORE + "x:import"))[0] == 404
+        assert failure(emulator.get(DATASET + "x/fhirStores"))[0] == 403
 
     @pytest.mark.parametrize(
         ("method", "path"),
@@ -372,6 +472,12 @@ class TestPaths:
             ("GET", "/v2/projects/p/locations"),
             ("GET", STORE + ":nonsense"),
             ("PUT", STORE),
+            ("PUT", STORE + "/dicomWeb/studies"),
+            ("PATCH", STORE + "/dicomWeb/studies/1/metadata"),
+            ("PUT", DATASET + "/fhirStores"),
+            ("GET", DATASET + "/fhirStores/f:nonsense"),
+            ("GET", DATASET + "/annotationStores"),
+            ("GET", DATASET + "/fhirStores/f/fhir/Observation/1/$lastn"),
             ("GET", STORE + "/dicomWeb"),
             ("GET", STORE + "/dicomWeb/studies/"),
             ("GET", STORE + "/dicomWeb/studies/1/rendered"),

@@ -353,14 +353,14 @@ class TestDelete:
             client.stow([make_dicom("1", "1.1", "1.1.1"), make_dicom("1", "1.2", "1.2.1")])
             operation = client.delete(WEB + "/studies/1/series/1.1").json()
             assert "done" not in operation
-            assert operation["metadata"]["counter"] == {"pending": "1"}
+            listed = client.until(operation, lambda found: "counter" in found["metadata"])
+            assert listed["metadata"]["counter"] == {"pending": "1"}
             answer = client.stow([make_dicom("1", "1.1", "1.1.1")])
             assert answer.status_code == 409
             assert "being deleted" in answer.text
             assert client.stow([make_dicom("1", "1.3", "1.3.1")]).status_code == 200
             assert client.post(f"/v1/{operation['name']}:cancel").json() == {}
-            ended = client.get("/v1/" + operation["name"]).json()
-            assert ended["done"] is True
+            ended = client.ended(operation)
             assert ended["error"]["code"] == 1
             assert ended["metadata"]["cancelRequested"] is True
             assert client.stow([make_dicom("1", "1.1", "1.1.1")]).status_code == 200

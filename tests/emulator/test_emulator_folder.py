@@ -19,7 +19,8 @@ from dicomsql.emulator.app import create_app
 from dicomsql.emulator.errors import EmulatorError
 from dicomsql.emulator.folder import INDEX, Folder
 
-WEB = "/v1/projects/p/locations/us-central1/datasets/d/dicomStores/s/dicomWeb"
+DATASET = "/v1/projects/p/locations/us-central1/datasets/d"
+WEB = DATASET + "/dicomStores/s/dicomWeb"
 
 # Stores instances 1.1.PREFIX.N one after the other, each in its own request, and prints each N.
 WRITER = f"""
@@ -126,6 +127,68 @@ def test_many_open_a_new_folder_at_once(tmp_path: Path) -> None:
     command = [sys.executable, "-c", code, str(tmp_path / "new")]
     processes = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(4)]
     assert [(p.communicate()[1], p.returncode) for p in processes] == [("", 0)] * 4
+
+
+# What a folder of version 1 had in another way than one of now.
+FIRST = """
+DROP TABLE units;
+DROP TABLE operations;
+CREATE TABLE operations (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    dataset_id INTEGER NOT NULL REFERENCES datasets ON DELETE CASCADE,
+    name TEXT NOT NULL, version TEXT NOT NULL, method TEXT NOT NULL,
+    created REAL NOT NULL, due REAL NOT NULL, cancelled REAL,
+    units INTEGER NOT NULL, response TEXT NOT NULL,
+    store_id INTEGER, study TEXT, series TEXT,
+    UNIQUE (dataset_id, name));
+INSERT INTO operations SELECT 1, id, '71', 'v1', 'Create', 1e9, 1e9, NULL, 0, '{"x": 1}', NULL,
+    NULL, NULL FROM datasets;
+INSERT INTO operations SELECT 2, id, '72', 'v1', 'Delete', 1e9, 9e9, NULL, 3, '{}', 1, '1', NULL
+    FROM datasets;
+INSERT INTO operations SELECT 3, id, '73', 'v1', 'Delete', 1e9, 9e9, 1.5e9, 3, '{}', 1, '1', NULL
+    FROM datasets;
+ALTER TABLE instances DROP COLUMN storage_class;
+ALTER TABLE instances DROP COLUMN storage_class_time;
+ALTER TABLE instances DROP COLUMN operation_id;
+DROP INDEX studies_by_physician;
+DROP INDEX studies_by_tokens;
+DROP INDEX series_by_modality;
+PRAGMA user_version = 1;
+"""
+
+
+def test_a_folder_of_version_1_is_brought_up(
+    tmp_path: Path, open_emulator: Any, make_dicom: Any
+) -> None:
+    content = make_dicom("1", "1.1", "1.1.1")
+    with open_emulator(tmp_path) as client:
+        client.prepare()
+        client.stow([content])
+    with contextlib.closing(sqlite3.connect(tmp_path / INDEX)) as db:
+        db.executescript(FIRST)
+    with open_emulator(tmp_path) as client:
+        operations = client.get(DATASET + "/operations").json()["operations"]
+        assert [operation["done"] for operation in operations] == [True] * 3
+        assert operations[0]["response"] == {"x": 1}
+        assert operations[1]["metadata"]["counter"] == {"success": "3"}
+        assert operations[2]["error"]["code"] == 1
+        info = client.get(WEB + "/studies/1/series/1.1/instances/1.1.1:getStorageInfo").json()
+        assert info["blobStorageInfo"]["storageClass"] == "STANDARD"
+        assert client.stow([content]).status_code == 200
+        assert client.ended(client.delete(WEB + "/studies/1").json())["done"] is True
+        assert client.get(WEB + "/studies").status_code == 204
+    Folder(tmp_path / "new").close()
+    assert schema(tmp_path) == schema(tmp_path / "new")
+
+
+def schema(root: Path) -> dict[str, set[str]]:
+    """The columns of the tables, and the indices, by their names."""
+    with contextlib.closing(sqlite3.connect(root / INDEX)) as db:
+        names = [name for (name,) in db.execute("SELECT name FROM sqlite_master")]
+        return {
+            name: {column[1] for column in db.execute(f"PRAGMA table_info({name})")}
+            for name in names
+        }
 
 
 class TestRefused:

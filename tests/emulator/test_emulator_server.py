@@ -69,6 +69,32 @@ def test_it_serves_until_it_is_interrupted(
     ]
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_request_that_stalls_does_not_keep_it(number: signal.Signals, tmp_path: Path) -> None:
+    command = (sys.executable, "-m", "dicomsql", "emulator", "--root", str(tmp_path / "root"))
+    with subprocess.Popen(
+        [*command, "--verbose", "--fault", "rate=1,kinds=stall"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            port = int(process.stdout.readline().rpartition(":")[2])
+            with socket.create_connection(("127.0.0.1", port)) as raw:
+                raw.sendall(b"GET /v1/projects/p/locations/eu HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                assert "fails on purpose: stall" in process.stderr.readline()
+                process.send_signal(number)
+                with pytest.raises(ConnectionResetError):
+                    raw.recv(1)
+            _, log = process.communicate(timeout=10)
+        finally:
+            process.kill()
+    assert process.returncode == 0
+    assert "Traceback" not in log
+
+
 def test_a_stream_goes_up_and_down_without_being_held(
     server: subprocess.Popen[str], make_dicom: Any
 ) -> None:
@@ -109,7 +135,7 @@ def test_an_upload_that_breaks_off_stores_nothing(
         client.post(location + "/d/dicomStores", params={"dicomStoreId": "s"})
         with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as raw:
             head = (
-                f"POST {location}/d/dicomStores/s/dicomWeb/studies HTTP/1.1\r\nHost: x\r\n"
+                f"POST {location}/d/dicomStores/s/dicomWeb/studies HTTP/1.1\r\nHost: localhost\r\n"
                 "Content-Type: application/dicom\r\nContent-Length: 1000000\r\n\r\n"
             )
             raw.sendall(head.encode() + make_dicom())

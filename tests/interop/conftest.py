@@ -24,7 +24,10 @@ def emulator_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     )
     try:
         assert process.stdout is not None
-        yield process.stdout.readline().strip()
+        url = process.stdout.readline().strip()
+        # without an address, Google's clients would turn to Google
+        assert url.startswith("http://127.0.0.1:")
+        yield url
     finally:
         process.terminate()
         process.communicate()

@@ -67,6 +67,34 @@ def test_retrieves(client: Any) -> None:
     assert bulk == [original.PixelData]
 
 
+def test_transfer_syntaxes(client: Any) -> None:
+    study, series, instance = uids("examples_ybr_color.dcm")
+    original = pydicom.dcmread(FILES / "examples_ybr_color.dcm")
+    for syntax in ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.50", "*"):
+        media = (("application/dicom", syntax),)
+        one = client.retrieve_instance(study, series, instance, media_types=media)
+        wanted = original.file_meta.TransferSyntaxUID if syntax == "*" else syntax
+        assert one.file_meta.TransferSyntaxUID == wanted
+    (jpeg,) = client.retrieve_instance_frames(
+        study, series, instance, [1], media_types=(("image/jpeg", "1.2.840.10008.1.2.4.50"),)
+    )
+    assert jpeg.startswith(b"\xff\xd8")
+    with pytest.raises(Exception, match="406"):
+        media = (("application/dicom", "1.2.840.10008.1.2.4.80"),)
+        client.retrieve_instance(study, series, instance, media_types=media)
+
+
+def test_what_is_refused(client: Any) -> None:
+    changed = pydicom.dcmread(FILES / "CT_small.dcm")
+    changed.PatientID = "somebody else"
+    with pytest.raises(Exception, match="409"):
+        client.store_instances([changed])
+    with pytest.raises(Exception, match="404"):
+        client.retrieve_study("1.2.3")
+    with pytest.raises(Exception, match="404"):
+        client.retrieve_study_metadata("1.2.3")
+
+
 def test_frames_and_rendered(client: Any) -> None:
     study, series, instance = uids("rtdose.dcm")
     frames = client.retrieve_instance_frames(study, series, instance, [1, 3])

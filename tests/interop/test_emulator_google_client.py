@@ -82,7 +82,7 @@ def test_stores_over_pages(datasets: Any, stores: Any) -> None:
     assert caught.value.resp.status == 404
     with pytest.raises(HttpError) as caught:
         stores.import_(name=STORE, body={}).execute()
-    assert caught.value.resp.status == 501
+    assert caught.value.resp.status == 400
 
 
 def test_policies(stores: Any) -> None:

@@ -14,7 +14,8 @@ import pydicom
 import pytest
 from storing_bench import dicom
 
-from dicomsql.config import Connection, Settings
+from dicomsql.config import Settings
+from dicomsql.connections import Connection
 from dicomsql.session import Session
 
 pytestmark = pytest.mark.interop

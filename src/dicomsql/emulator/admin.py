@@ -19,10 +19,12 @@ _LOCATIONS = (
     " me-west1 me-central1 me-central2 us eu"
 )
 LOCATIONS = tuple(_LOCATIONS.split())
+_KEY = re.compile(r"projects/[^/]+/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/]+")
 
 
 def get_location(call: Call) -> dict[str, Any]:
     """projects.locations.get"""
+    _check_project(call)
     if call.names["location"] not in LOCATIONS:
         raise not_found(f"Location not found: {call.location_name}.")
     return _location(call.names["project"], call.names["location"])
@@ -30,6 +32,7 @@ def get_location(call: Call) -> dict[str, Any]:
 
 def list_locations(call: Call) -> dict[str, Any]:
     """projects.locations.list"""
+    _check_project(call)
     if call.parameter("filter"):
         raise StatusError("UNIMPLEMENTED", "A filter over locations is not supported.")
     size, last = paging.page_size(call), paging.last_key(call)
@@ -38,16 +41,16 @@ def list_locations(call: Call) -> dict[str, Any]:
         "locations": [_location(call.names["project"], name) for name in names[:size]]
     }
     if len(names) > size:
-        answer["nextPageToken"] = paging.token_after(names[size - 1])
+        answer["nextPageToken"] = paging.token_after(call, names[size - 1])
     return answer
 
 
 def create_dataset(call: Call) -> dict[str, Any]:
     """datasets.create: the dataset is there at once, and the operation is done."""
-    name = schemas.check_id("datasetId", call.parameter("datasetId"))
     body = schemas.check(call.json_body(), schemas.DATASET, "dataset")
-    _check_time_zone(body)
     _check_location(call)
+    name = schemas.check_id("datasetId", call.parameter("datasetId"))
+    _check_dataset(body)
     call = _within(call, "dataset", name)
     with call.folder.write() as db:
         try:
@@ -58,7 +61,7 @@ def create_dataset(call: Call) -> dict[str, Any]:
         except sqlite3.IntegrityError:
             raise StatusError("ALREADY_EXISTS", "already exists: " + call.dataset_name) from None
         package = f"google.cloud.healthcare.{call.version}"
-        return operations.start(
+        return operations.record(
             db,
             call,
             method=f"{package}.dataset.DatasetService.CreateDataset",
@@ -66,7 +69,6 @@ def create_dataset(call: Call) -> dict[str, Any]:
                 "@type": f"type.googleapis.com/{package}.Dataset",
                 **_resource(call.dataset_name, body),
             },
-            delay=0.0,
         )
 
 
@@ -86,7 +88,7 @@ def list_datasets(call: Call) -> dict[str, Any]:
             " ORDER BY name LIMIT ?",
             (call.names["project"], call.names["location"], last, size + 1),
         ).fetchall()
-    return _page(rows, size, "datasets", f"{call.location_name}/datasets")
+    return _page(call, rows, size, "datasets", f"{call.location_name}/datasets")
 
 
 def patch_dataset(call: Call) -> dict[str, Any]:
@@ -101,7 +103,7 @@ def patch_dataset(call: Call) -> dict[str, Any]:
             raise invalid_field(
                 "update_mask", "Invalid update_mask: the encryptionSpec cannot be changed."
             )
-        _check_time_zone(body)
+        _check_dataset(body)
         db.execute("UPDATE datasets SET body = ? WHERE id = ?", (json.dumps(body), row))
     return _resource(call.dataset_name, body)
 
@@ -122,11 +124,12 @@ def delete_dataset(call: Call) -> dict[str, Any]:
 
 def create_store(call: Call) -> dict[str, Any]:
     """dicomStores.create: the id comes from the parameter; a name in the body changes nothing"""
-    name = schemas.check_id("dicomStoreId", call.parameter("dicomStoreId"))
-    body = _store_body(call)
-    call = _within(call, "store", name)
+    body = schemas.check(call.json_body(), schemas.DICOM_STORE, "dicom_store")
     with call.folder.write() as db:
         parent = dataset_id(db, call)
+        name = schemas.check_id("dicomStoreId", call.parameter("dicomStoreId"))
+        _check_store(body)
+        call = _within(call, "store", name)
         try:
             db.execute(
                 "INSERT INTO stores (dataset_id, name, body) VALUES (?, ?, ?)",
@@ -160,17 +163,17 @@ def list_stores(call: Call) -> dict[str, Any]:
                 rows.append((name, body))
                 if len(rows) > size:
                     break
-    return _page(rows, size, "dicomStores", f"{call.dataset_name}/dicomStores")
+    return _page(call, rows, size, "dicomStores", f"{call.dataset_name}/dicomStores")
 
 
 def patch_store(call: Call) -> dict[str, Any]:
     """dicomStores.patch"""
-    patch = _store_body(call)
+    patch = schemas.check(call.json_body(), schemas.DICOM_STORE, "dicom_store")
     with call.folder.write() as db:
         row = store_id(db, call)
         mask = call.parameter("updateMask")
         body = schemas.apply_mask(_body(db, "stores", row), patch, mask, schemas.DICOM_STORE)
-        schemas.check_labels(body.get("labels", {}))
+        _check_store(body)
         db.execute("UPDATE stores SET body = ? WHERE id = ?", (json.dumps(body), row))
     return _resource(call.store_name, body)
 
@@ -231,8 +234,10 @@ def storage_info(call: Call) -> dict[str, Any]:
     """dicomWeb.studies.series.instances.getStorageInfo"""
     with call.folder.read() as db:
         row = instance_row(db, call)
-        size, structured, stored = db.execute(
-            "SELECT size, metadata_size, stored FROM instances WHERE id = ?", (row,)
+        size, structured, storage_class, since = db.execute(
+            "SELECT size, metadata_size, storage_class, coalesce(storage_class_time, stored)"
+            " FROM instances WHERE id = ?",
+            (row,),
         ).fetchone()
     path = "/".join(
         f"{kind}/{call.names[name]}"
@@ -242,8 +247,8 @@ def storage_info(call: Call) -> dict[str, Any]:
         "referencedResource": f"{call.store_name}/dicomWeb/{path}",
         "blobStorageInfo": {
             "sizeBytes": str(size),
-            "storageClass": "STANDARD",
-            "storageClassUpdateTime": operations.timestamp(stored),
+            "storageClass": storage_class,
+            "storageClassUpdateTime": operations.timestamp(since),
         },
         "structuredStorageInfo": {"sizeBytes": str(structured)},
     }
@@ -294,25 +299,39 @@ def _sizes(row: tuple[int, int, int]) -> dict[str, str]:
     return {name: str(number) for name, number in zip(names, row, strict=True)}
 
 
-def _store_body(call: Call) -> dict[str, Any]:
-    body = schemas.check(call.json_body(), schemas.DICOM_STORE, "dicom_store")
+def _check_store(body: dict[str, Any]) -> None:
     schemas.check_labels(body.get("labels", {}))
-    return body
+    schemas.check_destinations(body)
 
 
 def _check_location(call: Call) -> None:
     """Refuse what can hold no dataset, as Google does before it looks for any."""
-    project = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", call.names["project"])
-    if project is None or call.names["location"] not in LOCATIONS:
-        raise StatusError(
-            "PERMISSION_DENIED",
-            f"Permission denied on resource {call.location_name} (or it may not exist).",
-        )
+    _check_project(call)
+    if call.names["location"] not in LOCATIONS:
+        raise _denied(call.location_name)
 
 
-def _check_time_zone(body: dict[str, Any]) -> None:
+def _check_project(call: Call) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", call.names["project"]):
+        raise _denied(f"projects/{call.names['project']}")
+
+
+def _denied(name: str) -> StatusError:
+    return StatusError(
+        "PERMISSION_DENIED", f"Permission denied on resource {name} (or it may not exist)."
+    )
+
+
+def _check_dataset(body: dict[str, Any]) -> None:
     import zoneinfo
 
+    key = body.get("encryptionSpec", {}).get("kmsKeyName", "")
+    if key and not _KEY.fullmatch(key):
+        raise invalid_field(
+            "encryption_spec.kms_key_name",
+            "Invalid encryption_spec.kms_key_name: projects/PROJECT/locations/LOCATION/keyRings/"
+            "RING/cryptoKeys/KEY is needed.",
+        )
     name = body.get("timeZone", "")
     if name and name not in zoneinfo.available_timezones():
         raise invalid_field("time_zone", "Invalid time_zone: give an IANA name or an empty text.")
@@ -340,10 +359,12 @@ def _body(db: sqlite3.Connection, table: str, row: int) -> dict[str, Any]:
     return dict(json.loads(found[0]))
 
 
-def _page(rows: list[tuple[str, str]], size: int, kind: str, parent: str) -> dict[str, Any]:
+def _page(
+    call: Call, rows: list[tuple[str, str]], size: int, kind: str, parent: str
+) -> dict[str, Any]:
     answer: dict[str, Any] = {}
     if rows:
         answer[kind] = [_resource(f"{parent}/{name}", json.loads(b)) for name, b in rows[:size]]
     if len(rows) > size:
-        answer["nextPageToken"] = paging.token_after(rows[size - 1][0])
+        answer["nextPageToken"] = paging.token_after(call, rows[size - 1][0])
     return answer

@@ -6,30 +6,36 @@ keep the event loop; request bodies are pulled from the loop piece by piece.
 
 from __future__ import annotations
 
-import json
+import contextlib
+import os
 import re
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import anyio.from_thread
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from dicomsql.emulator import answers
 from dicomsql.emulator import partial as partial_response
 from dicomsql.emulator.call import Call, check_parameters
 from dicomsql.emulator.errors import EmulatorError
 from dicomsql.emulator.folder import Folder
+from dicomsql.emulator.front import Front
+from dicomsql.emulator.jobs import Context, Runner
 from dicomsql.emulator.methods import METHODS, Method
+from dicomsql.emulator.neighbours.base import Neighbours
 from dicomsql.emulator.status import StatusError, invalid
+from dicomsql.emulator.work import KINDS
 
 Log = Callable[[str], None]
 
@@ -50,23 +56,58 @@ register_url_convertor("name", _Name())
 
 
 def create_app(
-    root: Path, *, operation_delay: float = 0.0, base_url: str = "", log: Log | None = None
+    root: Path,
+    *,
+    operation_delay: float = 0.0,
+    base_url: str = "",
+    hosts: Collection[str] | None = None,
+    log: Log | None = None,
+    neighbours: Neighbours | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> Starlette:
     """A local Cloud Healthcare API over a folder.
 
-    `app.state.close()` closes the folder; call it when no request is under way any more.
+    `app.state.close()` stops what runs in the background and closes the folder; call it when no
+    request is under way any more. The end of the application's lifespan does it too.
 
     Args:
         root: the folder; made if it does not exist.
-        operation_delay: seconds until the deletion of a study or series is reported as done.
+        operation_delay: seconds that a long-running operation takes at least.
         base_url: scheme and host for the URLs in answers; those of the request if empty.
-        log: gets one line a request, with the path's template and the parameters' names only.
+        hosts: names of hosts that requests may be sent to besides `localhost` and local addresses,
+            in lower case; None to take any, where no network leads to the application.
+        log: gets one line a request, with the path's template and the parameters' names only, and
+            one for each operation that ends.
+        neighbours: the services beside the stores; those in the folder, or where the environment
+            says, if they are not given.
+        environment: that of the process, if it is not given.
 
     Raises:
         EmulatorError: the folder cannot be used. Nothing in it has then been changed.
     """
+    from dicomsql.emulator.neighbours import connect, projects, serviceusage
+
     folder = Folder(root)
-    service = _Service(folder, operation_delay, base_url.rstrip("/"), log)
+    try:
+        beside = neighbours or connect.neighbours(
+            root, os.environ if environment is None else environment
+        )
+    except BaseException:
+        folder.close()
+        raise
+    runner = Runner(Context(folder, beside), KINDS, delay=operation_delay, log=log)
+    service = _Service(folder, beside, runner, base_url.rstrip("/"), log)
+
+    def close() -> None:
+        runner.close()
+        beside.close()
+        folder.close()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        yield
+        await run_in_threadpool(close)
+
     app = Starlette(
         routes=[
             Route(
@@ -74,14 +115,26 @@ def create_app(
                 service.endpoint(method, version),
                 methods=[method.verb],
             )
-            for version in ("v1", "v1beta1")
             for method in METHODS
+            for version in method.versions
+        ]
+        + [
+            service.beside(route)
+            for route in (
+                *connect.routes(beside),
+                *serviceusage.routes(folder),
+                *projects.routes(folder),
+            )
         ],
+        lifespan=lifespan,
+        middleware=[Middleware(Front, hosts=hosts, log=log)],
         exception_handlers={HTTPException: service.no_such_path},
     )
     app.router.redirect_slashes = False
-    app.state.close = folder.close
+    app.state.close = close
     app.state.sweep = folder.sweep
+    app.state.runner = runner
+    runner.resume()
     return app
 
 
@@ -89,10 +142,16 @@ class _Service:
     """Turns requests into calls, and what they return or raise into answers."""
 
     def __init__(
-        self, folder: Folder, operation_delay: float, base_url: str, log: Log | None
+        self,
+        folder: Folder,
+        neighbours: Neighbours,
+        runner: Runner,
+        base_url: str,
+        log: Log | None,
     ) -> None:
         self._folder = folder
-        self._operation_delay = operation_delay
+        self._neighbours = neighbours
+        self._runner = runner
         self._base_url = base_url
         self._log = log
 
@@ -110,10 +169,22 @@ class _Service:
 
         return answer
 
+    def beside(self, route: Route) -> Route:
+        """A neighbour's route, with its requests in the log as those of the stores are."""
+        template = re.sub(r":(name|path)\}", "}", route.path)
+
+        async def answer(request: Request) -> Response:
+            started = time.perf_counter()
+            response: Response = await route.endpoint(request)
+            return self._logged(request, template, response, started)
+
+        return Route(route.path, answer, methods=sorted(route.methods or ()))
+
     async def no_such_path(self, request: Request, _: Exception) -> Response:
         """A path or a verb that is in no version of the API: 404 in both cases, as Google."""
         status = StatusError("NOT_FOUND", "The requested URL was not found on this server.")
-        return self._logged(request, "(unknown)", _failure(status), time.perf_counter())
+        answer = answers.failure(status, answers.style(request.query_params.multi_items()))
+        return self._logged(request, "(unknown)", answer, time.perf_counter())
 
     def _call(self, request: Request, version: str, template: str) -> Call:
         return Call(
@@ -124,7 +195,8 @@ class _Service:
             query=tuple(request.query_params.multi_items()),
             headers=_headers(request),
             origin=self._base_url or _origin(request),
-            operation_delay=self._operation_delay,
+            neighbours=self._neighbours,
+            runner=self._runner,
             chunks=partial(_chunks, request),
         )
 
@@ -143,40 +215,38 @@ class _Service:
 
 
 def _run(method: Method, call: Call) -> Response:
+    form = answers.style(call.query)
     try:
-        if method.parameters is not None:
-            check_parameters(call, method.parameters)
-        answer = method.handler(call)
-        if isinstance(answer, Response):
-            return answer
-        fields = call.parameter("fields") or call.parameter("$fields")
-        return _json(partial_response.select(answer, fields) if fields else answer, 200)
+        return _answer(method, call, form)
     except StatusError as error:
-        return _failure(error)
+        return answers.failure(error, form)
     except RecursionError:
-        return _failure(invalid("The request is nested too deeply."))
+        return answers.failure(invalid("The request is nested too deeply."), form)
     except EmulatorError as error:
-        return _failure(StatusError("UNAVAILABLE", str(error)))
+        return answers.failure(StatusError("UNAVAILABLE", str(error)), form)
     except sqlite3.OperationalError as error:
         locked = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
         reason = "busy with another process" if locked else "not usable (disk full or damaged?)"
-        return _failure(StatusError("UNAVAILABLE", f"The emulator's index is {reason}."))
+        status = StatusError("UNAVAILABLE", f"The emulator's index is {reason}.")
     except sqlite3.DatabaseError:
-        return _failure(StatusError("DATA_LOSS", "The emulator's index is damaged."))
+        status = StatusError("DATA_LOSS", "The emulator's index is damaged.")
     except FileNotFoundError:
-        return _failure(StatusError("DATA_LOSS", "The file of a stored instance is missing."))
+        status = StatusError("DATA_LOSS", "The file of a stored instance is missing.")
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        return _failure(StatusError("INTERNAL", f"The emulator's folder failed: {reason}."))
+        status = StatusError("INTERNAL", f"The emulator's folder failed: {reason}.")
+    return answers.failure(status, form)
 
 
-def _json(answer: Any, status: int) -> Response:
-    content = json.dumps(answer, ensure_ascii=False, indent=2)
-    return Response(content + "\n", status, media_type="application/json; charset=utf-8")
-
-
-def _failure(error: StatusError) -> Response:
-    return _json(error.body(), error.http)
+def _answer(method: Method, call: Call, form: answers.Style) -> Response:
+    answers.check_system(call.query)
+    if method.parameters is not None:
+        check_parameters(call, method.parameters)
+    answer = method.handler(call)
+    if isinstance(answer, Response):
+        return answer
+    fields = call.parameter("fields") or call.parameter("$fields")
+    return answers.success(partial_response.select(answer, fields) if fields else answer, form)
 
 
 def _headers(request: Request) -> Mapping[str, str]:

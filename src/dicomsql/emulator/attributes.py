@@ -142,8 +142,9 @@ _BY_TAG = {
     for attribute in level.defaults + level.computed
 }
 _BY_KEYWORD = {attribute.keyword: attribute for attribute in _BY_TAG.values()}
-# Known to DICOM, refused by a Google-hosted store: bulk data, and what describes an encoding
-_REFUSED = frozenset({"00080005", "7FE00008", "7FE00009", "7FE00010"})
+# Known to DICOM, refused by a Google-hosted store: bulk data, and what describes an encoding,
+# AvailableTransferSyntaxUID among it
+_REFUSED = frozenset({"00080005", "00083002", "7FE00008", "7FE00009", "7FE00010"})
 _HEXADECIMAL = re.compile(r"[0-9A-Fa-f]{8}")
 
 

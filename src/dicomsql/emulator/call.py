@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from dicomsql.emulator.folder import Folder
+from dicomsql.emulator.jobs import Runner
+from dicomsql.emulator.neighbours.base import Neighbours
 from dicomsql.emulator.status import StatusError, invalid, invalid_field, not_found
 
 # Parameters that every method of a Google API takes. They change nothing here but `fields`.
@@ -33,7 +36,8 @@ class Call:
         query: the parameters in the order in which they came.
         headers: by lower-case name.
         origin: scheme and host for URLs in answers.
-        operation_delay: seconds until an operation is done.
+        neighbours: the services beside the stores.
+        runner: does what operations are for.
         chunks: gives the body, once.
     """
 
@@ -44,7 +48,8 @@ class Call:
     query: tuple[tuple[str, str], ...]
     headers: Mapping[str, str]
     origin: str
-    operation_delay: float
+    neighbours: Neighbours
+    runner: Runner
     chunks: Callable[[], Iterator[bytes]]
 
     def parameter(self, name: str) -> str | None:
@@ -59,7 +64,11 @@ class Call:
         return values[0] if values else None
 
     def json_body(self) -> Any:
-        """The body as JSON; an empty one is an empty object."""
+        """The body as JSON; an empty one is an empty object.
+
+        Raises:
+            StatusError: 400 for a body that is too long, of another type, or no JSON.
+        """
         content = bytearray()
         for chunk in self.chunks():
             content += chunk
@@ -67,6 +76,9 @@ class Call:
                 raise invalid(f"Request payload size exceeds the limit: {_BODY_LIMIT} bytes.")
         if not content.strip():
             return {}
+        media_type = self.headers.get("content-type") or "application/json"
+        if not re.match(r"\s*application/([\w.-]+\+)?json\s*(;|$)", media_type, re.IGNORECASE):
+            raise invalid("The body has to be JSON: send it with Content-Type: application/json.")
         try:
             body = json.loads(content, parse_constant=_refuse_constant)
             _check_json(body)

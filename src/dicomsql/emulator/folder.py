@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import shutil
 import sqlite3
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,10 +25,12 @@ from dicomsql.emulator.errors import EmulatorError
 INDEX = "index.sqlite"
 INSTANCES = "instances"
 INCOMING = "incoming"
+SCRATCH = "scratch"
 
 _APPLICATION_ID = 0x44434D51  # "DCMQ": another program's SQLite file is not ours to change
-_VERSION = 1
+_VERSION = 2
 _PATIENCE = 30.0  # seconds to wait for another process's transaction
+_FLUSHERS = 8  # a disk writes many flushes at once for little more than one
 _ABANDONED = 24 * 3600.0  # seconds after which no upload can still be under way
 
 _SCHEMA = """
@@ -43,10 +48,19 @@ CREATE TABLE operations (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     dataset_id INTEGER NOT NULL REFERENCES datasets ON DELETE CASCADE,
     name TEXT NOT NULL, version TEXT NOT NULL, method TEXT NOT NULL,
-    created REAL NOT NULL, due REAL NOT NULL, cancelled REAL,
-    units INTEGER NOT NULL, response TEXT NOT NULL,
+    kind TEXT NOT NULL, spec TEXT NOT NULL, response TEXT NOT NULL,
+    created REAL NOT NULL, ended REAL, error TEXT,
+    cancelled INTEGER NOT NULL DEFAULT 0,
+    units INTEGER, success INTEGER NOT NULL DEFAULT 0, failure INTEGER NOT NULL DEFAULT 0,
+    reason TEXT NOT NULL DEFAULT '',
+    owner TEXT, lease REAL,
     store_id INTEGER, study TEXT, series TEXT,
     UNIQUE (dataset_id, name));
+CREATE INDEX operations_under_way ON operations (id) WHERE ended IS NULL;
+CREATE TABLE units (
+    operation_id INTEGER NOT NULL REFERENCES operations ON DELETE CASCADE,
+    number INTEGER NOT NULL, name TEXT NOT NULL,
+    PRIMARY KEY (operation_id, number)) WITHOUT ROWID;
 CREATE TABLE studies (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     store_id INTEGER NOT NULL REFERENCES stores ON DELETE CASCADE,
@@ -54,10 +68,13 @@ CREATE TABLE studies (
     referring_physician TEXT NOT NULL, patient_name TEXT NOT NULL, patient_id TEXT NOT NULL,
     name_tokens TEXT NOT NULL, summary TEXT NOT NULL,
     UNIQUE (store_id, uid));
+CREATE INDEX studies_by_store ON studies (store_id);
 CREATE INDEX studies_by_date ON studies (store_id, study_date);
 CREATE INDEX studies_by_patient ON studies (store_id, patient_id);
 CREATE INDEX studies_by_name ON studies (store_id, patient_name);
 CREATE INDEX studies_by_accession ON studies (store_id, accession_number);
+CREATE INDEX studies_by_physician ON studies (store_id, referring_physician);
+CREATE INDEX studies_by_tokens ON studies (store_id, name_tokens);
 CREATE TABLE series (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     study_id INTEGER NOT NULL REFERENCES studies ON DELETE CASCADE,
@@ -66,6 +83,7 @@ CREATE TABLE series (
     UNIQUE (study_id, uid));
 CREATE INDEX series_by_store ON series (store_id);
 CREATE INDEX series_by_uid ON series (store_id, uid);
+CREATE INDEX series_by_modality ON series (store_id, modality);
 CREATE TABLE instances (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     series_id INTEGER NOT NULL REFERENCES series ON DELETE CASCADE,
@@ -73,6 +91,7 @@ CREATE TABLE instances (
     uid TEXT NOT NULL, sop_class TEXT NOT NULL, transfer_syntax TEXT NOT NULL,
     file TEXT NOT NULL UNIQUE, size INTEGER NOT NULL, sha256 BLOB NOT NULL,
     metadata_size INTEGER NOT NULL, stored REAL NOT NULL, summary TEXT NOT NULL,
+    storage_class TEXT NOT NULL DEFAULT 'STANDARD', storage_class_time REAL, operation_id INTEGER,
     UNIQUE (series_id, uid));
 CREATE INDEX instances_by_store ON instances (store_id);
 CREATE INDEX instances_by_study ON instances (study_id);
@@ -82,8 +101,31 @@ CREATE TABLE metadata (
     json TEXT NOT NULL);
 CREATE TABLE garbage (file TEXT PRIMARY KEY);
 """
-_TABLES = frozenset(
+_FIRST_TABLES = frozenset(
     {"datasets", "stores", "operations", "studies", "series", "instances", "metadata", "garbage"}
+)
+_TABLES = _FIRST_TABLES | {"units"}
+
+# What makes an index of version 1 one of version 2; its operations did their work at once, and
+# were only said to be under way until they were due.
+_NEW = (
+    "operations|operations_under_way|units"
+    "|studies_by_store|studies_by_physician|studies_by_tokens|series_by_modality"
+)
+_FROM_FIRST = (
+    "ALTER TABLE operations RENAME TO first_operations",
+    *(part for part in _SCHEMA.split(";\n") if re.search(rf"(TABLE|INDEX) ({_NEW})\b", part)),
+    "INSERT INTO operations (id, dataset_id, name, version, method, kind, spec, response, created,"
+    " ended, error, cancelled, units, success, store_id, study, series)"
+    " SELECT id, dataset_id, name, version, method, '', '{}', response, created,"
+    " coalesce(cancelled, min(due, (julianday('now') - 2440587.5) * 86400.0)),"
+    " CASE WHEN cancelled IS NULL THEN NULL"
+    ' ELSE \'{"code": 1, "message": "The operation was cancelled."}\' END,'
+    " cancelled IS NOT NULL, units, units, store_id, study, series FROM first_operations",
+    "DROP TABLE first_operations",
+    "ALTER TABLE instances ADD COLUMN storage_class TEXT NOT NULL DEFAULT 'STANDARD'",
+    "ALTER TABLE instances ADD COLUMN storage_class_time REAL",
+    "ALTER TABLE instances ADD COLUMN operation_id INTEGER",
 )
 
 
@@ -154,6 +196,17 @@ class Folder:
         _flush(target.parent)
         return file
 
+    def admit_all(self, uploads: Sequence[Path]) -> list[str]:
+        """`admit` for many files at once, whose flushes the disk may then put together."""
+        files = [uuid.uuid4().hex for _ in uploads]
+        targets = [self.path(file) for file in files]
+        _flush_all(uploads)
+        for upload, target in zip(uploads, targets, strict=True):
+            target.parent.mkdir(mode=0o700, exist_ok=True)
+            upload.rename(target)
+        _flush_all(sorted({target.parent for target in targets}))
+        return files
+
     def collect_garbage(self) -> None:
         """Remove the files of deleted instances, and uploads that were never finished."""
         with self.read() as db:
@@ -165,12 +218,35 @@ class Folder:
                 db.executemany("DELETE FROM garbage WHERE file = ?", [(f,) for f in files])
         _remove_old(self.root / INCOMING, frozenset())
 
+    def scratch(self, operation: int) -> Path:
+        """A place for what an operation keeps until it ends; made if it does not exist."""
+        path = self.root / SCRATCH / str(operation)
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return path
+
+    def keep(self, path: Path, content: str) -> None:
+        """Write a file in a scratch place, for good and all of it or nothing."""
+        with self.incoming() as (part, stream):
+            stream.write(content.encode())
+        _flush(part)
+        part.rename(path)
+        _flush(path.parent)
+
+    def remove_scratch(self, operation: int) -> None:
+        """Remove what an operation kept."""
+        shutil.rmtree(self.root / SCRATCH / str(operation), ignore_errors=True)
+
     def sweep(self) -> None:
         """Remove old files that no row refers to, left behind by a kill between file and row."""
+        kept = [path for path in (self.root / SCRATCH).iterdir() if path.name.isdigit()]
         with self.read() as db:
             known = frozenset(f"{file}.dcm" for (file,) in db.execute("SELECT file FROM instances"))
+            live = {n for (n,) in db.execute("SELECT id FROM operations WHERE ended IS NULL")}
         for directory in (self.root / INSTANCES).iterdir():
             _remove_old(directory, known)
+        for path in kept:
+            if int(path.name) not in live:
+                self.remove_scratch(int(path.name))
 
     def close(self) -> None:
         """Close all connections; one that is in use is closed when it is given back."""
@@ -231,7 +307,7 @@ def _prepare(root: Path) -> None:
         if not os.access(root, os.W_OK) or not os.access(index, os.W_OK):
             raise EmulatorError(f"The folder {root} is not writable for this user.")
         _prepare_index(root, index)
-        for name in (INSTANCES, INCOMING):
+        for name in (INSTANCES, INCOMING, SCRATCH):
             (root / name).mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         reason = error.strerror or type(error).__name__
@@ -244,8 +320,9 @@ def _prepare_index(root: Path, index: Path) -> None:
             _switch_to_wal(db, root, index)
             db.execute("BEGIN IMMEDIATE")
             tables = {n for (n,) in db.execute("SELECT name FROM sqlite_master WHERE type='table'")}
-            if not tables:
-                for statement in _SCHEMA.split(";\n"):
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+            if not tables or (version == 1 and tables >= _FIRST_TABLES):
+                for statement in _FROM_FIRST if tables else _SCHEMA.split(";\n"):
                     db.execute(statement)
                 db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
                 db.execute(f"PRAGMA user_version = {_VERSION}")
@@ -319,6 +396,11 @@ def _remove_old(directory: Path, known: frozenset[str]) -> None:
             with contextlib.suppress(FileNotFoundError):
                 if entry.stat().st_mtime < oldest:
                     Path(entry.path).unlink()
+
+
+def _flush_all(paths: Sequence[Path]) -> None:
+    with ThreadPoolExecutor(max_workers=min(_FLUSHERS, max(1, len(paths)))) as pool:
+        list(pool.map(_flush, paths))
 
 
 def _flush(path: Path) -> None:

@@ -11,6 +11,7 @@ import json
 import sqlite3
 import time
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,8 @@ class Entry:
     Attributes:
         file: the name under which its bytes stand among the instances.
         dataset: DICOM JSON.
+        storage_class: of Cloud Healthcare's blob storage.
+        operation: the row of the operation that stores it, if it is one that does.
     """
 
     study: str
@@ -37,6 +40,8 @@ class Entry:
     size: int
     sha256: bytes
     dataset: Dataset
+    storage_class: str = "STANDARD"
+    operation: int | None = None
 
 
 def stored_digest(
@@ -63,8 +68,8 @@ def row_of(db: sqlite3.Connection, store: int, study: str, series: str, instance
     return int(row)
 
 
-def add(db: sqlite3.Connection, store: int, entry: Entry) -> None:
-    """Index an instance whose UIDs are not in the store yet."""
+def add(db: sqlite3.Connection, store: int, entry: Entry) -> int:
+    """Index an instance whose UIDs are not in the store yet; its row."""
     found = db.execute(
         "SELECT id FROM studies WHERE store_id = ? AND uid = ?", (store, entry.study)
     ).fetchone()
@@ -76,8 +81,8 @@ def add(db: sqlite3.Connection, store: int, entry: Entry) -> None:
     metadata = _compact(entry.dataset)
     cursor = db.execute(
         "INSERT INTO instances (series_id, study_id, store_id, uid, sop_class, transfer_syntax,"
-        " file, size, sha256, metadata_size, stored, summary)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " file, size, sha256, metadata_size, stored, summary, storage_class, operation_id)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             series,
             study,
@@ -91,45 +96,71 @@ def add(db: sqlite3.Connection, store: int, entry: Entry) -> None:
             len(metadata),
             time.time(),
             _summary(entry.dataset, attributes.INSTANCE),
+            entry.storage_class,
+            entry.operation,
         ),
     )
     db.execute("INSERT INTO metadata VALUES (?, ?)", (cursor.lastrowid, metadata))
     _describe(db, "series", series, only_if_first=cursor.lastrowid)
     _describe(db, "studies", study, only_if_first=cursor.lastrowid)
+    return int(cursor.lastrowid or 0)
+
+
+def replace(db: sqlite3.Connection, instance: int, entry: Entry) -> None:
+    """Put another file and its data set in the place of an instance's, whose UIDs stay."""
+    series, study, file = db.execute(
+        "SELECT series_id, study_id, file FROM instances WHERE id = ?", (instance,)
+    ).fetchone()
+    metadata = _compact(entry.dataset)
+    db.execute("INSERT INTO garbage VALUES (?)", (file,))
+    db.execute(
+        "UPDATE instances SET sop_class = ?, transfer_syntax = ?, file = ?, size = ?, sha256 = ?,"
+        " metadata_size = ?, stored = ?, summary = ?, operation_id = ? WHERE id = ?",
+        (
+            entry.sop_class,
+            entry.transfer_syntax,
+            entry.file,
+            entry.size,
+            entry.sha256,
+            len(metadata),
+            time.time(),
+            _summary(entry.dataset, attributes.INSTANCE),
+            entry.operation,
+            instance,
+        ),
+    )
+    db.execute("UPDATE metadata SET json = ? WHERE instance_id = ?", (metadata, instance))
+    _describe(db, "series", series, only_if_first=instance)
+    _describe(db, "studies", study, only_if_first=instance)
+
+
+def remove_instances(db: sqlite3.Connection, instances: Iterable[int]) -> int:
+    """Remove instances, and the series and studies that this leaves empty; gives how many.
+
+    Args:
+        instances: their rows; one that is not there is no error.
+    """
+    parents: set[tuple[int, int]] = set()
+    count = 0
+    for instance in instances:
+        found = db.execute(
+            "SELECT series_id, study_id, file FROM instances WHERE id = ?", (instance,)
+        ).fetchone()
+        if found is not None:
+            parents.add((found[0], found[1]))
+            db.execute("INSERT INTO garbage VALUES (?)", (found[2],))
+            db.execute("DELETE FROM instances WHERE id = ?", (instance,))
+            count += 1
+    for series in {series for series, _ in parents}:
+        _tidy(db, "series", series)
+    for study in {study for _, study in parents}:
+        _tidy(db, "studies", study)
+    return count
 
 
 def remove_instance(db: sqlite3.Connection, instance: int) -> None:
     """Remove an instance, and its series and study where it was their last."""
-    series, study, file = db.execute(
-        "SELECT series_id, study_id, file FROM instances WHERE id = ?", (instance,)
-    ).fetchone()
-    db.execute("INSERT INTO garbage VALUES (?)", (file,))
-    db.execute("DELETE FROM instances WHERE id = ?", (instance,))
-    if _first(db, "series", series) is None:
-        db.execute("DELETE FROM series WHERE id = ?", (series,))
-    else:
-        _describe(db, "series", series)
-    _tidy_study(db, study)
-
-
-def remove_series(db: sqlite3.Connection, series: int) -> int:
-    """Remove a series, and its study where it was the last; gives the number of instances."""
-    (study,) = db.execute("SELECT study_id FROM series WHERE id = ?", (series,)).fetchone()
-    cursor = db.execute(
-        "INSERT INTO garbage SELECT file FROM instances WHERE series_id = ?", (series,)
-    )
-    db.execute("DELETE FROM series WHERE id = ?", (series,))
-    _tidy_study(db, study)
-    return cursor.rowcount
-
-
-def remove_study(db: sqlite3.Connection, study: int) -> int:
-    """Remove a study; gives the number of its instances."""
-    cursor = db.execute(
-        "INSERT INTO garbage SELECT file FROM instances WHERE study_id = ?", (study,)
-    )
-    db.execute("DELETE FROM studies WHERE id = ?", (study,))
-    return cursor.rowcount
+    remove_instances(db, [instance])
 
 
 def name_tokens(name: str) -> str:
@@ -172,11 +203,11 @@ def _first(db: sqlite3.Connection, table: str, row: int) -> int | None:
     return None if found[0] is None else int(found[0])
 
 
-def _tidy_study(db: sqlite3.Connection, study: int) -> None:
-    if _first(db, "studies", study) is None:
-        db.execute("DELETE FROM studies WHERE id = ?", (study,))
+def _tidy(db: sqlite3.Connection, table: str, row: int) -> None:
+    if _first(db, table, row) is None:
+        db.execute(f"DELETE FROM {table} WHERE id = ?", (row,))  # noqa: S608 - one of our two
     else:
-        _describe(db, "studies", study)
+        _describe(db, table, row)
 
 
 def _describe(

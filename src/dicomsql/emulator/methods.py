@@ -8,11 +8,16 @@ from typing import Any
 
 from starlette.responses import Response
 
-from dicomsql.emulator import admin, erase, iam, operations, qido, stow, wado
+from dicomsql.emulator import admin, elsewhere, erase, iam, operations, qido, stow, wado
 from dicomsql.emulator.call import Call, dataset_id, store_id
+from dicomsql.emulator.deidentify import requests as deidentification
 from dicomsql.emulator.status import StatusError
+from dicomsql.emulator.work import requests
 
 Handler = Callable[[Call], Response | dict[str, Any]]
+
+VERSIONS = ("v1", "v1beta1")
+_BETA = ("v1beta1",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +27,14 @@ class Method:
     Attributes:
         path: below the version; `{name}` is one segment, `{name*}` the rest.
         parameters: its query parameters; None where the method takes any, as DICOMweb's do.
+        versions: of the API, that have it.
     """
 
     verb: str
     path: str
     handler: Handler
     parameters: frozenset[str] | None = frozenset()
+    versions: tuple[str, ...] = VERSIONS
 
 
 def unimplemented(call: Call) -> dict[str, Any]:
@@ -87,6 +94,8 @@ _ADMIN = (
     Method("POST", _ST + ":setIamPolicy", iam.set_policy),
     Method("POST", _ST + ":testIamPermissions", iam.test_permissions),
     Method("GET", _ST + ":getDICOMStoreMetrics", admin.store_metrics),
+    Method("POST", _DS + ":deidentify", deidentification.deidentify_dataset),
+    Method("POST", _ST + ":deidentify", deidentification.deidentify_store),
     Method("GET", _STUDY + ":getStudyMetrics", admin.study_metrics),
     Method("GET", _SERIES + ":getSeriesMetrics", admin.series_metrics),
     Method("GET", _INSTANCE + ":getStorageInfo", admin.storage_info),
@@ -94,8 +103,8 @@ _ADMIN = (
 _DICOMWEB = (
     Method("POST", _WEB + "/studies", stow.store, None),
     Method("POST", _STUDY, stow.store, None),
-    Method("PUT", _WEB + "/studies", stow.update, None),
-    Method("PUT", _STUDY, stow.update, None),
+    Method("PUT", _WEB + "/studies", stow.update, None, _BETA),
+    Method("PUT", _STUDY, stow.update, None, _BETA),
     Method("GET", _WEB + "/studies", qido.search_studies, None),
     Method("GET", _WEB + "/series", qido.search_series, None),
     Method("GET", _WEB + "/instances", qido.search_instances, None),
@@ -116,27 +125,22 @@ _DICOMWEB = (
     Method("DELETE", _SERIES, erase.delete_series),
     Method("DELETE", _INSTANCE, erase.delete_instance),
 )
-# methods of the API's discovery document that have no emulation yet
-_UNIMPLEMENTED = tuple(
-    Method(verb, path, unimplemented, None)
-    for verb, path in (
-        ("POST", _DS + ":deidentify"),
-        ("POST", _ST + ":deidentify"),
-        ("POST", _ST + ":import"),
-        ("POST", _ST + ":export"),
-        ("POST", _ST + ":setBlobStorageSettings"),
-        ("POST", _STUDY + ":setBlobStorageSettings"),
-        ("PATCH", _STUDY + "/metadata"),
-        ("PATCH", _SERIES + "/metadata"),
-        ("PATCH", _INSTANCE + "/metadata"),
-        ("POST", _L + "/services/nlp:analyzeEntities"),
-        *(
-            (verb, f"{_DS}/{kind}{rest}")
-            for kind in ("fhirStores", "hl7V2Stores", "consentStores", "dataMapperWorkspaces")
-            for rest in ("", "/{rest*}")
-            for verb in ("GET", "POST", "PUT", "PATCH", "DELETE")
-        ),
-    )
+_JOBS = (
+    Method("POST", _ST + ":import", requests.import_),
+    Method("POST", _ST + ":export", requests.export),
+    Method("POST", _ST + ":setBlobStorageSettings", requests.set_blob_storage),
+    Method("POST", _STUDY + ":setBlobStorageSettings", requests.set_blob_storage),
+    Method("PATCH", _STUDY + "/metadata", requests.update_study_metadata, None, _BETA),
+    Method("PATCH", _SERIES + "/metadata", requests.update_series_metadata, None, _BETA),
+    Method("PATCH", _INSTANCE + "/metadata", requests.update_instance_metadata, None, _BETA),
+)
+_ELSEWHERE = (
+    Method("POST", _L + "/services/nlp:analyzeEntities", unimplemented, None),
+    *(
+        Method(verb, f"{_DS}/{path}", unimplemented, None, versions)
+        for table, versions in ((elsewhere.BOTH, VERSIONS), (elsewhere.BETA, _BETA))
+        for verb, path in elsewhere.methods(table)
+    ),
 )
 
-METHODS = _ADMIN + _DICOMWEB + _UNIMPLEMENTED
+METHODS = _ADMIN + _DICOMWEB + _JOBS + _ELSEWHERE

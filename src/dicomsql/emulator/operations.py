@@ -1,4 +1,4 @@
-"""Long-running operations: they live under their dataset, and end after a set delay."""
+"""Long-running operations, as the API shows them: they live under their dataset; see `jobs`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from dicomsql.emulator import paging, schemas
 from dicomsql.emulator.call import Call, dataset_id
 from dicomsql.emulator.status import StatusError, not_found
 
-_CANCELLED = {"code": 1, "message": "The operation was cancelled."}
+# Seconds that work which was cancelled gets to stop before the answer.
+_PATIENCE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,52 +27,68 @@ class Target:
     series: str | None = None
 
 
-def start(
+def record(
+    db: sqlite3.Connection, call: Call, *, method: str, response: dict[str, Any]
+) -> dict[str, Any]:
+    """Record an operation that is done, and give its answer.
+
+    Args:
+        method: the method's full gRPC name.
+        response: what the operation answers, with its `@type`.
+    """
+    now = time.time()
+    return _operation(call, _insert(db, call, method=method, response=response, ended=now))
+
+
+def begin(
     db: sqlite3.Connection,
     call: Call,
     *,
     method: str,
+    kind: str,
+    spec: dict[str, Any],
     response: dict[str, Any],
-    delay: float,
-    units: int = 0,
     target: Target | None = None,
-) -> dict[str, Any]:
-    """Record an operation and give its first answer.
+) -> int:
+    """Record an operation whose work is to be done; `started` gives its answer.
 
     Args:
         method: the method's full gRPC name.
+        kind: of the work, by its name in `work.KINDS`.
+        spec: what is asked for, as JSON, for the work.
         response: what the operation answers once it is done, with its `@type`.
-        delay: seconds until then.
-        units: how many things it works on, for its progress counter.
+        target: what it deletes.
+
+    Returns:
+        Its row.
     """
-    name = str(secrets.randbits(62) + (1 << 62))
-    now = time.time()
-    row = db.execute(
-        "INSERT INTO operations (dataset_id, name, version, method, created, due, units, response,"
-        " store_id, study, series) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING *",
-        (
-            dataset_id(db, call),
-            name,
-            call.version,
-            method,
-            now,
-            now + delay,
-            units,
-            json.dumps(response),
-            target.store if target else None,
-            target.study if target else None,
-            target.series if target else None,
-        ),
-    )
-    return _operation(call, _named(row))
+    row = _insert(db, call, method=method, response=response, kind=kind, spec=spec, target=target)
+    return int(row["id"])
+
+
+def started(call: Call, operation: int, patience: float = 0.0) -> dict[str, Any]:
+    """The first answer of an operation whose row has been committed; its work begins.
+
+    Args:
+        patience: seconds that it gets to end before it is answered that it goes on.
+    """
+    call.runner.wake()
+    if patience > call.runner.delay:
+        call.runner.wait(operation, patience)
+    with call.folder.read() as db:
+        cursor = db.execute("SELECT * FROM operations WHERE id = ?", (operation,))
+        rows = _all_named(cursor)
+    if not rows:
+        raise not_found("The dataset was deleted while the operation was started.")
+    return _operation(call, rows[0])
 
 
 def blocked(db: sqlite3.Connection, store: int, study: str, series: str) -> bool:
     """Whether a study or series is still being deleted."""
     found = db.execute(
-        "SELECT 1 FROM operations WHERE store_id = ? AND study = ? AND due > ?"
-        " AND cancelled IS NULL AND (series IS NULL OR series = ?) LIMIT 1",
-        (store, study, time.time(), series),
+        "SELECT 1 FROM operations WHERE ended IS NULL AND store_id = ? AND study = ?"
+        " AND NOT cancelled AND (series IS NULL OR series = ?) LIMIT 1",
+        (store, study, series),
     ).fetchone()
     return found is not None
 
@@ -79,7 +96,10 @@ def blocked(db: sqlite3.Connection, store: int, study: str, series: str) -> bool
 def get(call: Call) -> dict[str, Any]:
     """operations.get"""
     with call.folder.read() as db:
-        return _operation(call, _find(db, call))
+        row = _find(db, call)
+    if row["ended"] is None:
+        call.runner.wake()  # it may be left from a process that is gone
+    return _operation(call, row)
 
 
 def list_operations(call: Call) -> dict[str, Any]:
@@ -99,7 +119,7 @@ def list_operations(call: Call) -> dict[str, Any]:
     if rows:
         answer["operations"] = [_operation(call, row) for row in rows[:size]]
     if len(rows) > size:
-        answer["nextPageToken"] = paging.token_after(str(rows[size - 1]["id"]))
+        answer["nextPageToken"] = paging.token_after(call, str(rows[size - 1]["id"]))
     return answer
 
 
@@ -108,9 +128,11 @@ def cancel(call: Call) -> dict[str, Any]:
     schemas.check(call.json_body(), schemas.CANCEL_OPERATION, "request")
     with call.folder.write() as db:
         row = _find(db, call)
-        now = time.time()
-        if row["due"] > now and row["cancelled"] is None:
-            db.execute("UPDATE operations SET cancelled = ? WHERE id = ?", (now, row["id"]))
+        db.execute(
+            "UPDATE operations SET cancelled = 1 WHERE id = ? AND ended IS NULL", (row["id"],)
+        )
+    call.runner.wake()
+    call.runner.wait(row["id"], _PATIENCE)
     return {}
 
 
@@ -125,11 +147,41 @@ def _find(db: sqlite3.Connection, call: Call) -> dict[str, Any]:
     return rows[0]
 
 
+def _insert(
+    db: sqlite3.Connection,
+    call: Call,
+    *,
+    method: str,
+    response: dict[str, Any],
+    kind: str = "",
+    spec: dict[str, Any] | None = None,
+    target: Target | None = None,
+    ended: float | None = None,
+) -> dict[str, Any]:
+    values = {
+        "dataset_id": dataset_id(db, call),
+        "name": str(secrets.randbits(62) + (1 << 62)),
+        "version": call.version,
+        "method": method,
+        "kind": kind,
+        "spec": json.dumps(spec or {}),
+        "response": json.dumps(response),
+        "created": ended or time.time(),
+        "ended": ended,
+        "store_id": target.store if target else None,
+        "study": target.study if target else None,
+        "series": target.series if target else None,
+    }
+    columns, marks = ", ".join(values), ", ".join("?" * len(values))
+    cursor = db.execute(  # our own columns
+        f"INSERT INTO operations ({columns}) VALUES ({marks}) RETURNING *",  # noqa: S608
+        tuple(values.values()),
+    )
+    return _all_named(cursor)[0]
+
+
 def _operation(call: Call, row: dict[str, Any]) -> dict[str, Any]:
-    now = time.time()
-    cancelled = row["cancelled"] is not None
-    ended = row["cancelled"] if cancelled else row["due"]
-    done = ended <= now
+    done = row["ended"] is not None
     package = f"type.googleapis.com/google.cloud.healthcare.{row['version']}"
     metadata: dict[str, Any] = {
         "@type": f"{package}.OperationMetadata",
@@ -137,21 +189,23 @@ def _operation(call: Call, row: dict[str, Any]) -> dict[str, Any]:
         "createTime": timestamp(row["created"]),
     }
     if done:
-        metadata["endTime"] = timestamp(ended)
-    if cancelled:
+        metadata["endTime"] = timestamp(row["ended"])
+    if row["cancelled"]:
         metadata["cancelRequested"] = True
-    if row["units"]:
-        metadata["counter"] = {"success" if done else "pending": str(row["units"])}
+    pending = 0 if done else (row["units"] or 0) - row["success"] - row["failure"]
+    counts = {"success": row["success"], "failure": row["failure"], "pending": pending}
+    if any(counts.values()):
+        metadata["counter"] = {name: str(count) for name, count in counts.items() if count}
     answer: dict[str, Any] = {
         "name": f"{call.dataset_name}/operations/{row['name']}",
         "metadata": metadata,
     }
     if done:
         answer["done"] = True
-        if cancelled:
-            answer["error"] = _CANCELLED
-        else:
+        if row["error"] is None:
             answer["response"] = json.loads(row["response"])
+        else:
+            answer["error"] = json.loads(row["error"])
     return answer
 
 
@@ -159,10 +213,6 @@ def timestamp(seconds: float) -> str:
     """RFC 3339 in UTC, with microseconds."""
     moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def _named(cursor: sqlite3.Cursor) -> dict[str, Any]:
-    return _all_named(cursor)[0]
 
 
 def _all_named(cursor: sqlite3.Cursor) -> list[dict[str, Any]]:

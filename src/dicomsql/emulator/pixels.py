@@ -1,209 +1,200 @@
-"""What needs pixels: transcoding, frames and rendered images, by pydicom, numpy and Pillow.
+"""Stored files in other transfer syntaxes, as far as the codecs that are installed go.
 
-They are imported here only, and only when called. Values of data sets that break their VR's rules
-make pydicom warn and print them; its checks are off while it works for the emulator.
+Pillow encodes JPEG baseline; pylibjpeg-openjpeg encodes JPEG 2000. All UIDs stay as they are, also
+where the new file is lossy, as with a Google-hosted store.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
-import struct
-import threading
-import warnings
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dicomsql.dicom import part10
+from dicomsql.emulator import images
+from dicomsql.emulator.images import NATIVE, CannotDecode
 
 if TYPE_CHECKING:
-    import numpy as np
     from pydicom import Dataset, FileDataset
 
-    Pixels = np.ndarray[Any, np.dtype[Any]]
+    from dicomsql.emulator.images import Pixels
 
-NATIVE = frozenset(
-    {
-        part10.IMPLICIT_LITTLE,
-        part10.EXPLICIT_LITTLE,
-        part10.EXPLICIT_BIG,
-        part10.DEFLATED_LITTLE,
-    }
-)
-# What numpy and Pillow decode: JPEG baseline and extended (8 bits), JPEG 2000, RLE. JPEG-LS, JPEG
-# lossless and video need libraries that the emulator does not ask for.
-DECODABLE = NATIVE | {
-    "1.2.840.10008.1.2.4.50",
-    "1.2.840.10008.1.2.4.51",
-    "1.2.840.10008.1.2.4.90",
-    "1.2.840.10008.1.2.4.91",
-    "1.2.840.10008.1.2.5",
-}
-ENCODABLE = frozenset({part10.EXPLICIT_LITTLE, part10.IMPLICIT_LITTLE})
-IMAGE_FORMATS = {"image/jpeg": "JPEG", "image/png": "PNG"}
+__all__ = [
+    "JPEG_2000",
+    "JPEG_2000_LOSSLESS",
+    "JPEG_BASELINE",
+    "CannotDecode",
+    "encode",
+    "makeable",
+    "opened",
+    "transcode",
+]
 
-# what damaged or unusual pixel data makes the libraries raise
-_FAILURES = (
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    NotImplementedError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    struct.error,
-)
+JPEG_BASELINE = "1.2.840.10008.1.2.4.50"
+JPEG_2000_LOSSLESS = "1.2.840.10008.1.2.4.90"
+JPEG_2000 = "1.2.840.10008.1.2.4.91"
+
+_JPEG_QUALITY = 90
+_JPEG_2000_PSNR = 80.0  # decibels
+_LARGEST_FILE = 1024 * 1024 * 1024  # bytes, before and after
 
 
-class CannotDecode(Exception):
-    """The pixels cannot be had in the form that is asked for."""
-
-
-class NoSuchFrame(Exception):
-    """The instance has fewer frames."""
-
-
-def transcode(path: Path, syntax: str) -> bytes:
-    """A stored file in another, uncompressed transfer syntax; all UIDs stay as they are.
-
-    Args:
-        syntax: one of `ENCODABLE`.
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[FileDataset]:
+    """A whole stored file for pydicom to work on.
 
     Raises:
-        CannotDecode: the pixels are damaged, or in a form that cannot be decoded.
+        CannotDecode: in the place of what pydicom raises, here and in the block.
     """
-    with _pydicom(path) as dataset:
+    with images.quiet():
+        import pydicom
+
+        yield pydicom.dcmread(path)
+
+
+@lru_cache
+def makeable(stored: str, wanted: str) -> bool:
+    """Whether files of one transfer syntax can be made into another, most of them at least."""
+    if stored == wanted:
+        return True
+    if not images.decodable(stored):
+        return False
+    if wanted in {part10.EXPLICIT_LITTLE, part10.IMPLICIT_LITTLE, JPEG_BASELINE}:
+        return True
+    if wanted not in {JPEG_2000_LOSSLESS, JPEG_2000}:
+        return False
+    with images.quiet():
+        from pydicom.pixels.encoders.base import get_encoder
+
+        return bool(get_encoder(wanted).is_available)
+
+
+def transcode(path: Path, syntax: str) -> tuple[str, bytes]:
+    """A stored file in another transfer syntax that is `makeable`.
+
+    Returns:
+        The transfer syntax, which is Explicit VR Little Endian where there are no pixels to
+        compress, and the file.
+
+    Raises:
+        CannotDecode: the pixels are damaged, too large, or in a form that cannot be made so.
+    """
+    if path.stat().st_size > _LARGEST_FILE:
+        raise CannotDecode(f"the file is larger than {_LARGEST_FILE} bytes")
+    with opened(path) as dataset:
         from pydicom.filewriter import dcmwrite
         from pydicom.uid import UID
 
         meta = dataset.file_meta
-        if meta.TransferSyntaxUID not in NATIVE:
+        if "PixelData" not in dataset and syntax not in NATIVE:
+            syntax = part10.EXPLICIT_LITTLE
+        _check_size(dataset)
+        if meta.TransferSyntaxUID not in NATIVE and "PixelData" in dataset:
+            _check_frames(path)
             dataset.decompress(generate_instance_uid=False)
         elif meta.TransferSyntaxUID == part10.EXPLICIT_BIG:
             dataset.walk(_swap)
-        meta.TransferSyntaxUID = UID(syntax)
+        meta.TransferSyntaxUID = UID(part10.EXPLICIT_LITTLE if syntax not in NATIVE else syntax)
+        if syntax == JPEG_BASELINE:
+            _to_jpeg(dataset)
+        elif syntax not in NATIVE:
+            psnr = [_JPEG_2000_PSNR] if syntax == JPEG_2000 else None
+            dataset.compress(UID(syntax), generate_instance_uid=False, j2k_psnr=psnr)
         out = io.BytesIO()
         # Dataset.save_as refuses big-endian sets, since it would leave their numbers unswapped
         dcmwrite(out, dataset)
-        return out.getvalue()
+        return syntax, out.getvalue()
 
 
-def frame(path: Path, number: int) -> bytes:
-    """The uncompressed, little-endian bytes of a frame, counted from 1.
-
-    Raises:
-        CannotDecode, NoSuchFrame.
-    """
-    with _pydicom(path) as dataset:
-        from pydicom.pixels.decoders.base import get_decoder
-
-        _check_frame(dataset, number)
-        decoder = get_decoder(dataset.file_meta.TransferSyntaxUID)
-        content, _ = decoder.as_buffer(dataset, index=number - 1, raw=True)
-        content = bytes(content)
-        bytes_each = int(dataset.BitsAllocated) // 8
-        if dataset.file_meta.TransferSyntaxUID == part10.EXPLICIT_BIG and bytes_each > 1:
-            return part10.swapped(content, "OW", bytes_each)
-        return content
-
-
-def stored_frame(path: Path, number: int) -> bytes:
-    """The bytes of a frame as they are stored, compressed or not; raises as `frame`."""
-    with _pydicom(path) as dataset:
-        if dataset.file_meta.TransferSyntaxUID not in NATIVE:
-            from pydicom.encaps import get_frame
-
-            frames = _check_frame(dataset, number)
-            return get_frame(dataset.PixelData, number - 1, number_of_frames=frames)
-    return frame(path, number)
-
-
-def all_frames(path: Path) -> bytes:
-    """The uncompressed bytes of all frames; raises as `frame`."""
-    with _pydicom(path) as dataset:
-        frames = _frames(dataset)
-    return b"".join(frame(path, number) for number in range(1, frames + 1))
-
-
-def render(path: Path, number: int, media: str, viewport: tuple[int, int] | None) -> bytes:
-    """A frame as an image.
-
-    Grey values pass through the rescale and the first window of the data set, or without one are
-    spread from the least to the greatest; MONOCHROME1 is inverted. Colours become 8 bit RGB.
+def encode(path: Path, number: int, syntax: str) -> bytes:
+    """One frame, counted from 1, encoded anew.
 
     Args:
-        number: of the frame, from 1.
-        media: a key of `IMAGE_FORMATS`.
-        viewport: width and height that the image is scaled to fit into, its proportions kept.
+        syntax: JPEG baseline, or JPEG 2000 where that is `makeable`.
 
     Raises:
         CannotDecode, NoSuchFrame.
     """
-    with _pydicom(path) as dataset:
-        from PIL import Image
-        from pydicom.pixels.processing import apply_color_lut
-        from pydicom.pixels.utils import pixel_array
+    with images.opened(path) as image:
+        array = image.array(number)
+        if syntax == JPEG_BASELINE:
+            return _jpeg(array, image.header)
+        from pydicom.pixels.encoders.base import get_encoder
 
-        _check_frame(dataset, number)
-        array = pixel_array(dataset, index=number - 1)
-        if dataset.PhotometricInterpretation == "PALETTE COLOR":
-            array = _eight_bits(apply_color_lut(array, dataset))
-        elif dataset.SamplesPerPixel == 1:
-            array = _grey(array, dataset)
-        elif array.dtype.itemsize > 1:
-            array = _eight_bits(array)
-        image = Image.fromarray(array)
-        if viewport is not None:
-            scale = min(viewport[0] / image.width, viewport[1] / image.height)
-            image = image.resize(
-                (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-            )
-        out = io.BytesIO()
-        image.save(out, IMAGE_FORMATS[media])
-        return out.getvalue()
-
-
-_LOCK = threading.Lock()
+        header = image.header
+        options: dict[str, Any] = {
+            "rows": array.shape[0],
+            "columns": array.shape[1],
+            "samples_per_pixel": array.shape[2] if array.ndim == 3 else 1,
+            "number_of_frames": 1,
+            "planar_configuration": 0,
+            "bits_allocated": array.dtype.itemsize * 8,
+            "bits_stored": int(header.BitsStored),
+            "pixel_representation": int(header.PixelRepresentation),
+            "photometric_interpretation": "RGB" if array.ndim == 3 else "MONOCHROME2",
+        }
+        if syntax == JPEG_2000:
+            options["j2k_psnr"] = [_JPEG_2000_PSNR]
+        return get_encoder(syntax).encode(array, **options)
 
 
-@contextlib.contextmanager
-def _pydicom(path: Path) -> Iterator[FileDataset]:
-    """A file for pydicom to work on, silently; one at a time, since its settings are global."""
-    try:
-        import pydicom
-    except ImportError:
-        raise CannotDecode("pydicom is not installed: pip install 'dicomsql[emulator]'") from None
-    settings = pydicom.config.settings
-    with _LOCK, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        before = settings.reading_validation_mode, settings.writing_validation_mode
-        settings.reading_validation_mode = settings.writing_validation_mode = pydicom.config.IGNORE
-        try:
-            yield pydicom.dcmread(path)
-        except FileNotFoundError:
-            raise
-        except _FAILURES as error:
-            raise CannotDecode(
-                f"the pixel data cannot be decoded ({type(error).__name__})"
-            ) from error
-        finally:
-            settings.reading_validation_mode, settings.writing_validation_mode = before
+def _to_jpeg(dataset: FileDataset) -> None:
+    from pydicom.encaps import encapsulate
+    from pydicom.pixels.utils import pixel_array
+    from pydicom.uid import UID
+
+    frames = int(dataset.get("NumberOfFrames") or 1)
+    encoded = [_jpeg(pixel_array(dataset, index=n), dataset) for n in range(frames)]
+    before = len(dataset.PixelData)
+    if int(dataset.SamplesPerPixel) > 1:
+        dataset.PhotometricInterpretation = "YBR_FULL_422"
+        dataset.PlanarConfiguration = 0
+    dataset.LossyImageCompression = "01"
+    ratio = f"{before / max(1, sum(map(len, encoded))):.2f}"
+    for keyword, value in (("Ratio", ratio), ("Method", "ISO_10918_1")):
+        # one value for each step, those of earlier ones first (PS3.3 C.7.6.1.1.5)
+        name = f"LossyImageCompression{keyword}"
+        earlier = dataset.get(name)
+        steps = [] if earlier in (None, "") else [earlier] if isinstance(earlier, str) else earlier
+        if not hasattr(steps, "__iter__"):
+            steps = [steps]
+        setattr(dataset, name, [*steps, value])
+    dataset.PixelData = encapsulate(encoded)
+    dataset["PixelData"].VR = "OB"
+    dataset["PixelData"].is_undefined_length = True
+    dataset.file_meta.TransferSyntaxUID = UID(JPEG_BASELINE)
 
 
-def _frames(dataset: Dataset) -> int:
-    if "PixelData" not in dataset:
-        raise CannotDecode("the instance has no pixel data")
-    return int(dataset.get("NumberOfFrames") or 1)
+def _jpeg(array: Pixels, header: Dataset) -> bytes:
+    from PIL import Image
+
+    colours = header.get("PhotometricInterpretation")
+    if array.dtype.itemsize != 1 or int(header.BitsStored) != 8 or header.PixelRepresentation:
+        raise CannotDecode("JPEG baseline holds 8 bits a sample, without a sign")
+    if colours == "PALETTE COLOR":
+        raise CannotDecode("JPEG baseline holds no palette")
+    out = io.BytesIO()
+    # 4:2:2, which is what the data set then says
+    Image.fromarray(array).save(out, "JPEG", quality=_JPEG_QUALITY, subsampling=1)
+    return out.getvalue()
 
 
-def _check_frame(dataset: Dataset, number: int) -> int:
-    frames = _frames(dataset)
-    if not 1 <= number <= frames:
-        raise NoSuchFrame(f"the instance has {frames} frames")
-    return frames
+def _check_size(dataset: Dataset) -> None:
+    values = [dataset.get(k) for k in ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated")]
+    rows, columns, samples, bits = (int(value or 1) for value in values)
+    frames = int(dataset.get("NumberOfFrames") or 1)
+    if "PixelData" in dataset and rows * columns * samples * bits // 8 * frames > _LARGEST_FILE:
+        raise CannotDecode(f"the uncompressed file is larger than {_LARGEST_FILE} bytes")
+
+
+def _check_frames(path: Path) -> None:
+    """Look at each frame's own header before a decoder makes room for what it says."""
+    with images.opened(path) as image:
+        for number in range(1, image.frames + 1):
+            image.check(number, decoded=True)
 
 
 def _swap(dataset: Dataset, element: Any) -> None:
@@ -211,36 +202,3 @@ def _swap(dataset: Dataset, element: Any) -> None:
         pixels = element.keyword == "PixelData"
         unit = max(2, int(dataset.BitsAllocated) // 8) if pixels else None
         element.value = part10.swapped(element.value, element.VR, unit)
-
-
-def _grey(array: Pixels, dataset: Dataset) -> Pixels:
-    import numpy as np
-
-    values = array.astype(np.float64)
-    values = values * float(dataset.get("RescaleSlope") or 1)
-    values += float(dataset.get("RescaleIntercept") or 0)
-    center, width = (_first(dataset.get(k)) for k in ("WindowCenter", "WindowWidth"))
-    if center is not None and width is not None and width >= 1:
-        # PS3.3 C.11.2.1.2.1, LINEAR
-        shade = (values - (center - 0.5)) / max(width - 1, 1e-9) + 0.5
-    else:
-        low, high = values.min(), values.max()
-        shade = (values - low) / ((high - low) or 1.0)
-    shade = np.clip(shade, 0.0, 1.0)
-    if dataset.PhotometricInterpretation == "MONOCHROME1":
-        shade = 1.0 - shade
-    return np.asarray(np.rint(shade * 255), dtype=np.uint8)
-
-
-def _first(value: Any) -> float | None:
-    if value in (None, ""):
-        return None
-    members = value if hasattr(value, "__iter__") and not isinstance(value, str) else [value]
-    return next((float(member) for member in members), None)
-
-
-def _eight_bits(array: Pixels) -> Pixels:
-    import numpy as np
-
-    shift = (array.dtype.itemsize - 1) * 8
-    return np.asarray(array >> shift, dtype=np.uint8)

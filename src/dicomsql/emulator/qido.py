@@ -22,12 +22,17 @@ from dicomsql.emulator.attributes import INSTANCE, SERIES, STUDY, Level
 from dicomsql.emulator.call import COMMON_PARAMETERS, Call, store_id
 from dicomsql.emulator.status import invalid
 
+# The rows of a level, and the joins to its parents for those searches that need them.
 _FROM = {
-    "study": ("st", "studies st"),
-    "series": ("se", "series se JOIN studies st ON st.id = se.study_id"),
+    "study": ("st", "studies st", {}),
+    "series": ("se", "series se", {"st": "JOIN studies st ON st.id = se.study_id"}),
     "instance": (
         "i",
-        "instances i JOIN series se ON se.id = i.series_id JOIN studies st ON st.id = i.study_id",
+        "instances i",
+        {
+            "se": "JOIN series se ON se.id = i.series_id",
+            "st": "JOIN studies st ON st.id = i.study_id",
+        },
     ),
 }
 # the instance whose data set describes a row
@@ -36,7 +41,9 @@ _DESCRIBED_BY = {
     "series": "(SELECT min(id) FROM instances WHERE series_id = se.id)",
     "instance": "i.id",
 }
-_DATE = re.compile(r"(\d{8})?(-)?(\d{8})?")
+_DATE = re.compile(r"([0-9]{8})?(-)?([0-9]{8})?")
+# no value of an attribute that can be filtered by has more; of PN, three groups of 64 (PS3.5 6.2)
+_LONGEST_VALUE = 256
 
 
 @dataclass(slots=True)
@@ -98,6 +105,11 @@ def _parse(call: Call, level: Level) -> _Search:
             tag = attributes.filter_tag(name, level)
             if tag in search.filters:
                 raise invalid(f"generic::invalid_argument: the attribute {name} is given twice")
+            if len(value) > _LONGEST_VALUE:
+                raise invalid(
+                    f"generic::invalid_argument: the value of {name} has more than"
+                    f" {_LONGEST_VALUE} characters"
+                )
             search.filters[tag] = value
     search.include -= {attribute.tag for attribute in level.defaults}
     return search
@@ -170,8 +182,7 @@ def _date_condition(column: str, value: str) -> tuple[str, list[str]]:
 
 def _rows(db: sqlite3.Connection, call: Call, store: int, search: _Search) -> list[str]:
     """The results as JSON texts."""
-    level = search.level
-    alias, tables = _FROM[level.name]
+    alias, table, joins = _FROM[search.level.name]
     clauses, values = _conditions(search)
     for name, column in (("study", "st.uid"), ("series", "se.uid")):
         if name in call.names:
@@ -179,14 +190,19 @@ def _rows(db: sqlite3.Connection, call: Call, store: int, search: _Search) -> li
             values.append(call.names[name])
     # an index begins with the store, so each table that is filtered by one needs it said
     stores = {alias: f"{alias}.store_id = ?"}
-    for other in ("st", "se"):
+    for other in joins:
         if any(f"{other}." in clause for clause in clauses):
             stores[other] = f"{other}.store_id = ?"
+            table = f"{table} {joins[other]}"
     where = " AND ".join([*stores.values(), *clauses])
     parameters = [*[store] * len(stores), *values, search.limit, search.offset]
-    tail = f"FROM {tables} WHERE {where} ORDER BY {alias}.id LIMIT ? OFFSET ?"
+    # The page is found by its rows' numbers, which the indexes hold themselves, and only its own
+    # rows are read then: a high offset costs little.
+    page = f"SELECT {alias}.id FROM {table} WHERE {where} ORDER BY {alias}.id LIMIT ? OFFSET ?"  # noqa: S608
+    tail = f"WHERE {alias}.id IN ({page}) ORDER BY {alias}.id"
     if not search.include and not search.everything:
-        cursor = db.execute(f"SELECT {alias}.summary {tail}", parameters)
+        rows = _FROM[search.level.name][1]
+        cursor = db.execute(f"SELECT {alias}.summary FROM {rows} {tail}", parameters)  # noqa: S608
         return [summary for (summary,) in cursor]
     return _extended(db, call, search, tail, parameters)
 
@@ -200,7 +216,7 @@ def _extended(
     the parents' UIDs; the data sets are read only for what is in no row.
     """
     level = search.level
-    alias, _ = _FROM[level.name]
+    alias, table, joins = _FROM[level.name]
     parents = [("st.summary", STUDY)] if level is not STUDY else []
     if level is INSTANCE:
         parents.append(("se.summary", SERIES))
@@ -217,7 +233,9 @@ def _extended(
     columns += [_DESCRIBED_BY[level.name], _PATHS[level.name]] if reading else ["NULL", "NULL"]
     columns += [column for column, _ in parents]
     columns += [_COMPUTED[tag][level.name] for tag in computed]
-    cursor = db.execute(f"SELECT {', '.join(columns)} {tail}", parameters)
+    whole = " ".join([table, *joins.values()])
+    chosen = ", ".join(columns)
+    cursor = db.execute(f"SELECT {chosen} FROM {whole} {tail}", parameters)  # noqa: S608
     texts = []
     decoded: dict[str, dict[str, Raw]] = {}
     for summary, describer, path, *others in cursor.fetchall():

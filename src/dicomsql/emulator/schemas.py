@@ -11,12 +11,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from dicomsql.emulator.status import invalid, invalid_field
+from dicomsql.emulator.status import StatusError, invalid_field
 
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """A field with one value; `read` gives it in its canonical form or raises ValueError."""
+    """A field with one value.
+
+    `read` gives it in its canonical form, None where it is the field's default, or raises
+    ValueError.
+    """
 
     kind: str
     read: Callable[[Any], Any]
@@ -58,15 +62,33 @@ def _read_flag(value: Any) -> bool:
 
 
 def _read_integer(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | str):
+    if isinstance(value, bool) or not re.fullmatch(r"-?[0-9]{1,10}", str(value)):
         raise ValueError
-    return int(value)
+    number = int(value)
+    if not -(2**31) <= number < 2**31:
+        raise ValueError
+    return number
+
+
+def enumeration(*names: str) -> Scalar:
+    """A field with one of some names, by name or by number; the first stands for none."""
+
+    def read(value: Any) -> str | None:
+        number = value if type(value) is int else names.index(_read_text(value))
+        if not 0 <= number < len(names):
+            raise ValueError
+        return names[number] if number else None
+
+    return Scalar("TYPE_ENUM", read)
 
 
 STRING = Scalar("TYPE_STRING", _read_text)
 BOOLEAN = Scalar("TYPE_BOOL", _read_flag)
 INTEGER = Scalar("TYPE_INT32", _read_integer)
 _EMPTY = Message({})
+WRITE_DISPOSITION = enumeration(
+    "WRITE_DISPOSITION_UNSPECIFIED", "WRITE_EMPTY", "WRITE_TRUNCATE", "WRITE_APPEND"
+)
 
 DATASET = Message(
     {
@@ -91,7 +113,7 @@ DICOM_STORE = Message(
                         {
                             "tableUri": STRING,
                             "force": BOOLEAN,
-                            "writeDisposition": STRING,
+                            "writeDisposition": WRITE_DISPOSITION,
                             "includeSourceStore": BOOLEAN,
                             "schemaFlattened": _EMPTY,
                             "schemaJson": _EMPTY,
@@ -103,6 +125,7 @@ DICOM_STORE = Message(
     },
     output=frozenset({"name"}),
 )
+_LOG_TYPE = enumeration("LOG_TYPE_UNSPECIFIED", "ADMIN_READ", "DATA_WRITE", "DATA_READ")
 _POLICY = Message(
     {
         "version": INTEGER,
@@ -128,7 +151,7 @@ _POLICY = Message(
                 {
                     "service": STRING,
                     "auditLogConfigs": Repeated(
-                        Message({"logType": STRING, "exemptedMembers": Repeated(STRING)})
+                        Message({"logType": _LOG_TYPE, "exemptedMembers": Repeated(STRING)})
                     ),
                 }
             )
@@ -208,6 +231,33 @@ def check_labels(labels: dict[str, str]) -> None:
                 )
 
 
+def check_destinations(store: dict[str, Any]) -> None:
+    """The topics and tables that a store names (DicomStore in the discovery document).
+
+    Raises:
+        StatusError: 400 for a name that can be none, and for a destination that is named twice.
+    """
+    topic = store.get("notificationConfig", {}).get("pubsubTopic")
+    if topic and not _TOPIC.fullmatch(topic):
+        raise _no_name("notification_config.pubsub_topic", "projects/PROJECT/topics/TOPIC")
+    for number, config in enumerate(store.get("notificationConfigs", [])):
+        if not _TOPIC.fullmatch(config.get("pubsubTopic", "")):
+            where = f"notification_configs[{number}].pubsub_topic"
+            raise _no_name(where, "projects/PROJECT/topics/TOPIC")
+    tables = []
+    for number, config in enumerate(store.get("streamConfigs", [])):
+        where = f"stream_configs[{number}].bigquery_destination"
+        destination = config.get("bigqueryDestination", {})
+        table = destination.get("tableUri", "")
+        if len(table) > 2000 or not _TABLE.fullmatch(table):
+            raise _no_name(where + ".table_uri", "bq://PROJECT.DATASET.TABLE")
+        if "schemaFlattened" in destination and "schemaJson" in destination:
+            raise invalid_field(where, f"{where} has schema_flattened and schema_json; give one.")
+        tables.append(table)
+    if len(set(tables)) < len(tables):
+        raise invalid_field("stream_configs", "stream_configs names one table twice.")
+
+
 def check_id(name: str, value: str | None) -> str:
     """The id of a new resource: 1 to 256 letters, digits, `_`, `-`, `.`.
 
@@ -224,12 +274,19 @@ def check_id(name: str, value: str | None) -> str:
     return value
 
 
+# names of topics: cloud.google.com/pubsub/docs/pubsub-basics; of tables: BigQueryDestination
+_TOPIC = re.compile(r"projects/[A-Za-z0-9][\w.:-]*/topics/(?!goog)[A-Za-z][\w.~+%-]{2,254}")
+_TABLE = re.compile(r"bq://[A-Za-z0-9][A-Za-z0-9_.:-]*\.\w{1,1024}\.[\w -]{1,1024}")
 _LABEL_CATEGORIES = frozenset({"Ll", "Lo", "Nd", "Nl", "No"})
 
 
 def camel_case(name: str) -> str:
     """`notification_config` -> `notificationConfig`: the JSON of protocol buffers takes both."""
     return re.sub(r"_([a-z])", lambda match: match[1].upper(), name)
+
+
+def _no_name(where: str, form: str) -> StatusError:
+    return invalid_field(where, f"Invalid {where}: {form} is needed.")
 
 
 def _put(target: dict[str, Any], name: str, value: Any) -> None:
@@ -268,8 +325,9 @@ def _message(body: Any, schema: Message, where: str) -> dict[str, Any]:
                 f"Invalid JSON payload received. Unknown name \"{shown}\" at '{where}':"
                 " Cannot find field.",
             )
-        if value is not None:
-            found[name] = _value(value, field, f"{where}.{_snake_case(name)}")
+        read = None if value is None else _value(value, field, f"{where}.{_snake_case(name)}")
+        if read is not None:
+            found[name] = read
     return found
 
 
@@ -289,7 +347,7 @@ def _value(value: Any, field: Schema, where: str) -> Any:
     try:
         return field.read(value)
     except ValueError:
-        raise invalid(f"Invalid value at '{where}' ({field.kind}).") from None
+        raise invalid_field(where, f"Invalid value at '{where}' ({field.kind}).") from None
 
 
 def _snake_case(name: str) -> str:

@@ -19,6 +19,14 @@ HTTP_STATUS = {
     "UNAVAILABLE": 503,
 }
 
+# google/rpc/code.proto: the numbers, by which the errors of operations name the codes
+_RPC_CODES = (
+    *("OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND"),
+    *("ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION"),
+    *("ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"),
+    "UNAUTHENTICATED",
+)
+
 BAD_REQUEST = "type.googleapis.com/google.rpc.BadRequest"
 
 
@@ -56,6 +64,11 @@ class StatusError(Exception):
         if self.details:
             error["details"] = list(self.details)
         return {"error": error}
+
+
+def rpc_code(status: str) -> int:
+    """The number of a google.rpc.Code."""
+    return _RPC_CODES.index(status) if status in _RPC_CODES else _RPC_CODES.index("UNKNOWN")
 
 
 def invalid(message: str) -> StatusError:

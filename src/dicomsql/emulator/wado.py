@@ -6,19 +6,19 @@ files go out as streams; what has to be transcoded is, one instance at a time.
 
 from __future__ import annotations
 
-import mmap
 import re
 import sqlite3
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
 from starlette.responses import Response, StreamingResponse
 
 from dicomsql.dicom import part10
-from dicomsql.emulator import index, multipart, pixels
+from dicomsql.emulator import images, index, multipart, pixels, reading, rendering
 from dicomsql.emulator.admin import instance_row, series_row, study_row
 from dicomsql.emulator.call import Call
 from dicomsql.emulator.status import invalid, not_acceptable, not_found
@@ -26,7 +26,30 @@ from dicomsql.emulator.status import invalid, not_acceptable, not_found
 _PIECE = 256 * 1024
 # so many data sets are read from the index at a time
 _METADATA_BATCH = 200
-_LARGEST_VIEWPORT = 16_384
+_OCTETS = "application/octet-stream"
+# PS3.18 table 8.7.3-5: the media type of a frame by its transfer syntax, for those that have one
+_FRAME_MEDIA = {
+    "1.2.840.10008.1.2.4.50": "image/jpeg",
+    "1.2.840.10008.1.2.4.51": "image/jpeg",
+    "1.2.840.10008.1.2.4.57": "image/jpeg",
+    "1.2.840.10008.1.2.4.70": "image/jpeg",
+    "1.2.840.10008.1.2.4.80": "image/jls",
+    "1.2.840.10008.1.2.4.81": "image/jls",
+    "1.2.840.10008.1.2.4.90": "image/jp2",
+    "1.2.840.10008.1.2.4.91": "image/jp2",
+    "1.2.840.10008.1.2.4.92": "image/jpx",
+    "1.2.840.10008.1.2.4.93": "image/jpx",
+    "1.2.840.10008.1.2.4.201": "image/jphc",
+    "1.2.840.10008.1.2.4.202": "image/jphc",
+    "1.2.840.10008.1.2.4.203": "image/jphc",
+    "1.2.840.10008.1.2.5": "image/dicom-rle",
+}
+# what a media type means where no transfer syntax is named and what is stored is of another
+_FRAME_DEFAULT = {
+    _OCTETS: part10.EXPLICIT_LITTLE,
+    "image/jpeg": pixels.JPEG_BASELINE,
+    "image/jp2": pixels.JPEG_2000_LOSSLESS,
+}
 
 
 class _Stored(NamedTuple):
@@ -47,6 +70,15 @@ class _Form:
     transfer_syntax: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A file on its way out; the first piece is already read, so that what fails has a status."""
+
+    transfer_syntax: str
+    content: Iterator[bytes]
+    size: int | None = None
+
+
 def retrieve(call: Call) -> Response:
     """retrieveStudy, retrieveSeries, retrieveInstance
 
@@ -56,22 +88,21 @@ def retrieve(call: Call) -> Response:
     found = _stored(call)
     form = _negotiate(call, found)
     if not form.in_parts:
-        content = _content(call, found[0], form.transfer_syntax)
-        syntax = _syntax_of(found[0], form.transfer_syntax)
-        headers = {"content-type": f"application/dicom; transfer-syntax={syntax}"}
-        if syntax == found[0].transfer_syntax:
-            headers["content-length"] = str(found[0].size)
-        return StreamingResponse(_opened(content), headers=headers)
+        part = _part(call, found[0], form.transfer_syntax)
+        headers = {"content-type": f"application/dicom; transfer-syntax={part.transfer_syntax}"}
+        if part.size is not None:
+            headers["content-length"] = str(part.size)
+        return StreamingResponse(part.content, headers=headers)
     boundary = uuid.uuid4().hex
+    first = _part_if_there(call, found[0], form.transfer_syntax)
 
     def parts() -> Iterator[bytes]:
-        for stored in found:
-            syntax = _syntax_of(stored, form.transfer_syntax)
-            content = _opened_if_there(call, stored, form.transfer_syntax)
-            if content is not None:
-                head = f"application/dicom; transfer-syntax={syntax}"
+        for number, stored in enumerate(found):
+            part = _part_if_there(call, stored, form.transfer_syntax) if number else first
+            if part is not None:
+                head = f"application/dicom; transfer-syntax={part.transfer_syntax}"
                 yield f"--{boundary}\r\nContent-Type: {head}\r\n\r\n".encode()
-                yield from content
+                yield from part.content
                 yield b"\r\n"
         yield f"--{boundary}--\r\n".encode()
 
@@ -106,62 +137,91 @@ def retrieve_frames(call: Call) -> Response:
     stored = _stored(call)[0]
     path = call.folder.path(stored.file)
     for kind, parameters in multipart.accepted(call.headers.get("accept", "")):
-        media = parameters.get("type", "application/octet-stream").lower()
         in_parts = kind in {"multipart/related", "multipart/*", "*/*"}
-        alone = kind in {"application/octet-stream", "application/*"} and len(numbers) == 1
-        syntax = parameters.get("transfer-syntax", part10.EXPLICIT_LITTLE)
-        as_stored = syntax in {"*", stored.transfer_syntax}
-        decodable = syntax == part10.EXPLICIT_LITTLE and stored.transfer_syntax in pixels.DECODABLE
-        fits = media in {"application/octet-stream", "application/*", "*/*"}
-        if fits and (in_parts or alone) and (as_stored or decodable):
-            read = pixels.stored_frame if as_stored else pixels.frame
-            contents = [_pixels(partial(read, path, n)) for n in numbers]
-            if alone:
-                return Response(contents[0], media_type="application/octet-stream")
-            sent = stored.transfer_syntax if as_stored else syntax
-            return _octets(contents, sent)
+        media = parameters.get("type", _OCTETS).lower() if in_parts else kind
+        form = _frame_form(stored, media, parameters.get("transfer-syntax"))
+        if form is None or not (in_parts or len(numbers) == 1):
+            continue
+        media, syntax = form
+        with _pixels():
+            if syntax == stored.transfer_syntax:
+                with images.opened(path) as image:
+                    contents = [image.stored(n) for n in numbers]
+            elif syntax == part10.EXPLICIT_LITTLE:
+                with images.opened(path) as image:
+                    contents = [image.raw(n) for n in numbers]
+            else:
+                contents = [pixels.encode(path, n, syntax) for n in numbers]
+        if not in_parts:
+            return Response(contents[0], media_type=media)
+        return _in_parts(iter(contents), media, syntax)
     raise not_acceptable(
         'Frames are given as multipart/related; type="application/octet-stream" with the transfer'
-        f" syntax {part10.EXPLICIT_LITTLE} or *; these cannot be made so from what is stored."
+        f' syntax {part10.EXPLICIT_LITTLE} or *, as type="image/jpeg" or "image/jp2", or in the'
+        " media type of what is stored; these cannot be made so from what is stored."
     )
+
+
+def _frame_form(stored: _Stored, media: str, syntax: str | None) -> tuple[str, str] | None:
+    """The media type and transfer syntax that frames go out in, or None where they cannot."""
+    own = _FRAME_MEDIA.get(stored.transfer_syntax)
+    if media in {"*/*", "application/*"}:
+        media = _OCTETS
+    if media == "image/*":
+        media = own or "image/jpeg"
+    if media == own and syntax in {None, "*", stored.transfer_syntax}:
+        return media, stored.transfer_syntax
+    if media == _OCTETS and syntax in {"*", stored.transfer_syntax}:
+        return media, stored.transfer_syntax
+    default = _FRAME_DEFAULT.get(media)
+    if default is None or syntax == "*":
+        return None
+    wanted = syntax or default
+    fits = wanted == default if media == _OCTETS else _FRAME_MEDIA.get(wanted) == media
+    native = wanted == part10.EXPLICIT_LITTLE
+    makeable = images.decodable if native else lambda of: pixels.makeable(of, wanted)
+    return (media, wanted) if fits and makeable(stored.transfer_syntax) else None
 
 
 def retrieve_bulkdata(call: Call) -> Response:
     """retrieveBulkdata: the uncompressed bytes of one binary attribute"""
-    octets = "application/octet-stream"
-    accepted = {octets: octets, "multipart/related": "multipart/related"}
+    accepted = {_OCTETS: _OCTETS, "multipart/related": "multipart/related"}
     kind = _accept(call, accepted, ignore_type=True)
     stored = _stored(call)[0]
     path = call.folder.path(stored.file)
-    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as view:
-        instance = part10.read(view)
-        place = instance.bulk.get(call.names["bulkdata"].upper())
-        if place is None:
-            raise not_found("The instance has no bulk data under this path.")
-        content = b""
-        if place.length is not None:
-            content = bytes(instance.buffer[place.offset : place.offset + place.length])
-            if not instance.little:
-                content = part10.swapped(content, place.vr)
-        encapsulated = place.length is None
-        instance.buffer = b""
-    if encapsulated:
-        content = _pixels(lambda: pixels.all_frames(path))
-    if kind == octets:
-        return Response(content, media_type=octets)
-    return _octets([content], part10.EXPLICIT_LITTLE)
+    with reading.opened(path, path.parent) as file:
+        # Google's own client asks for two segments at least, and so ends a single one by a slash
+        place = file.instance.bulk.get(call.names["bulkdata"].rstrip("/").upper())
+        little = file.instance.little
+    if place is None:
+        raise not_found("The instance has no bulk data under this path.")
+    if place.length is None:
+        content, size = _all_frames(path), None
+    elif little:
+        content, size = _bytes_of(path, place.offset, place.length), place.length
+    else:
+        content, size = iter([_swapped(path, place)]), place.length
+    content = _opened(content)
+    if kind != _OCTETS:
+        return _in_parts(content, _OCTETS, part10.EXPLICIT_LITTLE, one=True)
+    headers = {"content-type": _OCTETS}
+    if size is not None:
+        headers["content-length"] = str(size)
+    return StreamingResponse(content, headers=headers)
 
 
 def retrieve_rendered(call: Call) -> Response:
     """retrieveRendered of an instance (its first frame) or of a frame, as JPEG or PNG"""
-    formats = {media: media for media in pixels.IMAGE_FORMATS}
+    formats = {media: media for media in rendering.FORMATS}
     media = _accept(call, formats)
-    viewport = _viewport(call.parameter("viewport"))
+    view = rendering.viewport(call.parameter("viewport"))
+    shown = rendering.window(call.parameter("window"))
     numbers = _frame_numbers(call.names.get("frames", "1"))
     if len(numbers) != 1:
         raise invalid("A rendered image shows one frame; give one number.")
     path = call.folder.path(_stored(call)[0].file)
-    content = _pixels(lambda: pixels.render(path, numbers[0], media, viewport))
+    with _pixels():
+        content = rendering.render(path, numbers[0], media, view, shown)
     return Response(content, media_type=media)
 
 
@@ -225,28 +285,64 @@ def _negotiate(call: Call, found: list[_Stored]) -> _Form:
     raise not_acceptable(
         'Accept multipart/related; type="application/dicom", or for one instance application/dicom,'
         " with transfer-syntax=* for what was stored. Other transfer syntaxes are made only from"
-        " those that can be decoded, and are Explicit or Implicit VR Little Endian."
+        " those that can be decoded: Explicit and Implicit VR Little Endian, JPEG baseline, and"
+        " JPEG 2000 where its codec is installed."
     )
 
 
 def _makeable(stored: _Stored, syntax: str) -> bool:
-    if syntax in {"*", stored.transfer_syntax}:
-        return True
-    return syntax in pixels.ENCODABLE and stored.transfer_syntax in pixels.DECODABLE
+    return syntax == "*" or pixels.makeable(stored.transfer_syntax, syntax)
 
 
-def _syntax_of(stored: _Stored, syntax: str) -> str:
-    return stored.transfer_syntax if syntax == "*" else syntax
-
-
-def _content(call: Call, stored: _Stored, syntax: str) -> Iterator[bytes]:
+def _part(call: Call, stored: _Stored, syntax: str) -> _Part:
     path = call.folder.path(stored.file)
-    if _syntax_of(stored, syntax) != stored.transfer_syntax:
-        yield _pixels(lambda: pixels.transcode(path, syntax))
-        return
+    if syntax in {"*", stored.transfer_syntax}:
+        return _Part(stored.transfer_syntax, _opened(_pieces(path)), stored.size)
+    with _pixels():
+        made, content = pixels.transcode(path, syntax)
+    return _Part(made, iter([content]), len(content))
+
+
+def _part_if_there(call: Call, stored: _Stored, syntax: str) -> _Part | None:
+    """A part; None where the instance was deleted since the answer began."""
+    try:
+        return _part(call, stored, syntax)
+    except FileNotFoundError:
+        with call.folder.read() as db:
+            found = db.execute("SELECT 1 FROM instances WHERE id = ?", (stored.id,)).fetchone()
+        if found:
+            raise
+        return None
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
     with path.open("rb") as stream:
         while piece := stream.read(_PIECE):
             yield piece
+
+
+def _bytes_of(path: Path, offset: int, length: int) -> Iterator[bytes]:
+    """The bytes at a place of an instance's data set."""
+    with reading.opened(path, path.parent) as file:
+        file.data.seek(offset)
+        while length and (piece := file.data.read(min(_PIECE, length))):
+            length -= len(piece)
+            yield piece
+
+
+def _swapped(path: Path, place: part10.Bulk) -> bytes:
+    content = b"".join(_bytes_of(path, place.offset, place.length or 0))
+    return part10.swapped(content, place.vr)
+
+
+def _all_frames(path: Path) -> Iterator[bytes]:
+    with _pixels(), images.opened(path) as image:
+        frames = image.frames
+    for number in range(1, frames + 1):
+        # opened again for each, since a slow client must not keep the codecs from others
+        with _pixels(), images.opened(path) as image:
+            content = image.raw(number)
+        yield content
 
 
 def _opened(content: Iterator[bytes]) -> Iterator[bytes]:
@@ -260,33 +356,33 @@ def _opened(content: Iterator[bytes]) -> Iterator[bytes]:
     return pieces()
 
 
-def _opened_if_there(call: Call, stored: _Stored, syntax: str) -> Iterator[bytes] | None:
-    """The pieces of a part; None where the instance was deleted since the answer began."""
-    try:
-        return _opened(_content(call, stored, syntax))
-    except FileNotFoundError:
-        with call.folder.read() as db:
-            found = db.execute("SELECT 1 FROM instances WHERE id = ?", (stored.id,)).fetchone()
-        if found:
-            raise
-        return None
-
-
-def _octets(contents: list[bytes], syntax: str) -> Response:
+def _in_parts(
+    contents: Iterator[bytes], media: str, syntax: str, *, one: bool = False
+) -> StreamingResponse:
+    """A multipart answer: each content is a part, or all of them are pieces of one."""
     boundary = uuid.uuid4().hex
-    head = f"Content-Type: application/octet-stream; transfer-syntax={syntax}\r\n\r\n"
-    pieces = [f"--{boundary}\r\n{head}".encode() + content + b"\r\n" for content in contents]
-    body = b"".join([*pieces, f"--{boundary}--\r\n".encode()])
-    kind = f'multipart/related; type="application/octet-stream"; boundary={boundary}'
-    return Response(body, headers={"content-type": kind})
+    head = f"--{boundary}\r\nContent-Type: {media}; transfer-syntax={syntax}\r\n\r\n".encode()
+
+    def pieces() -> Iterator[bytes]:
+        if one:
+            yield head
+        for content in contents:
+            yield content if one else head + content + b"\r\n"
+        if one:
+            yield b"\r\n"
+        yield f"--{boundary}--\r\n".encode()
+
+    kind = f'multipart/related; type="{media}"; boundary={boundary}'
+    return StreamingResponse(pieces(), headers={"content-type": kind})
 
 
-def _pixels(work: Callable[[], bytes]) -> bytes:
+@contextmanager
+def _pixels() -> Iterator[None]:
     try:
-        return work()
-    except pixels.CannotDecode as error:
+        yield
+    except images.CannotDecode as error:
         raise not_acceptable(f"No such representation of the instance: {error}.") from error
-    except pixels.NoSuchFrame as error:
+    except images.NoSuchFrame as error:
         raise not_found(f"Frame not found: {error}.") from error
 
 
@@ -294,13 +390,3 @@ def _frame_numbers(text: str) -> list[int]:
     if not re.fullmatch(r"[0-9]{1,9}(,[0-9]{1,9})*", text):
         raise invalid("Frames are given by their numbers, from 1, with commas between.")
     return [int(number) for number in text.split(",")]
-
-
-def _viewport(text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    match = re.fullmatch(r"([0-9]{1,5}),([0-9]{1,5})", text)
-    sizes: Any = [int(size) for size in match.groups()] if match else [0]
-    if not all(1 <= size <= _LARGEST_VIEWPORT for size in sizes):
-        raise invalid(f"The viewport is WIDTH,HEIGHT, each from 1 to {_LARGEST_VIEWPORT}.")
-    return sizes[0], sizes[1]

@@ -63,6 +63,9 @@ class Objects(Protocol):
 class Topics(Protocol):
     """Pub/Sub."""
 
+    def check(self, topic: str) -> None:
+        """Raise NeighbourError, NOT_FOUND, where the topic is not there."""
+
     def publish(self, topic: str, data: bytes, attributes: Mapping[str, str]) -> None:
         """Publish a message.
 
@@ -110,16 +113,23 @@ class Disposition(StrEnum):
 class Tables(Protocol):
     """BigQuery. All methods raise NeighbourError; NOT_FOUND where the dataset is not there."""
 
+    def check(self, name: TableName) -> None:
+        """Raise NeighbourError where the table could not be loaded: its dataset is not there."""
+
     def load(
         self,
         name: TableName,
         columns: Sequence[Column],
         rows: Iterable[Mapping[str, Any]],
         disposition: Disposition,
+        *,
+        once: str = "",
     ) -> None:
         """Write rows to a table, all of them or none; it is made where it is not there.
 
         Args:
+            once: a name for this load, of letters and digits; where a load of this name has been
+                done to the table, nothing is done again (a job that was killed is begun again).
             rows: values as BigQuery's JSON has them: numbers, texts, lists, records as mappings;
                 dates, times and timestamps in ISO 8601; JSON as text.
 
@@ -135,3 +145,6 @@ class Neighbours:
     objects: Objects
     topics: Topics
     tables: Tables
+
+    def close(self) -> None:
+        """Let go of what they hold; nothing here, more where they are real."""
