@@ -1,0 +1,197 @@
+"""What SQLAlchemy's inspector finds: services as schemas, resources as tables, the engine's own.
+
+A schema with a dot (`google.healthcare`) is a service of a provider, whose documents are asked by
+SHOW and DESCRIBE; no server is. Any other is one of the engine.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import exc
+from sqlalchemy.engine import reflection
+
+from dicomsql.errors import ProgrammingError
+from dicomsql.integrations.sqlalchemy import tables
+from dicomsql.integrations.sqlalchemy.types import type_of
+
+# SQL verbs in their order; EXEC has no columns.
+_VERBS = ("SELECT", "INSERT", "UPDATE", "REPLACE", "DELETE")
+
+# The types of parameters and body fields that are no text, as documents spell them.
+_KINDS = {
+    "integer": "BIGINT",
+    "number": "DOUBLE",
+    "boolean": "BOOLEAN",
+    "object": "JSON",
+    "array": "JSON",
+}
+
+# What DESCRIBE EXTENDED says of DICOM attributes besides name, type and description.
+_ABOUT = ("vr", "tag", "level", "source", "filter")
+
+
+class ServiceInspector(reflection.Inspector):
+    """Reflects tables so that `select(table)` has the columns of `SELECT *`."""
+
+    def reflect_table(self, table: Any, *args: Any, **kw: Any) -> None:
+        super().reflect_table(table, *args, **kw)
+        for column in table.columns:
+            if column.info.get("hidden"):
+                column._omit_from_statements = True
+
+
+class Reflection(tables.LocalTables):
+    """The part of the dialect that answers the inspector."""
+
+    @reflection.cache  # type: ignore[untyped-decorator]
+    def get_schema_names(self, connection: Any, **kw: Any) -> list[str]:
+        """The engine's schemas, then the services."""
+        return [*self.local_schemas(connection), *self._services(connection, **kw)]
+
+    @reflection.cache  # type: ignore[untyped-decorator]
+    def get_table_names(self, connection: Any, schema: str | None = None, **kw: Any) -> list[str]:
+        """The tables of a schema of the engine, or the resources of a service."""
+        if not _is_service(schema):
+            return self.local_tables(connection, schema)
+        return list(self._resources(connection, schema, **kw))
+
+    def has_table(
+        self, connection: Any, table_name: str, schema: str | None = None, **kw: Any
+    ) -> bool:
+        """Whether there is a table, view or resource of that name, in any case."""
+        if not _is_service(schema):
+            return self.has_local(connection, table_name, schema)
+        resources = self._resources(connection, schema, **kw)
+        return table_name.lower() in {name.lower() for name in resources}
+
+    @reflection.cache  # type: ignore[untyped-decorator]
+    def get_columns(
+        self, connection: Any, table_name: str, schema: str | None = None, **kw: Any
+    ) -> list[dict[str, Any]]:
+        """The columns of a table.
+
+        Those of a resource are what its rows have, then its parameters and what can be written.
+        Their `info` says:
+            parameter: it is a request parameter, or a field that can only be written.
+            required: the verbs (`select`, `insert`, ...) that need it in each of their methods.
+            hidden: `SELECT *` leaves it out, and `select(table)` too.
+            vr, tag, level, source, filter: of DICOM attributes, as DESCRIBE EXTENDED says it.
+        """
+        if not _is_service(schema):
+            return self.local_columns(connection, table_name, schema)
+        if not self.has_table(connection, table_name, schema, **kw):
+            raise exc.NoSuchTableError(f"{schema}.{table_name}")
+        resource = self._name(schema, table_name)
+        found = {c["name"].lower(): c for c in self._attributes(connection, resource)}
+        self._add_inputs(connection, resource, found)
+        return list(found.values())
+
+    @reflection.cache  # type: ignore[untyped-decorator]
+    def get_table_comment(
+        self, connection: Any, table_name: str, schema: str | None = None, **kw: Any
+    ) -> dict[str, str | None]:
+        """What a table is."""
+        if not _is_service(schema):
+            return self.local_comment(connection, table_name, schema)
+        resources = self._resources(connection, schema, **kw)
+        if table_name not in resources:
+            raise exc.NoSuchTableError(f"{schema}.{table_name}")
+        return {"text": resources[table_name] or None}
+
+    # -- services --------------------------------------------------------------------------------
+
+    @reflection.cache  # type: ignore[untyped-decorator]
+    def _services(self, connection: Any, **_kw: Any) -> list[str]:
+        names = []
+        for (provider, *_) in _rows(connection, "SHOW PROVIDERS"):
+            shown = _rows(connection, f"SHOW SERVICES IN {self._name(provider)}")
+            names += [f"{provider}.{name}" for _, name, *_ in shown]
+        return names
+
+    @reflection.cache  # type: ignore[untyped-decorator]
+    def _resources(self, connection: Any, schema: str, **kw: Any) -> dict[str, str]:
+        """Names of a service's resources -> what they are; none where there is no such service."""
+        if schema.lower() not in {name.lower() for name in self._services(connection, **kw)}:
+            return {}
+        shown = _rows(connection, f"SHOW EXTENDED RESOURCES IN {self._name(schema)}")
+        return {name: about or title for name, _, title, about in shown}
+
+    def _attributes(self, connection: Any, resource: str) -> list[dict[str, Any]]:
+        """The columns of a resource's rows, and of a DICOM table its parameters."""
+        try:
+            usual = {name for name, *_ in _rows(connection, f"DESCRIBE {resource}")}
+        except exc.ProgrammingError as error:
+            if isinstance(error.orig, ProgrammingError):
+                # It gives no rows, but may take some.
+                return []
+            raise
+        columns = []
+        for name, kind, about, *rest in _rows(connection, f"DESCRIBE EXTENDED {resource}"):
+            column = _column(name, type_of(kind), about, hidden=name not in usual)
+            column["info"].update(zip(_ABOUT, rest, strict=False))
+            column["info"]["parameter"] = column["info"].get("source") == "parameter"
+            columns.append(column)
+        return columns
+
+    def _add_inputs(
+        self, connection: Any, resource: str, found: dict[str, dict[str, Any]]
+    ) -> None:
+        """Add what methods take, and say by which verbs it is needed.
+
+        Args:
+            found: the columns by their names in lower case.
+        """
+        methods = [
+            (name, verb)
+            for name, _, verb in _rows(connection, f"SHOW METHODS IN {resource}")
+            if verb in _VERBS
+        ]
+        needed: dict[str, dict[str, int]] = {}
+        for method, verb in methods:
+            told = _rows(connection, f"DESCRIBE METHOD EXTENDED {resource}.{self._name(method)}")
+            for name, kind, role, _, about in told:
+                if role == "output":
+                    continue
+                if name.lower() not in found:
+                    column = _column(name, type_of(_KINDS.get(kind, "VARCHAR")), about, hidden=True)
+                    column["info"]["parameter"] = True
+                    found[name.lower()] = column
+                if role == "input_required":
+                    verbs = needed.setdefault(name.lower(), {})
+                    verbs[verb] = verbs.get(verb, 0) + 1
+        for lowered, verbs in needed.items():
+            required = [
+                verb
+                for verb in _VERBS
+                if verb in verbs and verbs[verb] == sum(v == verb for _, v in methods)
+            ]
+            column = found[lowered]
+            column["info"]["required"] = tuple(verb.lower() for verb in required)
+            if required:
+                note = f"Required by {', '.join(required)}."
+                column["comment"] = f"{note} {column['comment'] or ''}".rstrip()
+
+    def _name(self, *dotted: str) -> str:
+        """Names, each of which may be dotted, as a statement writes them."""
+        quote = self.identifier_preparer.quote
+        return ".".join(quote(part) for name in dotted for part in name.split("."))
+
+
+def _is_service(schema: str | None) -> bool:
+    return schema is not None and "." in schema
+
+
+def _rows(connection: Any, statement: str) -> list[Any]:
+    return list(connection.exec_driver_sql(statement))
+
+
+def _column(name: str, type_: Any, about: str | None, *, hidden: bool) -> dict[str, Any]:
+    return {
+        "name": name,
+        "type": type_,
+        "nullable": True,
+        "default": None,
+        "comment": about or None,
+        "info": {"parameter": False, "required": (), "hidden": hidden},
+    }
