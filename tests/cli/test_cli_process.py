@@ -143,18 +143,28 @@ def test_emulator_serves_and_prints_its_url(
         ready("http://127.0.0.1:8042")
         calls.append((root, options))
 
+    from dicomsql.emulator.faults import Behaviour, Fault, Faults
+
     emulator(monkeypatch, serve)
     assert main(["emulator", "--root", "folder"]) == 0
     assert main(
         ["emulator", "--root", "f", "--host", "::1", "--port", "80", "--verbose",
-         "--operation-delay", "0.5"]
+         "--operation-delay", "0.5", "--allow-host", "pacs", "--allow-host", "pacs.test",
+         "--latency", "20ms", "--quota", "600",
+         "--fault", "rate=0.5,kinds=429,stall,seed=7"]
     ) == 0  # fmt: skip
     assert calls == [
         (
             Path("folder"),
-            {"host": "127.0.0.1", "port": 0, "verbose": False, "operation_delay": 0.0},
+            {"host": "127.0.0.1", "port": 0, "verbose": False, "operation_delay": 0.0, "hosts": []}
+            | {"behaviour": Behaviour()},
         ),
-        (Path("f"), {"host": "::1", "port": 80, "verbose": True, "operation_delay": 0.5}),
+        (
+            Path("f"),
+            {"host": "::1", "port": 80, "verbose": True, "operation_delay": 0.5}
+            | {"hosts": ["pacs", "pacs.test"]}
+            | {"behaviour": Behaviour(Faults(0.5, (Fault.BUSY, Fault.STALL), 7), 0.02, 600)},
+        ),
     ]
     assert capsys.readouterr().out == "http://127.0.0.1:8042\n" * 2
 
@@ -213,3 +223,20 @@ def test_emulator_port_and_root(capsys: pytest.CaptureFixture[str]) -> None:
     assert "no port" in capsys.readouterr().err
     assert main(["emulator"]) == 2
     assert "--root" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        (["--fault", "rate=2"], "it goes from 0 to 1"),
+        (["--fault", "rate=0.1,kinds=flood"], "'flood' is no kind; the kinds are 429, 503, reset"),
+        (["--latency", "20"], "write it as 20ms or 1.5s"),
+        (["--latency", "9" * 400 + "s"], "it is a number of seconds"),
+        (["--quota", "0"], "no number of 1 or more"),
+    ],
+)
+def test_an_emulator_cannot_misbehave_so(
+    option: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["emulator", "--root", "f", *option]) == 2
+    assert said in capsys.readouterr().err

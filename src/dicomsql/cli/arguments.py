@@ -43,6 +43,9 @@ _EMULATOR_EXAMPLES = """\
 examples:
   dicomsql emulator --root ./archive --port 8042
   dicomsql exec --endpoint http://127.0.0.1:8042 "SELECT ..."
+
+  dicomsql emulator --root ./archive --latency 20ms --quota 600 \\
+      --fault rate=0.01,kinds=429,503,reset,stall,truncate,seed=7
 """
 
 
@@ -316,11 +319,35 @@ def _add_emulator(parser: argparse.ArgumentParser) -> None:
         "--port", type=_port, default=0, help="port to listen on (by default any that is free)"
     )
     parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a name under which it may be asked besides localhost and local addresses; "
+        "may be repeated",
+    )
+    parser.add_argument(
         "--operation-delay",
         type=_seconds,
         default=0.0,
         metavar="S",
         help="seconds that long-running operations take (none)",
+    )
+    group = parser.add_argument_group("misbehaving on purpose")
+    group.add_argument(
+        "--fault",
+        metavar="FAULTS",
+        help="fail some requests: rate=0.01,kinds=429,503,reset,stall,truncate,seed=7",
+    )
+    group.add_argument(
+        "--latency",
+        type=_latency,
+        default=0.0,
+        metavar="TIME",
+        help="time that each request waits: 20ms, 1.5s (none)",
+    )
+    group.add_argument(
+        "--quota", type=_count, metavar="N", help="requests a minute; the others get 429"
     )
     parser.add_argument(
         "--verbose", action="store_true", help="a line for each request on standard error"
@@ -363,6 +390,13 @@ def _seconds(text: str) -> float:
     if not 0 < seconds < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds greater than 0")
     return seconds
+
+
+def _latency(text: str) -> float:
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(ms|s)", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time; write it as 20ms or 1.5s")
+    return float(match[1]) / (1000 if match[2] == "ms" else 1)
 
 
 def _port(text: str) -> int:

@@ -6,10 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from dicomsql.cli.failures import UsageError
 from dicomsql.errors import NotSupportedError
-
-# What the extra `emulator` installs, by the names under which it is imported.
-_EXTRA = frozenset({"starlette", "uvicorn", "pydicom", "numpy", "PIL"})
 
 
 def serve(arguments: argparse.Namespace) -> int:
@@ -17,7 +15,16 @@ def serve(arguments: argparse.Namespace) -> int:
 
     Raises:
         NotSupportedError: the extra that the emulator needs is not installed.
+        UsageError: it is asked to misbehave in a way that there is not.
     """
+    from dicomsql.emulator.errors import EXTRA, EmulatorError
+    from dicomsql.emulator.faults import Behaviour, Faults
+
+    try:
+        faults = None if arguments.fault is None else Faults.parse(arguments.fault)
+        behaviour = Behaviour(faults, arguments.latency, arguments.quota)
+    except EmulatorError as error:
+        raise UsageError(str(error)) from None
     try:
         from dicomsql.emulator import server
 
@@ -25,12 +32,14 @@ def serve(arguments: argparse.Namespace) -> int:
             Path(arguments.root).expanduser(),
             host=arguments.host,
             port=arguments.port,
+            hosts=arguments.allow_host,
             verbose=arguments.verbose,
             ready=_ready,
             operation_delay=arguments.operation_delay,
+            behaviour=behaviour,
         )
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in _EXTRA:
+        if (error.name or "").partition(".")[0] not in EXTRA:
             raise
         raise NotSupportedError(
             f"The emulator needs the package {error.name}. "
