@@ -3,7 +3,7 @@
 # make check  what CI runs: lint, types, tests with coverage
 # make compiled  the planning with sqlglot's compiled form
 # make conformance  a thousand generated queries over 20,000 instances, in the emulator and in Orthanc
-# make bench  the benchmarks, each with its peer beside it; two need the extra `bench`
+# make bench  the benchmarks, each with its peer beside it; three need the extra `bench`
 # make docs   the parts of docs/ that are made from the code
 
 PYTHON ?= python3
@@ -69,6 +69,7 @@ bench: $(VENV)/dev-ready
 	$(BIN)/python benchmarks/decode.py
 	$(BIN)/python benchmarks/questions.py
 	$(BIN)/python benchmarks/search.py
+	$(BIN)/python benchmarks/idc_store.py
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/copying.py
 	$(BIN)/python benchmarks/read_dicom.py

@@ -10,8 +10,8 @@ from typing import Any
 
 import pydicom
 import pytest
+from asgi_client import DATASET, STORE, Client
 
-from conftest import DATASET, STORE, Client
 from dicomsql.emulator.jobs import Context, Job
 from dicomsql.emulator.work.deidentify import DeidentifyStore
 

@@ -68,13 +68,13 @@ CREATE TABLE studies (
     referring_physician TEXT NOT NULL, patient_name TEXT NOT NULL, patient_id TEXT NOT NULL,
     name_tokens TEXT NOT NULL, summary TEXT NOT NULL,
     UNIQUE (store_id, uid));
-CREATE INDEX studies_by_store ON studies (store_id);
+CREATE INDEX IF NOT EXISTS studies_by_store ON studies (store_id);
 CREATE INDEX studies_by_date ON studies (store_id, study_date);
 CREATE INDEX studies_by_patient ON studies (store_id, patient_id);
 CREATE INDEX studies_by_name ON studies (store_id, patient_name);
 CREATE INDEX studies_by_accession ON studies (store_id, accession_number);
-CREATE INDEX studies_by_physician ON studies (store_id, referring_physician);
-CREATE INDEX studies_by_tokens ON studies (store_id, name_tokens);
+CREATE INDEX IF NOT EXISTS studies_by_physician ON studies (store_id, referring_physician);
+CREATE INDEX IF NOT EXISTS studies_by_tokens ON studies (store_id, name_tokens);
 CREATE TABLE series (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     study_id INTEGER NOT NULL REFERENCES studies ON DELETE CASCADE,
@@ -83,7 +83,7 @@ CREATE TABLE series (
     UNIQUE (study_id, uid));
 CREATE INDEX series_by_store ON series (store_id);
 CREATE INDEX series_by_uid ON series (store_id, uid);
-CREATE INDEX series_by_modality ON series (store_id, modality);
+CREATE INDEX IF NOT EXISTS series_by_modality ON series (store_id, modality);
 CREATE TABLE instances (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     series_id INTEGER NOT NULL REFERENCES series ON DELETE CASCADE,
@@ -108,13 +108,13 @@ _TABLES = _FIRST_TABLES | {"units"}
 
 # What makes an index of version 1 one of version 2; its operations did their work at once, and
 # were only said to be under way until they were due.
-_NEW = (
-    "operations|operations_under_way|units"
-    "|studies_by_store|studies_by_physician|studies_by_tokens|series_by_modality"
+_NEW = re.compile(
+    r"(TABLE|INDEX)( IF NOT EXISTS)? (operations|operations_under_way|units"
+    r"|studies_by_store|studies_by_physician|studies_by_tokens|series_by_modality)\b"
 )
 _FROM_FIRST = (
     "ALTER TABLE operations RENAME TO first_operations",
-    *(part for part in _SCHEMA.split(";\n") if re.search(rf"(TABLE|INDEX) ({_NEW})\b", part)),
+    *(part for part in _SCHEMA.split(";\n") if _NEW.search(part)),
     "INSERT INTO operations (id, dataset_id, name, version, method, kind, spec, response, created,"
     " ended, error, cancelled, units, success, store_id, study, series)"
     " SELECT id, dataset_id, name, version, method, '', '{}', response, created,"

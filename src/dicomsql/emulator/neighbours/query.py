@@ -378,6 +378,8 @@ def _refused(error: Exception) -> NeighbourError:
     about_names = (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException)
     if isinstance(error, about_names):
         first = str(error).split("\n", maxsplit=1)[0]
+        if "max_expression_depth" in first:
+            return NeighbourError("INVALID_ARGUMENT", "The query is nested too deeply.")
         text = re.sub(r"^\w+ Error: ", "", re.sub(r'"table \d+( rows)?"', "the table", first))
         return NeighbourError("INVALID_ARGUMENT", text)
     if isinstance(error, duckdb.OutOfMemoryException):
