@@ -1,4 +1,5 @@
 # make demo   the main job on the embedded emulator, with real DICOM files
+# make tutorial  the tutorial offline, in SQL and with Google's own clients
 # make test   the tests, on all processors; ARGS='...' gives pytest further arguments
 # make check  what CI runs: lint, types, tests with coverage
 # make compiled  the planning with sqlglot's compiled form
@@ -14,7 +15,7 @@ PYTEST := $(BIN)/python -m pytest
 # Over all processors; the tests of a module stay together and in order, as they share fixtures.
 SPREAD := --numprocesses auto --dist loadscope --no-loadscope-reorder
 
-.PHONY: demo test conformance check lint types compiled bench docs clean
+.PHONY: demo tutorial test conformance check lint types compiled bench docs clean
 
 $(VENV)/demo-ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -24,10 +25,20 @@ $(VENV)/demo-ready: pyproject.toml constraints.txt
 $(VENV)/dev-ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[all,dev]'
-	touch $@ $(VENV)/demo-ready
+	touch $@ $(VENV)/demo-ready $(VENV)/tutorial-ready
+
+# Over what the demo needs: de-identification, and Google's clients.
+$(VENV)/tutorial-ready: $(VENV)/demo-ready
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[emulator,deidentify]' \
+		google-api-python-client requests
+	touch $@
 
 demo: $(VENV)/demo-ready
 	$(BIN)/python examples/demo.py
+
+tutorial: $(VENV)/tutorial-ready
+	PYTHON=$(BIN)/python sh examples/tutorial.sh
+	$(BIN)/python examples/tutorial.py
 
 test: $(VENV)/dev-ready
 	$(PYTEST) $(SPREAD) $(ARGS)
@@ -66,6 +77,8 @@ compiled: $(VENV)/compiled/ready
 bench: $(VENV)/dev-ready
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/listing.py
+	$(BIN)/python benchmarks/python.py
+	$(BIN)/python benchmarks/connections.py
 	$(BIN)/python benchmarks/decode.py
 	$(BIN)/python benchmarks/questions.py
 	$(BIN)/python benchmarks/search.py

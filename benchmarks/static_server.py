@@ -1,9 +1,10 @@
 """A server of prepared pages, as fast as the loopback allows: the peer of client benchmarks.
 
-    python benchmarks/static_server.py --stores 10000 --page 1000
+    python benchmarks/static_server.py --stores 10000 --page 1000 [--delay 20]
 
 It answers every GET with a page of a list of DICOM stores, the one that `pageToken` names, and
-looks at nothing else of the request. It prints its URL, and serves until it is ended.
+looks at nothing else of the request; `--delay` milliseconds later, where that is asked for. It
+prints its URL, and serves until it is ended.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import re
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,13 +46,14 @@ def pages(stores: int, page_size: int) -> list[bytes]:
 
 
 @contextmanager
-def running(stores: int, page_size: int) -> Iterator[str]:
+def running(stores: int, page_size: int, delay: int = 0) -> Iterator[str]:
     """The URL of a server in a process of its own, which ends with the block."""
-    with server(Path(__file__).resolve(), "--stores", str(stores), "--page", str(page_size)) as url:
+    given = ("--stores", str(stores), "--page", str(page_size), "--delay", str(delay))
+    with server(Path(__file__).resolve(), *given) as url:
         yield url
 
 
-def _serve(connection: socket.socket, answers: list[bytes]) -> None:
+def _serve(connection: socket.socket, answers: list[bytes], delay: float) -> None:
     with connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         waiting = b""
@@ -63,6 +66,8 @@ def _serve(connection: socket.socket, answers: list[bytes]) -> None:
                 waiting += received
                 continue
             waiting = rest
+            if delay:
+                time.sleep(delay)
             token = _TOKEN.search(head.partition(b"\r\n")[0])
             connection.sendall(answers[int(token[1]) if token else 0])
 
@@ -71,6 +76,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--stores", type=int, default=10_000)
     parser.add_argument("--page", type=int, default=1_000)
+    parser.add_argument("--delay", type=int, default=0)
     arguments = parser.parse_args()
     head = "HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=UTF-8\r\nContent-Length: "
     answers = [
@@ -81,7 +87,9 @@ def main() -> None:
         print(f"http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
         while True:
             connection, _ = listener.accept()
-            threading.Thread(target=_serve, args=(connection, answers), daemon=True).start()
+            threading.Thread(
+                target=_serve, args=(connection, answers, arguments.delay / 1000), daemon=True
+            ).start()
 
 
 if __name__ == "__main__":

@@ -210,7 +210,10 @@ class ServiceDocument:
             made["rowName"] = {"member": "name", "template": template}
         if answer == "Operation" and method["httpMethod"] != "GET":
             made["operation"] = True
-        for key in ("query", "failures", "rowset", "accept", "openQuery", "repeatable", "consent"):
+        for key in (
+            *("query", "failures", "refusals", "rowset", "accept", "openQuery", "repeatable"),
+            "consent",
+        ):
             if key in settings:
                 made[key] = settings[key]
         return made

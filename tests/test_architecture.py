@@ -13,15 +13,16 @@ SOURCE = Path(__file__).parent.parent / "src" / "dicomsql"
 ALLOWED = {
     "errors": set(),
     "version": set(),
+    "embedded": set(),
     "closing": set(),
     "connections": {"errors"},
     "config": {"errors", "connections"},
     "result": {"errors"},
     "dicom": {"errors"},
-    "transport": {"errors", "closing", "config", "connections", "dicom"},
+    "transport": {"errors", "closing", "config", "connections", "dicom", "embedded"},
     "language": {"errors"},
     "catalog": {"errors", "config", "dicom"},
-    "planning": {"errors", "catalog", "language", "dicom", "version"},
+    "planning": {"errors", "catalog", "language", "dicom", "embedded", "version"},
     "engine": {"errors", "planning", "result"},
     "files": {"errors", "dicom"},
     "execution": {
@@ -30,6 +31,7 @@ ALLOWED = {
     },
     "copying": {
         *("errors", "catalog", "planning", "dicom", "transport", "execution", "engine", "result"),
+        "embedded",
         # Rows go to a file of COPY ... TO by the same code as to one of the command line.
         *("files", "output"),
     },
@@ -38,10 +40,13 @@ ALLOWED = {
         *("transport", "result", "copying", "engine"),
     },
     "output": {"errors", "result"},
-    "dbapi": {"errors", "closing", "config", "session", "result"},
+    "dbapi": {"errors", "closing", "config", "language", "session", "result", "output"},
+    "aio": {"errors", "dbapi", "result"},
+    # Each on the DB-API module alone, which they import by its public names.
+    "integrations": {"errors", "version", "__init__"},
     "cli": {"errors", "config", "language", "session", "result", "output", "version"},
     "emulator": {"dicom"},
-    "__init__": {"dbapi", "errors", "version"},
+    "__init__": {"aio", "dbapi", "errors", "version"},
     "__main__": {"cli"},
 }
 

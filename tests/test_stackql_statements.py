@@ -127,7 +127,7 @@ SELECT
 '{{ labels }}'
 ;
 """
-    topic = {"pubsubTopic": "projects/p/topics/t"}
+    topic = {"pubsubTopic": "projects/p/topics/told"}
     run(session, text, name="by-name", labels={"a": "b"}, notificationConfig=topic)
     run(session, text, name=STORE + "by-full-name", labels={"a": "b"}, notificationConfig=topic)
     rows = run(

@@ -18,14 +18,27 @@ from typing import TYPE_CHECKING, Any
 from dicomsql.version import __version__
 
 if TYPE_CHECKING:
+    from dicomsql import aio
     from dicomsql.dbapi.connection import Connection, connect
     from dicomsql.dbapi.cursor import Cursor
+    from dicomsql.dbapi.rows import (
+        RowFactory,
+        TupleRow,
+        class_row,
+        dict_row,
+        namedtuple_row,
+        tuple_row,
+    )
     from dicomsql.dbapi.types import (
         BINARY,
+        DATE,
         DATETIME,
+        NESTED,
         NUMBER,
         ROWID,
         STRING,
+        TIME,
+        TIMESTAMP,
         Binary,
         Date,
         DateFromTicks,
@@ -48,15 +61,19 @@ if TYPE_CHECKING:
     )
 
 apilevel = "2.0"
-# Threads may share the module, but not connections.
-threadsafety = 1
+# Threads may share the module and connections, but not cursors.
+threadsafety = 2
 paramstyle = "qmark"
 
 _PLACES = {
     "dicomsql.dbapi.connection": ("Connection", "connect"),
     "dicomsql.dbapi.cursor": ("Cursor",),
+    "dicomsql.dbapi.rows": (
+        *("RowFactory", "TupleRow", "class_row", "dict_row", "namedtuple_row", "tuple_row"),
+    ),
     "dicomsql.dbapi.types": (
-        *("BINARY", "DATETIME", "NUMBER", "ROWID", "STRING"),
+        *("BINARY", "DATE", "DATETIME", "NESTED", "NUMBER", "ROWID", "STRING"),
+        *("TIME", "TIMESTAMP"),
         *("Binary", "Date", "DateFromTicks", "Time", "TimeFromTicks"),
         *("Timestamp", "TimestampFromTicks"),
     ),
@@ -70,10 +87,14 @@ _MODULE_OF = {name: module for module, names in _PLACES.items() for name in name
 
 __all__ = [
     "BINARY",
+    "DATE",
     "DATETIME",
+    "NESTED",
     "NUMBER",
     "ROWID",
     "STRING",
+    "TIME",
+    "TIMESTAMP",
     "Binary",
     "Connection",
     "Cursor",
@@ -88,20 +109,29 @@ __all__ = [
     "NotSupportedError",
     "OperationalError",
     "ProgrammingError",
+    "RowFactory",
     "Time",
     "TimeFromTicks",
     "Timestamp",
     "TimestampFromTicks",
+    "TupleRow",
     "Warning",
     "__version__",
+    "aio",
     "apilevel",
+    "class_row",
     "connect",
+    "dict_row",
+    "namedtuple_row",
     "paramstyle",
     "threadsafety",
+    "tuple_row",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "aio":
+        return import_module("dicomsql.aio")
     module = _MODULE_OF.get(name)
     if module is None:
         raise AttributeError(f"module 'dicomsql' has no attribute {name!r}")

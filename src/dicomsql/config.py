@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dicomsql.connections import Connection, Login, base_url, read_connections
+from dicomsql.connections import SWITCHES, Connection, Login, base_url, read_configuration
 from dicomsql.errors import InterfaceError, alone, nearest
 
 # The session's names for the parameters that they are defaults of.
@@ -75,6 +75,11 @@ class Settings:
         max_calls: calls that one statement may make.
         max_bytes: bytes of answers that one statement may receive; None for any number.
         cache: seconds for which an answer is kept on disk to be used again; None keeps nothing.
+        database: file of the local tables and views; None keeps them in memory.
+        files: statements may read and write local files. Where they may not, nothing in SQL reaches
+            the disk or the network but through providers.
+        autocommit: each statement that writes local tables is committed by itself; else the first
+            one begins a transaction.
     """
 
     endpoint: str | None = None
@@ -110,6 +115,9 @@ class Settings:
     max_calls: int = 100_000
     max_bytes: int | None = None
     cache: float | None = None
+    database: Path | None = None
+    files: bool = True
+    autocommit: bool = True
 
     def parameter_defaults(self) -> dict[str, str]:
         """Parameter name -> value, for those that have one."""
@@ -201,8 +209,13 @@ def _settings(env: Mapping[str, str], given: Mapping[str, Any]) -> Settings:
         fill("anonymous", "DICOMSQL_ANONYMOUS")
     fill("timeout", "DICOMSQL_TIMEOUT")
     fill("max_pages", "DICOMSQL_MAX_PAGES")
+    fill("database", "DICOMSQL_DATABASE")
+    fill("files", "DICOMSQL_FILES")
     if "connections" not in values:
-        values["connections"] = read_connections(values.get("config"))
+        said = read_configuration(values.get("config"))
+        values["connections"] = said.connections
+        if said.files is not None:
+            values.setdefault("files", said.files)
     return _checked(values)
 
 
@@ -279,6 +292,12 @@ def _checked(values: dict[str, Any]) -> Settings:
     """Settings with each value in its own type."""
     if isinstance(values.get("anonymous"), str):
         values["anonymous"] = values["anonymous"].lower() not in {"", "0", "false", "no"}
+    if "files" in values:
+        files = values["files"]
+        flag = SWITCHES.get(files.lower() if isinstance(files, str) else files)
+        if flag is None:
+            raise InterfaceError("files takes 'on' or 'off'.")
+        values["files"] = flag
     if isinstance(values.get("cache"), str):
         values["cache"] = seconds_of(values["cache"])
     if isinstance(values.get("max_bytes"), str):
@@ -301,7 +320,7 @@ def _checked(values: dict[str, Any]) -> Settings:
             values["local"] = default_local_root()
         else:
             values["local"] = Path(local).expanduser()
-    for name in ("audit_log", "providers", "token_file", "config"):
+    for name in ("audit_log", "providers", "token_file", "config", "database"):
         if values.get(name) is not None:
             values[name] = Path(values[name]).expanduser()
     if values.get("endpoint") is not None:

@@ -17,11 +17,14 @@ from typing import Any
 from dicomsql.errors import InterfaceError, nearest
 
 __all__ = [
+    "SWITCHES",
+    "Configuration",
     "Connection",
     "Login",
     "base_url",
     "default_config_file",
     "is_private",
+    "read_configuration",
     "read_connections",
 ]
 
@@ -89,8 +92,30 @@ def default_config_file() -> Path:
     return base / "dicomsql" / "config.toml"
 
 
+# How a setting that is on or off is written.
+SWITCHES: dict[object, bool] = {"on": True, "off": False, True: True, False: False}
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What the configuration file says.
+
+    Attributes:
+        connections: by name.
+        files: whether statements may read and write local files; None where it does not say.
+    """
+
+    connections: dict[str, Connection]
+    files: bool | None = None
+
+
 def read_connections(file: str | Path | None = None) -> dict[str, Connection]:
-    """The connections of a configuration file (TOML), by name.
+    """The connections of the configuration file, by name; see `read_configuration`."""
+    return read_configuration(file).connections
+
+
+def read_configuration(file: str | Path | None = None) -> Configuration:
+    """What the configuration file says.
 
     Args:
         file: None for the one in the user's configuration folder, which need not be there.
@@ -103,7 +128,7 @@ def read_connections(file: str | Path | None = None) -> dict[str, Connection]:
         text = path.read_bytes().decode("utf-8")
     except FileNotFoundError:
         if file is None:
-            return {}
+            return Configuration({})
         raise InterfaceError(f"There is no configuration file {path}.") from None
     except OSError as error:
         raise InterfaceError(f"Cannot read {path}: {error.strerror}.") from None
@@ -117,13 +142,21 @@ def read_connections(file: str | Path | None = None) -> dict[str, Connection]:
         # Its text names a place and a character, and quotes no line.
         raise InterfaceError(f"{path} is not TOML: {error}.") from None
     for key in content:
-        if key != "connections":
-            raise InterfaceError(f"{path}: {key} is not known; the file holds [connections.NAME].")
+        if key not in {"connections", "files"}:
+            raise InterfaceError(
+                f"{path}: {key} is not known; the file holds files and [connections.NAME]."
+            )
+    files = content.get("files")
+    if files is not None and (not isinstance(files, str | bool) or files not in SWITCHES):
+        raise InterfaceError(f'{path}: files is "on" or "off".')
     tables = content.get("connections", {})
     if not isinstance(tables, dict):
         raise InterfaceError(f"{path}: connections are tables, [connections.NAME].")
     private = is_private(path)
-    return {name: _connection(name, table, path, private) for name, table in tables.items()}
+    return Configuration(
+        {name: _connection(name, table, path, private) for name, table in tables.items()},
+        None if files is None else SWITCHES[files],
+    )
 
 
 def is_private(path: Path) -> bool:

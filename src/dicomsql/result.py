@@ -107,6 +107,7 @@ class Result:
         affected: int = -1,
         statistics: Statistics | None = None,
         close: Callable[[], None] | None = None,
+        cancel: Callable[[], None] | None = None,
         summary: Mapping[str, object] | None = None,
         failure: Exception | None = None,
     ) -> None:
@@ -119,6 +120,7 @@ class Result:
         self.failure = failure
         self._batches = batches
         self._close = close
+        self._cancel = cancel
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The rows as Arrow record batches, as they come in."""
@@ -139,6 +141,11 @@ class Result:
         close, self._close = self._close, None
         if close is not None:
             close()
+
+    def cancel(self) -> None:
+        """Stop the statement, from another thread: who reads its rows gets a CancelledError."""
+        if self._cancel is not None:
+            self._cancel()
 
 
 def _text_batch(

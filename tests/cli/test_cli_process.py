@@ -106,6 +106,23 @@ def test_ctrl_c_during_imports_is_130() -> None:
     assert (done.returncode, done.stderr) == (130, "interrupted\n")
 
 
+def test_sigterm_is_143_and_closes_what_is_open(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys, tempfile\n"
+        "import dicomsql.cli, dicomsql.cli.run\n"
+        "def run(_):\n"
+        "    with tempfile.TemporaryDirectory(dir=sys.argv.pop()):\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "        signal.pause()\n"
+        "dicomsql.cli.run.run = run\n"
+        f"sys.argv = ['dicomsql', 'cache', {str(tmp_path)!r}]\n"
+        "dicomsql.cli.entry()"
+    )
+    done = python(code)
+    assert (done.returncode, done.stderr) == (143, "interrupted\n")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("module", ["dicomsql.cli", "dicomsql.cli.imports", "dicomsql.cli.run"])
 def test_ctrl_c_while_the_program_starts_leaves_no_traceback(module: str) -> None:
     code = (
@@ -150,6 +167,7 @@ def test_emulator_serves_and_prints_its_url(
     assert main(
         ["emulator", "--root", "f", "--host", "::1", "--port", "80", "--verbose",
          "--operation-delay", "0.5", "--allow-host", "pacs", "--allow-host", "pacs.test",
+         "--allow-origin", "http://localhost:3000",
          "--latency", "20ms", "--quota", "600",
          "--fault", "rate=0.5,kinds=429,stall,seed=7"]
     ) == 0  # fmt: skip
@@ -157,12 +175,13 @@ def test_emulator_serves_and_prints_its_url(
         (
             Path("folder"),
             {"host": "127.0.0.1", "port": 0, "verbose": False, "operation_delay": 0.0, "hosts": []}
+            | {"origins": []}
             | {"behaviour": Behaviour()},
         ),
         (
             Path("f"),
             {"host": "::1", "port": 80, "verbose": True, "operation_delay": 0.5}
-            | {"hosts": ["pacs", "pacs.test"]}
+            | {"hosts": ["pacs", "pacs.test"], "origins": ["http://localhost:3000"]}
             | {"behaviour": Behaviour(Faults(0.5, (Fault.BUSY, Fault.STALL), 7), 0.02, 600)},
         ),
     ]
@@ -231,6 +250,7 @@ def test_emulator_port_and_root(capsys: pytest.CaptureFixture[str]) -> None:
         (["--fault", "rate=2"], "it goes from 0 to 1"),
         (["--fault", "rate=0.1,kinds=flood"], "'flood' is no kind; the kinds are 429, 503, reset"),
         (["--latency", "20"], "write it as 20ms or 1.5s"),
+        (["--latency", "-1s"], "write it as 20ms or 1.5s"),
         (["--latency", "9" * 400 + "s"], "it is a number of seconds"),
         (["--quota", "0"], "no number of 1 or more"),
     ],

@@ -11,7 +11,7 @@ import pydicom
 import pytest
 
 from dicomsql.config import Settings
-from dicomsql.errors import Error
+from dicomsql.errors import ApiError, Error, InterfaceError, OperationalError, ProgrammingError
 from dicomsql.session import Session
 
 FILES = Path(pydicom.__file__).parent / "data" / "test_files"
@@ -131,3 +131,63 @@ def test_from_one_store_to_another(stores: Stores) -> None:
     studies = "SELECT StudyInstanceUID FROM google.healthcare.studies WHERE dicomStoresId = 't'"
     stores.run(f"COPY ({studies}) TO '{stores.base}/t' (FORMAT dicom)")
     assert stores.digests("t") == set(map(digest, KEPT.values()))
+
+
+NOWHERE = "(SELECT DISTINCT StudyInstanceUID FROM google.healthcare.studies)"
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        f"COPY {NOWHERE} TO '{{base}}/o' (FORMAT dicom, dicomStoresId 'nope')",
+        f"COPY {NOWHERE} TO '{{base}}/o' (FORMAT png, dicomStoresId 'nope')",
+        "COPY (SELECT *, 'nope' AS dicomStoresId FROM (SELECT StudyInstanceUID FROM "
+        "google.healthcare.studies)) TO '{base}/o' (FORMAT dicom)",
+        f"COPY google.healthcare.instances FROM {NOWHERE} "
+        "(source_dicomStoresId 'nope', dicomStoresId 't')",
+        f"COPY google.healthcare.instances FROM {NOWHERE} (dicomStoresId 'nope')",
+        "COPY google.healthcare.instances FROM '{base}/in' (dicomStoresId 'nope')",
+        "EXEC google.healthcare.studies_study.retrieve_study "
+        "@studiesId = '1.2', @dicomStoresId = 'nope' @@output = '{base}/o'",
+        "EXEC google.healthcare.studies_study.retrieve_study "
+        "@studiesId = '1.2', @dicomStoresId = 'nope'",
+        "COPY google.healthcare.instances FROM '{base}/in' (datasetsId 'nope')",
+        f"COPY {NOWHERE} TO '{{base}}/o' (FORMAT dicom, datasetsId 'nope')",
+    ],
+)
+def test_a_store_that_is_not_there_is_named_and_nothing_is_left(stores: Stores, sql: str) -> None:
+    before = {path.name for path in stores.base.iterdir()}
+    with pytest.raises(ApiError, match="nope"):
+        stores.run(sql.format(base=stores.base))
+    assert {path.name for path in stores.base.iterdir()} == before
+
+
+def test_a_store_that_is_to_take_one_study_and_is_not_there_is_named(stores: Stores) -> None:
+    study = pydicom.dcmread(FILES / "CT_small.dcm", stop_before_pixels=True).StudyInstanceUID
+    with pytest.raises(OperationalError, match="no DICOM store p/us-central1/d/nope"):
+        stores.run(
+            f"COPY google.healthcare.instances FROM '{stores.base}/in' "
+            f"(dicomStoresId 'nope', studiesId '{study}')"
+        )
+
+
+def test_where_a_file_stands_there_is_no_folder(stores: Stores) -> None:
+    file = stores.base / "gen.py"
+    file.touch()
+    before = {path.name for path in stores.base.iterdir()}
+    for name in ("gen.py", "gen.py/below"):
+        with pytest.raises(InterfaceError, match=r"gen\.py is a file"):
+            stores.run(f"COPY {NOWHERE} TO '{stores.base}/{name}' (FORMAT dicom)")
+    with pytest.raises(InterfaceError, match="No file matches"):
+        stores.run(f"COPY google.healthcare.instances FROM '{stores.base}/nosuch'")
+    assert {path.name for path in stores.base.iterdir()} == before
+
+
+@pytest.mark.parametrize("returning", ["nope", "nope, count(*) GROUP BY ALL", "upper(nope)"])
+def test_returning_lists_the_columns(stores: Stores, returning: str) -> None:
+    with pytest.raises(ProgrammingError) as raised:
+        stores.run(f"COPY {NOWHERE} TO '{stores.base}/o' (FORMAT dicom) RETURNING {returning}")
+    assert "no column nope" in str(raised.value)
+    assert "path, StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID, status" in str(raised.value)
+    with pytest.raises(ProgrammingError, match="column"):
+        stores.run(f"COPY {NOWHERE} TO '{stores.base}/o' (FORMAT dicom) RETURNING status.x")

@@ -19,6 +19,7 @@ from dicomsql.planning.plan import ExportPlan
 from dicomsql.planning.read_plan import ReadPlan
 from dicomsql.result import Result
 from dicomsql.session import Session
+from dicomsql.session.running import Running
 
 QUERY = "SELECT PatientID, StudyDate FROM google.healthcare.studies ORDER BY PatientID LIMIT 2"
 FAILS = "SELECT CAST(v AS INTEGER) FROM (VALUES ('1'), ('x')) t(v)"
@@ -35,7 +36,7 @@ def export(session: Session, query: str, path: Path, form: str, **options: str) 
         tuple(options.items()),
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(session, "plan", lambda *_: plan)
+        patch.setattr(Running, "plan", lambda *_: plan)
         return session.execute(statement)
 
 

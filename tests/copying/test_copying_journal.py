@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from dicomsql.copying.journal import Entry, Journal, beside, beside_folder, folders
+from dicomsql.copying.beside import beside, beside_folder, folders
+from dicomsql.copying.journal import Entry, Journal
 from dicomsql.copying.outcomes import Status
 from dicomsql.errors import InterfaceError, OperationalError
 
@@ -59,11 +60,50 @@ def test_a_journal_belongs_to_one_copy(
     tmp_path: Path, kind: str, source: str, target: str, said: str
 ) -> None:
     path = tmp_path / "x.copy.sqlite"
-    opened(path).close()
+    with opened(path) as journal:
+        journal.write([ENTRY])
     with pytest.raises(InterfaceError, match=said) as raised:
         Journal.open(path, kind, source, target)
     assert "Name another file with journal" in str(raised.value)
     opened(path).close()
+
+
+def test_one_without_an_entry_is_not_left(tmp_path: Path) -> None:
+    path = tmp_path / "x.copy.sqlite"
+    journal = opened(path)
+    with pytest.raises(InterfaceError, match="in use"):
+        opened(path)
+    journal.close()
+    assert list(tmp_path.iterdir()) == []
+    # One that was there stays, and so does one that says anything.
+    path.touch()
+    opened(path).close()
+    assert path.exists()
+    path.unlink()
+    with opened(path) as journal:
+        journal.write([ENTRY])
+    opened(path).close()
+    journal.close()
+    assert path.exists()
+    # What somebody put in its place meanwhile is not this run's.
+    other = tmp_path / "other"
+    journal = opened(other)
+    other.rename(tmp_path / "moved")
+    other.write_text("somebody's")
+    journal.close()
+    assert other.read_text() == "somebody's"
+
+
+@pytest.mark.parametrize("other", [("out", "/in"), ("in", "/other")])
+def test_one_without_an_entry_is_taken_over(tmp_path: Path, other: tuple[str, str]) -> None:
+    path = tmp_path / "x.copy.sqlite"
+    path.touch()
+    opened(path).close()
+    with Journal.open(path, *other, "attic") as journal:
+        assert journal.is_new
+        journal.write([ENTRY])
+    with pytest.raises(InterfaceError, match="that of a copy"):
+        opened(path)
 
 
 def test_what_is_no_journal_is_left_as_it_is(tmp_path: Path) -> None:
@@ -78,7 +118,8 @@ def test_what_is_no_journal_is_left_as_it_is(tmp_path: Path) -> None:
             opened(path)
         assert path.read_bytes() == before
     later = tmp_path / "later.sqlite"
-    opened(later).close()
+    with opened(later) as journal:
+        journal.write([ENTRY])
     connection = sqlite3.connect(later)
     connection.execute("PRAGMA user_version = 9")
     connection.close()
@@ -160,7 +201,8 @@ def test_where_it_cannot_be_written(tmp_path: Path) -> None:
 
 def test_others_lose_their_rights_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "x.copy.sqlite"
-    opened(path).close()
+    with opened(path) as journal:
+        journal.write([ENTRY])
     path.chmod(0o664)
     opened(path).close()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600

@@ -12,13 +12,21 @@ from typing import Any
 
 import httpx
 import pytest
-from retrieving_bench import BOUNDARY, Out, breaking, default_files, multipart, of_type
+from retrieving_bench import BOUNDARY, Out, breaking, default_files, multipart, of_type, source
 from storing_bench import dicom, uids_of
 
+from dicomsql.catalog.model import Method
 from dicomsql.copying.folder import Folder
 from dicomsql.copying.journal import Journal
 from dicomsql.copying.report import Report
-from dicomsql.errors import ApiError, CancelledError, EndpointError, OperationalError
+from dicomsql.errors import (
+    ApiError,
+    CancelledError,
+    EndpointError,
+    NotFoundError,
+    OperationalError,
+    PermissionDeniedError,
+)
 
 A, B, C, D, E, F = (dicom("1", "1.1", f"1.1.{n}", padding=1000 * n) for n in range(1, 7))
 ALL = (A, B, C, D, E, F)
@@ -239,6 +247,43 @@ def test_one_that_is_missing_fails_alone_and_a_server_that_is_gone_ends_it(out: 
     out.holder.answers.clear()
     assert set(out.statuses([("1",)]).values()) == {"retrieved", "present"}
     assert out.files() == default_files(*ALL)
+
+
+# The search of the store itself.
+STORE = Method("test", "web", "studies", "searched", "exec", "GET", "/studies", ())
+WITH_STORE = {"search": (*source().moves.search, ("study", STORE))}
+
+
+@pytest.mark.parametrize("form", ["dicom", "png"])
+@pytest.mark.parametrize("rows", [[("7",), ("8",)], [("7", "7.1", "7.1.1"), ("8", "8.1", "8.1.1")]])
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [(404, (NotFoundError, "no DICOM store at this")), (403, (PermissionDeniedError, "403"))],
+)
+def test_a_store_that_is_not_there_fails_the_statement(
+    out: Out, rows: Any, form: str, status: int, error: tuple[type[ApiError], str]
+) -> None:
+    out.holder.gives("/studies/", *[httpx.Response(404)] * 20)
+    out.holder.gives("/studies$", httpx.Response(status))
+    with pytest.raises(error[0], match=error[1]):
+        out.run(rows, moves=WITH_STORE, format=form)
+    assert out.holder.paths.count("/studies") == 1
+
+
+@pytest.mark.parametrize("answer", [httpx.Response(200, json=[]), httpx.Response(400)])
+def test_a_store_that_is_there_is_asked_once(out: Out, answer: httpx.Response) -> None:
+    out.holder.gives("/studies/[78]", *[httpx.Response(404)] * 20)
+    out.holder.gives("/studies$", answer)
+    rows = out.run([("7",), ("8",)], moves=WITH_STORE)
+    assert [row["status"] for row in rows] == ["failed", "failed"]
+    assert out.holder.paths.count("/studies") == 1
+
+
+def test_a_store_that_gave_something_is_not_asked(out: Out) -> None:
+    out.holder.gives("/studies/7", *[httpx.Response(404)] * 20)
+    rows = out.run([("1",), ("7",)], moves=WITH_STORE, parallel=1)
+    assert [row["status"] for row in rows].count("failed") == 1
+    assert "/studies" not in out.holder.paths
 
 
 def test_a_search_of_another_study_is_not_believed(out: Out) -> None:

@@ -44,7 +44,8 @@ from dicomsql.planning.plan import (
 )
 from dicomsql.planning.read_plan import ReadPlan
 from dicomsql.result import Result
-from dicomsql.session import Session, session
+from dicomsql.session import running
+from dicomsql.session.running import Running
 from dicomsql.transport.base import Request
 
 Make = Callable[..., Bench]
@@ -93,12 +94,12 @@ class Copies:
             work(run, report, journal)
 
         self._patch.setattr("dicomsql.copying.storing.store", store)
-        planned = Session.plan
+        planned = Running.plan
         self._patch.setattr(
-            Session,
+            Running,
             "plan",
-            lambda session, statement, parameters=None: (
-                plan if "SELECT" in statement.text else planned(session, statement, parameters)
+            lambda running, statement, parameters: (
+                plan if "SELECT" in statement.text else planned(running, statement, parameters)
             ),
         )
         self.bench = self._make(self.answer, **options)
@@ -218,13 +219,15 @@ def test_an_instance_is_retrieved_with_a_journal_of_its_form(
     def retrieve(
         run: Run, plan: RetrievePlan, report: Report, journal: Journal | None, progress: Progress
     ) -> None:
+        assert journal is not None
+        journal.write([Entry("x.dcm", Status.RETRIEVED)])
         report.add(Outcome(Status.RETRIEVED, "x.dcm", "1.2.3", "1.3", "1.4", size=5))
 
     monkeypatch.setattr("dicomsql.copying.retrieving.retrieve", retrieve)
     source = replace(TARGET, base_url="https://me:secret@pacs.example")
     folder = tmp_path / "new" / "out"
     plan = RetrievePlan(ReadPlan("SELECT 1"), Named("StudyInstanceUID"), source, str(folder))
-    monkeypatch.setattr(Session, "plan", lambda *_: plan)
+    monkeypatch.setattr(Running, "plan", lambda *_: plan)
     bench = make_bench()
     assert rows(bench.open("SELECT"))[0][4] == "retrieved"
     plan = replace(plan, transfer_syntax="1.2.840.10008.1.2.1")
@@ -269,9 +272,9 @@ def test_how_far_it_is_is_said_while_it_runs(
     copies: Copies, monkeypatch: pytest.MonkeyPatch, face: str
 ) -> None:
     # A terminal is told often, what is no terminal seldom.
-    assert (session._SHOWN_EVERY, session._TOLD_EVERY) == (0.2, 10)
-    name = {"progress": "_SHOWN_EVERY", "lines": "_TOLD_EVERY"}[face]
-    monkeypatch.setattr(session, name, 0.001)
+    assert (running.SHOWN_EVERY, running.TOLD_EVERY) == (0.2, 10)
+    name = {"progress": "SHOWN_EVERY", "lines": "TOLD_EVERY"}[face]
+    monkeypatch.setattr(running, name, 0.001)
     shown: list[str] = []
     seen = threading.Event()
 

@@ -254,7 +254,7 @@ def test_a_server_that_is_gone_ends_it() -> None:
     server = Server()
     server.answers = [lambda _: httpx.ConnectError("no connection")] * 50
     server.next["GET"] = [lambda: httpx.ConnectError("no connection")] * 50
-    with pytest.raises(EndpointError):
+    with pytest.raises(EndpointError, match=r"to store into cannot be reached.*POST"):
         store(server, A, B, C, D)
     assert len(server.stores) == 10
 

@@ -22,7 +22,7 @@ def connection(filled_root: Path) -> Iterator[dicomsql.Connection]:
 
 def test_the_module_says_what_it_is() -> None:
     assert dicomsql.apilevel == "2.0"
-    assert dicomsql.threadsafety == 1
+    assert dicomsql.threadsafety == 2
     assert dicomsql.paramstyle == "qmark"
     assert issubclass(dicomsql.InterfaceError, dicomsql.Error)
     assert issubclass(dicomsql.OperationalError, dicomsql.DatabaseError)
@@ -171,20 +171,6 @@ def test_use_after_close_and_before_execute(filled_root: Path) -> None:
         connection.cursor()
     with pytest.raises(dicomsql.InterfaceError, match="closed"):
         other.execute("SELECT 1")
-
-
-def test_commit_is_honest_and_so_is_rollback(connection: dicomsql.Connection) -> None:
-    connection.commit()
-    with pytest.raises(dicomsql.NotSupportedError, match="cannot be rolled back"):
-        connection.rollback()
-
-
-def test_executemany_is_not_for_queries(connection: dicomsql.Connection) -> None:
-    cursor = connection.cursor()
-    with pytest.raises(dicomsql.ProgrammingError, match="no rows"):
-        cursor.executemany("SELECT ?", [[1]])
-    with pytest.raises(dicomsql.ProgrammingError, match="One statement"):
-        cursor.executemany("SELECT 1; SELECT 2", [[]])
 
 
 def test_no_thread_is_left_after_close(filled_root: Path) -> None:

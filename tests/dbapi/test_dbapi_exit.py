@@ -67,6 +67,31 @@ def test_a_result_that_was_read_in_part(condition: str) -> None:
     assert (ended.stdout, ended.stderr, ended.returncode) == ("('p0',)\n", "", 0)
 
 
+@pytest.mark.parametrize(
+    "end", ["", "asyncio.ensure_future(cursor.fetchall()); await asyncio.sleep(0)"]
+)
+def test_an_awaited_result_that_was_read_in_part(end: str) -> None:
+    program = (
+        PROGRAM.partition("import dicomsql\n")[0]
+        + f"""
+import asyncio
+import dicomsql.aio
+
+async def main():
+    connection = await dicomsql.aio.connect(endpoint=f"http://127.0.0.1:{{server.server_port}}")
+    cursor = await connection.execute("SELECT PatientID FROM dicomweb.standard.studies")
+    print(await cursor.fetchone())
+    {end}
+
+asyncio.run(main())
+"""
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ended.stdout, ended.stderr, ended.returncode) == ("('p0',)\n", "", 0)
+
+
 def test_a_session_that_another_thread_still_uses_is_left_to_it() -> None:
     program = """
 import threading
@@ -78,7 +103,7 @@ session = connection._session
 held, ended = threading.Event(), threading.Event()
 
 def work():
-    with session._busy:
+    with session._working():
         held.set()
         threading.main_thread().join()
         print("closed" if connection.closed else "open")

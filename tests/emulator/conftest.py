@@ -24,7 +24,7 @@ def portal() -> Iterator[BlockingPortal]:
         yield running
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def open_emulator(portal: BlockingPortal) -> Iterator[Callable[..., Any]]:
     """Opens an emulator on a folder, as a context that gives its client."""
 

@@ -122,7 +122,8 @@ def test_phrases_are_words_of_their_own() -> None:
     assert phrases.cleaned("WINDOW 5.000 kV 120") == "WINDOW 5.000 kV 120"
     assert phrases.within(b"\0ZX-81920\0") and phrases.within("zx-81920".encode("utf-16-le"))
     assert not phrases.within(b"lee")  # as short as noise
-    assert phrases.holds("20200131 ") and not phrases.holds("1099.310058593")
+    assert phrases.cleaned("20200131 ") == "[CTX] "
+    assert phrases.cleaned("1099.310058593") == "1099.310058593"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,6 @@ import pydicom
 import pytest
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
-from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
 from pydicom.uid import JPEGBaseline8Bit
 
@@ -103,14 +102,18 @@ def identifying(dataset: Dataset, *, private: bool = False) -> Iterator[bytes]:
 def test_no_value_that_identifies_is_left_of_any_real_file(
     run: Callable[..., Dataset], config: dict[str, Any]
 ) -> None:
-    checked = 0
+    checked, refused = 0, set()
     for path in real_files():
         content = path.read_bytes()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             before = pydicom.dcmread(io.BytesIO(content))
             values = set(identifying(before)) | {before.SOPInstanceUID.encode()}
-            after = run(content, config)
+            try:
+                after = run(content, config)
+            except UnitError:
+                refused.add(path.name)
+                continue
             out = after.content
             if after.file_meta.TransferSyntaxUID in part10_native():
                 out = out.replace(after.get("PixelData") or b"-", b"")
@@ -120,6 +123,8 @@ def test_no_value_that_identifies_is_left_of_any_real_file(
             assert after.get(keyword) == before.get(keyword), path.name
         checked += len(values)
     assert checked > 500
+    # a whole file of JPEG 2000 as a frame, and a number of frames that is none
+    assert refused <= {"GDCMJ2K_TextGBR.dcm", "badVR.dcm"}
 
 
 def part10_native() -> set[str]:
@@ -173,8 +178,7 @@ def test_what_was_planted_everywhere_is_nowhere(
     after = run(planted(make_dicom), config)
     found = after.content.lower()
     names = (b"zebrowski", b"tadeusz", b"quill", b"zx-81920", b"19410228", b"20200131", b"1.2.3.4")
-    if config is CONTENTS:  # who made a private block has to stay, or it cannot be read
-        assert after[0x00290010].value == "[CTX] PRIVATE"
+    assert not any(element.tag.is_private for element in after)
     for name in names:
         assert name not in found, name
 
@@ -453,22 +457,6 @@ def test_icons_and_overlays_go_with_the_text(
     after = run(out.getvalue(), REDACT)
     assert "IconImageSequence" not in after and 0x60003000 not in after
     assert (after.pixel_array == 5).all()
-
-
-def test_a_comment_in_a_compressed_image_fails(
-    run: Callable[..., Dataset], make_dicom: Callable[..., bytes]
-) -> None:
-    frame = b"\xff\xd8\xff\xfe\x00\x12Zebrowski file\xff\xd9"
-    dataset = pydicom.dcmread(
-        io.BytesIO(image(make_dicom, np.zeros((4, 4), np.uint8), PatientName="Zebrowski^T"))
-    )
-    dataset.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
-    dataset.PixelData = encapsulate([frame])
-    out = io.BytesIO()
-    dataset.save_as(out)
-    with pytest.raises(UnitError, match="text in it that identifies"):
-        run(out.getvalue(), BASIC)
-    assert run(out.getvalue(), {}).PatientName == "Zebrowski^T"
 
 
 def test_files_that_cannot_be_worked_on_fail_and_say_no_value(

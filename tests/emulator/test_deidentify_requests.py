@@ -13,6 +13,7 @@ import pytest
 from asgi_client import DATASET, STORE, Client
 
 from dicomsql.emulator.jobs import Context, Job
+from dicomsql.emulator.status import StatusError
 from dicomsql.emulator.work.deidentify import DeidentifyStore
 
 DATASETS = DATASET.rpartition("/")[0]
@@ -179,6 +180,23 @@ def test_a_dataset_is_copied_with_all_its_stores(
 def test_checks(stores: Client, source: str, body: dict[str, Any], status: int) -> None:
     assert stores.post(source + ":deidentify", json=body).status_code == status
     assert stores.get(DATASET + "3").status_code == 403
+
+
+def test_without_a_destination_the_operation_ends_once(
+    tmp_path: Path, open_emulator: Callable[..., Any], make_dicom: Callable[..., bytes]
+) -> None:
+    from dicomsql.emulator.folder import Folder
+
+    with open_emulator(tmp_path / "root") as client:
+        client.prepare()
+        client.stow([make_dicom(PatientID="X1")])
+    folder = Folder(tmp_path / "root")
+    spec = {"stores": [[1, 2]], "config": BASIC, "filter": "", "key": "ab" * 32}
+    context, job, work = Context(folder, None), Job(1, "v1", spec), DeidentifyStore()  # type: ignore[arg-type]
+    with pytest.raises(StatusError, match="destination DICOM store was deleted") as failure:
+        work.do(context, job, list(work.units(context, job)))
+    assert failure.value.status == "NOT_FOUND"
+    folder.close()
 
 
 def test_a_unit_that_is_done_twice_ends_in_the_same_state(

@@ -496,12 +496,33 @@ class TestPaths:
         ("dicomStores(labels(*))", [{"labels": {"a": "1", "b": "2"}}]),
         ("*", [{"name": "n", "labels": {"a": "1", "b": "2"}}]),
         ("*/name", [{"name": "n"}]),
+        ("dicomStores.name", [{"name": "n"}]),
+        ("dicomStores.labels.a", [{"labels": {"a": "1"}}]),
     ],
 )
 def test_partial_responses(emulator: Any, fields: str, expected: Any) -> None:
     emulator.patch(STORE + "?updateMask=labels", json={"labels": {"a": "1", "b": "2"}})
     rows = emulator.get(DATASET + "/dicomStores", params={"fields": fields}).json()["dicomStores"]
     assert [{**r, "name": "n"} if "name" in r else r for r in rows] == expected
+
+
+@pytest.mark.parametrize("fields", ["bogus", "name,bogus", "streamConfigs(bogus)", "*/bogus"])
+def test_partial_responses_of_a_field_that_there_is_not(emulator: Any, fields: str) -> None:
+    assert failure(emulator.get(STORE, params={"fields": fields}))[0] == 400
+    assert emulator.get(STORE, params={"fields": "labels,nextPageToken"}).json() == {}
+
+
+@pytest.mark.parametrize("mask", ["labels,,", ",labels", "labels, ,name"])
+def test_a_mask_with_an_empty_path(emulator: Any, mask: str) -> None:
+    answer = emulator.patch(STORE, params={"updateMask": mask}, json={"labels": {"a": "1"}})
+    assert failure(answer)[0] == 400
+
+
+def test_messages_name_what_was_asked_for(emulator: Any) -> None:
+    assert DATASET[4:] + "/operations/17" in failure(emulator.get(DATASET + "/operations/17"))[2]
+    assert failure(emulator.get(DATASET + "/fhirStores/f"))[2].count("/fhirStores/f") == 1
+    answer = emulator.post("/storage/v1/b/bucket/o/a/compose")
+    assert answer.status_code == 501 and "/b/bucket/o/a/compose" in answer.text
 
 
 @pytest.mark.parametrize("fields", [",", "a(", "a()", "a)", "a b", "(a)"])

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from dicomsql.emulator.neighbours import tables
 from dicomsql.emulator.neighbours.base import Column, Disposition, NeighbourError, TableName
-from dicomsql.emulator.neighbours.query import Question, run
-from dicomsql.emulator.neighbours.tables import Warehouse
+from dicomsql.emulator.neighbours.queries import Queries
+from dicomsql.emulator.neighbours.query import Question, parse
+from dicomsql.emulator.neighbours.running import answer
+from dicomsql.emulator.neighbours.tables import Answer, Warehouse
 
 PROJECT = "/bigquery/v2/projects/p"
 DATASET = PROJECT + "/datasets/d"
@@ -21,6 +26,18 @@ NAME = TableName("p", "d", "t")
 
 @pytest.fixture
 def client(tmp_path: Path, open_emulator: Callable[..., Any]) -> Iterator[Any]:
+    yield from opened(tmp_path / "root", open_emulator)
+
+
+@pytest.fixture(scope="module")
+def reader(
+    tmp_path_factory: pytest.TempPathFactory, open_emulator: Callable[..., Any]
+) -> Iterator[Any]:
+    """The same, for tests that change nothing: a process that runs queries takes a second."""
+    yield from opened(tmp_path_factory.mktemp("bigquery") / "root", open_emulator)
+
+
+def opened(root: Path, open_emulator: Callable[..., Any]) -> Iterator[Any]:
     """An emulator with a dataset and a table of every type, of two rows."""
     fields = [
         {"name": "s", "type": "STRING", "mode": "REQUIRED"},
@@ -55,7 +72,7 @@ def client(tmp_path: Path, open_emulator: Callable[..., Any]) -> Iterator[Any]:
         "j": '{"k": [1]}',
         "r": [{"x": 1, "y": "a"}, {"x": 2}],
     }
-    with open_emulator(tmp_path / "root", environment={}) as client:
+    with open_emulator(root, environment={}) as client:
         made = client.post(f"{PROJECT}/datasets", json={"datasetReference": {"datasetId": "d"}})
         assert made.status_code == 200
         body = {"tableReference": {"tableId": "t"}, "schema": {"fields": fields}}
@@ -77,7 +94,7 @@ def values(client: Any, sql: str, **options: Any) -> list[list[Any]]:
     return [[cell["v"] for cell in row["f"]] for row in answer.json().get("rows", [])]
 
 
-def test_every_type_comes_back_as_google_writes_it(client: Any) -> None:
+def test_every_type_comes_back_as_google_writes_it(reader: Any) -> None:
     expected = [
         "text",
         "7",
@@ -93,12 +110,12 @@ def test_every_type_comes_back_as_google_writes_it(client: Any) -> None:
         [{"v": {"f": [{"v": "1"}, {"v": "a"}]}}, {"v": {"f": [{"v": "2"}, {"v": None}]}}],
     ]
     empty = ["empty", *[None] * 10, []]
-    assert values(client, "SELECT * FROM d.t ORDER BY s DESC") == [expected, empty]
-    listed = client.get(f"{DATASET}/tables/t/data?formatOptions.useInt64Timestamp=true").json()
+    assert values(reader, "SELECT * FROM d.t ORDER BY s DESC") == [expected, empty]
+    listed = reader.get(f"{DATASET}/tables/t/data?formatOptions.useInt64Timestamp=true").json()
     assert listed["rows"][0]["f"][9]["v"] == "1767323045000000"
     assert listed["totalRows"] == "2"
-    fields = query(client, "SELECT * FROM d.t").json()["schema"]["fields"]
-    kept = client.get(f"{DATASET}/tables/t").json()
+    fields = query(reader, "SELECT * FROM d.t").json()["schema"]["fields"]
+    kept = reader.get(f"{DATASET}/tables/t").json()
     assert [field["type"] for field in fields] == [f["type"] for f in kept["schema"]["fields"]]
     assert (kept["numRows"], kept["type"]) == ("2", "TABLE")
 
@@ -125,32 +142,32 @@ def test_every_type_comes_back_as_google_writes_it(client: Any) -> None:
         ("SELECT FORMAT_DATE('%Y', d), EXTRACT(YEAR FROM d) FROM d.t WHERE i = 7", [["2026"] * 2]),
     ],
 )
-def test_queries(client: Any, sql: str, expected: list[list[Any]]) -> None:
-    assert values(client, sql) == expected
+def test_queries(reader: Any, sql: str, expected: list[list[Any]]) -> None:
+    assert values(reader, sql) == expected
 
 
-def test_names_of_columns_without_one(client: Any) -> None:
-    fields = query(client, "SELECT COUNT(*), s, 1 AS one, 2 FROM d.t GROUP BY s").json()["schema"]
+def test_names_of_columns_without_one(reader: Any) -> None:
+    fields = query(reader, "SELECT COUNT(*), s, 1 AS one, 2 FROM d.t GROUP BY s").json()["schema"]
     assert [field["name"] for field in fields["fields"]] == ["f0_", "s", "one", "f1_"]
 
 
-def test_parameters(client: Any) -> None:
+def test_parameters(reader: Any) -> None:
     def parameter(name: str, kind: str, value: str) -> dict[str, Any]:
         named = {"name": name} if name else {}
         return {**named, "parameterType": {"type": kind}, "parameterValue": {"value": value}}
 
     given = [parameter("a", "STRING", "it's"), parameter("b", "INT64", "3")]
-    assert values(client, "SELECT @a, @b + 1", queryParameters=given) == [["it's", "4"]]
+    assert values(reader, "SELECT @a, @b + 1", queryParameters=given) == [["it's", "4"]]
     given = [parameter("", "DATE", "2026-01-01"), parameter("", "FLOAT64", "0.5")]
-    assert values(client, "SELECT ?, ?", queryParameters=given) == [["2026-01-01", "0.5"]]
+    assert values(reader, "SELECT ?, ?", queryParameters=given) == [["2026-01-01", "0.5"]]
     array = {
         "name": "a",
         "parameterType": {"type": "ARRAY", "arrayType": {"type": "STRING"}},
         "parameterValue": {"arrayValues": [{"value": "text"}, {"value": "x"}]},
     }
     sql = "SELECT i FROM d.t WHERE s IN UNNEST(@a)"
-    assert values(client, sql, queryParameters=[array]) == [["7"]]
-    assert query(client, "SELECT @missing").status_code == 400
+    assert values(reader, sql, queryParameters=[array]) == [["7"]]
+    assert query(reader, "SELECT @missing").status_code == 400
 
 
 @pytest.mark.parametrize(
@@ -171,23 +188,51 @@ def test_parameters(client: Any) -> None:
         ("SELECT 1; SELECT 2", 501),
         ("SELECT * FROM read_csv('/etc/passwd')", 501),
         ("SELECT * FROM '/etc/passwd'", 400),
-        ("SELECT read_text('/etc/passwd')", 400),
+        ("SELECT read_text('/etc/passwd')", 501),
         ("SELECT " + "(" * 3000 + "1" + ")" * 3000, 400),
     ],
 )
-def test_refused_queries(client: Any, sql: str, status: int) -> None:
-    answer = query(client, sql)
+def test_refused_queries(reader: Any, sql: str, status: int) -> None:
+    answer = query(reader, sql)
     assert answer.status_code == status
     message = answer.json()["error"]["message"]
     assert message and "'text'" not in message, "no value of a row"
 
 
-def test_a_query_that_does_not_end_is_ended(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dicomsql.emulator.neighbours.query._LONGEST", 0.05)
-    numbers = "UNNEST(GENERATE_ARRAY(1, 100000))"
-    answer = query(client, f"SELECT SUM(a * b) FROM {numbers} AS a, {numbers} AS b")
-    assert answer.status_code == 503
-    assert "seconds" in answer.json()["error"]["message"]
+NUMBERS = "UNNEST(GENERATE_ARRAY(1, 1000000))"
+ENDLESS = f"SELECT SUM(a * b) FROM {NUMBERS} AS a, {NUMBERS} AS b"
+GREEDY = f"SELECT ARRAY_AGG(REPEAT('x', 1000000 + n)) FROM {NUMBERS} AS n"
+
+
+def no_tables(_: Any) -> Any:
+    pytest.fail("the query names no table")
+
+
+def test_a_query_that_does_not_end_is_ended(reader: Any) -> None:
+    answer = query(reader, ENDLESS, jobTimeoutMs="50")
+    assert answer.status_code == 400 and "seconds" in answer.json()["error"]["message"]
+    assert values(reader, "SELECT 1") == [["1"]]
+
+
+def test_a_query_ends_at_its_limits_and_with_who_asked(tmp_path: Path) -> None:
+    file = tmp_path / "answer"
+    file.touch()
+    queries = Queries(memory=300 << 20)
+    if sys.platform == "linux":  # elsewhere nothing limits what a process takes
+        with pytest.raises(NeighbourError, match="memory"):
+            queries.run(Question(GREEDY, "p"), no_tables, file)
+
+    def ask(gone: Callable[[], bool]) -> str:
+        with pytest.raises(NeighbourError) as caught:
+            queries.run(Question(ENDLESS, "p"), no_tables, file, gone=gone)
+        return caught.value.status
+
+    assert ask(lambda: True) == "CANCELLED"
+    asked = threading.Event()
+    # asked whether the client is gone, so it runs
+    threading.Thread(target=lambda: (asked.wait(), queries.close())).start()
+    assert ask(lambda: asked.set() is not None) == "UNAVAILABLE"
+    assert ask(lambda: False) == "UNAVAILABLE", "nothing begins any more"
 
 
 def test_requests_are_logged_without_values(
@@ -205,11 +250,11 @@ def test_requests_are_logged_without_values(
     ]
 
 
-def test_legacy_sql_is_what_a_query_is_taken_for(client: Any) -> None:
-    answer = client.post(f"{PROJECT}/queries", json={"query": "SELECT 1"})
+def test_legacy_sql_is_what_a_query_is_taken_for(reader: Any) -> None:
+    answer = reader.post(f"{PROJECT}/queries", json={"query": "SELECT 1"})
     assert answer.status_code == 501 and "useLegacySql" in answer.json()["error"]["message"]
     said = {"query": "#standardSQL\nSELECT 1"}
-    assert client.post(f"{PROJECT}/queries", json=said).status_code == 200
+    assert reader.post(f"{PROJECT}/queries", json=said).status_code == 200
 
 
 def test_jobs_and_pages(client: Any) -> None:
@@ -318,8 +363,11 @@ def warehouse(tmp_path: Path) -> Iterator[Warehouse]:
 
 
 def content(warehouse: Warehouse, sql: str = "SELECT * FROM d.t") -> list[dict[str, Any]]:
-    _, rows = run(Question(sql, "p"), warehouse.snapshot)
-    found: list[dict[str, Any]] = rows.to_pylist()
+    parsed = parse(Question(sql, "p"))
+    tables = {shown: warehouse.snapshot(name) for shown, name in parsed.tables.items()}
+    with warehouse.answer() as path:
+        answer(parsed, tables, path, dry=False)
+        found: list[dict[str, Any]] = pq.read_table(path).to_pylist()
     return found
 
 
@@ -384,7 +432,8 @@ def test_answers_are_kept_for_a_day(
     warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def ask(number: str) -> None:
-        warehouse.keep("p", number, {}, run(Question("SELECT 1 AS a", "p"), warehouse.snapshot))
+        with warehouse.answer() as path:
+            warehouse.keep("p", number, Answer({}, (), 0, path))
 
     now = tables.time.time()
     ask("old")

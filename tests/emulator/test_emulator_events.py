@@ -9,6 +9,13 @@ from typing import Any
 
 import pytest
 
+from dicomsql.emulator import events
+from dicomsql.emulator.folder import Folder
+from dicomsql.emulator.jobs import Context
+from dicomsql.emulator.neighbours import connect
+from dicomsql.emulator.neighbours.base import NeighbourError, Neighbours
+from dicomsql.emulator.status import StatusError
+
 STORE = "/v1/projects/p/locations/us-central1/datasets/d/dicomStores/s"
 NAME = STORE.removeprefix("/v1/") + "/dicomWeb/studies/1.1/series/1.1.1/instances/1.1.1.1"
 DETAILED = {"notificationConfigs": [{"pubsubTopic": "projects/p/topics/news"}]}
@@ -147,3 +154,58 @@ def test_a_request_that_cannot_tell_fails_and_stores_nothing(
         assert answer.json()["error"]["status"] == "FAILED_PRECONDITION"
     listed = client.get(f"{STORE}/dicomWeb/instances").json()
     assert [instance["00080018"]["Value"] for instance in listed] == [["1.1.1.1"]]
+
+
+def test_an_instance_that_is_in_two_objects_is_told_once(
+    client: Any, make_dicom: Callable[..., bytes]
+) -> None:
+    configure(client, {**DETAILED, **stream()})
+    client.post("/storage/v1/b?project=p", json={"name": "bucket"})
+    for name in ("a", "b", "c/a"):
+        upload = f"/upload/storage/v1/b/bucket/o?uploadType=media&name=in/{name}.dcm"
+        client.post(upload, content=make_dicom())
+    body = {"gcsSource": {"uri": "gs://bucket/in/**.dcm"}}
+    done = client.ended(client.post(f"{STORE}:import", json=body).json())
+    assert done["metadata"]["counter"] == {"success": "3"}
+    assert [message["action"] for message in told(client)] == ["ImportDicomData"]
+    assert rows(client, "SELECT SOPInstanceUID FROM b.t") == [["1.1.1.1"]]
+
+
+def test_rows_that_were_written_before_a_kill_are_not_written_again(
+    client: Any, make_dicom: Callable[..., bytes], tmp_path: Path
+) -> None:
+    class Killed:
+        """Tables that write, and are then heard of no more."""
+
+        def __init__(self, tables: Any) -> None:
+            self.tables = tables
+
+        def load(self, *arguments: Any, **options: Any) -> None:
+            self.tables.load(*arguments, **options)
+            raise NeighbourError("UNAVAILABLE", "killed")
+
+    client.stow([make_dicom()])
+    client.ended(client.delete(f"{STORE}/dicomWeb/studies/1.1").json())
+    client.stow([make_dicom(instance="1.1.1.2")])
+    two = stream()["streamConfigs"] + stream(tableUri="bq://p.b.u")["streamConfigs"]
+    configure(client, {**DETAILED, "streamConfigs": two})
+    folder, beside = Folder(tmp_path / "root"), connect.neighbours(tmp_path / "root", {})
+    try:
+        with folder.write() as db:
+            (operation,) = db.execute("SELECT max(id) FROM operations").fetchone()
+            ((row, store),) = db.execute("SELECT id, store_id FROM instances").fetchall()
+            changes = events.described(db, [row])
+            events.owe(db, operation, store, lambda: changes, action="ImportDicomData")
+        killed: Any = Killed(beside.tables)
+        with pytest.raises(StatusError, match="killed"):
+            events.settle(
+                Context(folder, Neighbours(beside.objects, beside.topics, killed)), operation
+            )
+        for _ in range(2):
+            events.settle(Context(folder, beside), operation)
+    finally:
+        beside.close()
+        folder.close()
+    for table in ("t", "u"):
+        assert rows(client, f"SELECT SOPInstanceUID FROM b.{table}") == [["1.1.1.2"]]
+    assert len(told(client)) == 2, "messages come once at least"

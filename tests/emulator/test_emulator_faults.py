@@ -257,3 +257,8 @@ def test_what_waits_for_its_latency_ends_with_the_server() -> None:
         return sent
 
     assert asyncio.run(main())[0]["status"] == 200
+
+
+def test_an_unknown_kind_is_named_before_a_missing_rate() -> None:
+    with pytest.raises(EmulatorError, match="'foo' is no kind"):
+        Faults.parse("kinds=foo")

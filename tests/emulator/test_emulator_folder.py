@@ -17,7 +17,7 @@ import pytest
 
 from dicomsql.emulator.app import create_app
 from dicomsql.emulator.errors import EmulatorError
-from dicomsql.emulator.folder import INDEX, Folder
+from dicomsql.emulator.folder import INDEX, RESERVE, Folder
 
 DATASET = "/v1/projects/p/locations/us-central1/datasets/d"
 WEB = DATASET + "/dicomStores/s/dicomWeb"
@@ -153,8 +153,10 @@ ALTER TABLE instances DROP COLUMN operation_id;
 DROP INDEX studies_by_physician;
 DROP INDEX studies_by_tokens;
 DROP INDEX series_by_modality;
+DROP TABLE untold;
 PRAGMA user_version = 1;
 """
+SECOND = "DROP TABLE untold; PRAGMA user_version = 2"
 
 
 def test_a_folder_of_version_1_is_brought_up(
@@ -189,6 +191,15 @@ def schema(root: Path) -> dict[str, set[str]]:
             name: {column[1] for column in db.execute(f"PRAGMA table_info({name})")}
             for name in names
         }
+
+
+def test_a_folder_of_version_2_is_brought_up(tmp_path: Path) -> None:
+    for root in (tmp_path / "old", tmp_path / "new"):
+        Folder(root).close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "old" / INDEX)) as db:
+        db.executescript(SECOND)
+    Folder(tmp_path / "old").close()
+    assert schema(tmp_path / "old") == schema(tmp_path / "new")
 
 
 class TestRefused:
@@ -332,3 +343,51 @@ def test_an_upload_that_fails_leaves_nothing(tmp_path: Path) -> None:
     assert not list((tmp_path / "incoming").iterdir())
     with contextlib.closing(sqlite3.connect(tmp_path / INDEX)) as db:
         assert db.execute("SELECT * FROM garbage").fetchall() == []
+
+
+class FullDisk:
+    """A folder's `write`, on a disk that is full while the reserve is there."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.write = root, Folder.write
+
+    @contextlib.contextmanager
+    def __call__(self, folder: Folder) -> Any:
+        if (self.root / RESERVE).exists():
+            with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
+                db.execute("PRAGMA max_page_count = 2")
+                db.execute("CREATE TABLE full (x)")
+                db.execute("INSERT INTO full VALUES (zeroblob(100000))")
+        with self.write(folder) as db:
+            yield db
+
+
+def test_a_full_disk_is_said_and_can_be_emptied(
+    emulator: Any, make_dicom: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emulator.stow([make_dicom("1", "1.1", "1.1.1"), make_dicom("2", "2.1", "2.1.1")])
+    full = FullDisk(tmp_path / "root")
+    with monkeypatch.context() as patched:
+        patched.setattr(Folder, "write", lambda self: full(self))  # noqa: PLW0108 - bound
+        patched.setattr(Folder, "_reserve", lambda _: None)
+        answer = emulator.stow([make_dicom("3")])
+        assert answer.status_code == 503
+        assert "is full, and nothing was stored" in answer.json()["error"]["message"]
+        done = emulator.ended(emulator.delete(WEB + "/studies/1").json())
+        assert "response" in done
+    Folder(tmp_path / "root").close()
+    assert (tmp_path / "root" / RESERVE).exists(), "room is kept again once there is some"
+    with monkeypatch.context() as patched:
+        patched.setattr(Folder, "write", lambda self: full(self))  # noqa: PLW0108 - bound
+        assert emulator.delete(WEB.removesuffix("/dicomWeb")).status_code == 200
+    with monkeypatch.context() as patched:
+
+        def no_room(_: object, __: object) -> Any:
+            raise OSError(28, "No space left on device")
+
+        emulator.post(DATASET + "/dicomStores?dicomStoreId=s")
+        patched.setattr(Folder, "admit_all", no_room)
+        answer = emulator.stow([make_dicom("3")])
+        assert answer.status_code == 503
+        assert answer.json()["error"]["status"] == "UNAVAILABLE"
+    assert not list((tmp_path / "root" / "incoming").iterdir())

@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from dicomsql.emulator import Emulator
-from dicomsql.emulator.front import LARGEST_HEAD, LONGEST_HEADERS, LONGEST_URL, is_local
+from dicomsql.emulator.errors import EmulatorError
+from dicomsql.emulator.front import LARGEST_HEAD, LONGEST_HEADERS, LONGEST_URL, is_local, origin_of
 
 LOCATIONS = "/v1/projects/p/locations"
 DATASET = LOCATIONS + "/us-central1/datasets/d"
@@ -232,3 +233,53 @@ def test_a_socket(tmp_path: Path) -> None:
         with contextlib.suppress(ConnectionError):  # it need not be read to its end
             assert ask("?" + "x" * 2 * LARGEST_HEAD)[0] == 400
         assert ask()[0] == 200
+
+
+def test_pages_of_an_allowed_origin(tmp_path: Path, open_emulator: Callable[..., Any]) -> None:
+    viewer = "http://viewer.test:3000"
+    with open_emulator(tmp_path, hosts=set(), origins=[viewer + "/"]) as client:
+
+        def ask(verb: str, origin: str, **headers: str) -> Any:
+            said = {"origin": origin, "host": "127.0.0.1", "sec-fetch-site": "cross-site"}
+            path = "/v1/projects/p/locations/us-central1/datasets"
+            return client.request(verb, path, headers={**said, **headers})
+
+        question = {
+            "access-control-request-method": "PATCH",
+            "access-control-request-headers": "content-type",
+        }
+        allowed = ask("OPTIONS", viewer, **question)
+        assert allowed.status_code == 200
+        assert "PATCH" in allowed.headers["access-control-allow-methods"]
+        assert "content-type" in allowed.headers["access-control-allow-headers"]
+        answer = ask("GET", viewer)
+        assert answer.headers["access-control-allow-origin"] == viewer
+        assert answer.status_code == 200
+        for other in ("http://viewer.test", "https://viewer.test:3000", "http://localhost:3000"):
+            assert ask("OPTIONS", other, **question).status_code == 400
+            refused = ask("GET", other)
+            assert (refused.status_code, "access-control-allow-origin" in refused.headers) == (
+                403,
+                False,
+            )
+        assert (
+            client.get(
+                "/v1/projects/p/locations", headers={"host": "evil.test", "origin": viewer}
+            ).status_code
+            == 403
+        )
+
+
+@pytest.mark.parametrize(
+    "text", ["*", "null", "localhost:3000", "http://a/b", "http://", "ftp://a"]
+)
+def test_what_is_no_origin(text: str, tmp_path: Path) -> None:
+    with pytest.raises(EmulatorError, match="is no origin"):
+        origin_of(text)
+    with pytest.raises(EmulatorError, match="is no origin"):
+        Emulator(tmp_path / "root", origins=[text]).start()
+
+
+def test_an_origin_is_as_browsers_send_it() -> None:
+    assert origin_of("HTTP://LocalHost:80/") == "http://localhost"
+    assert origin_of("https://[::1]:8443") == "https://[::1]:8443"

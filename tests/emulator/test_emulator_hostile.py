@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import struct
 import tracemalloc
@@ -14,8 +15,9 @@ import numpy as np
 import pydicom
 import pytest
 
-from dicomsql.emulator import reading, storing
+from dicomsql.emulator import encoding, reading, storing
 from dicomsql.emulator.folder import Folder
+from dicomsql.emulator.status import StatusError
 
 WEB = "/v1/projects/p/locations/us-central1/datasets/d/dicomStores/s/dicomWeb"
 FIRST = WEB + "/studies/1/series/1/instances/1"
@@ -352,3 +354,40 @@ def test_a_data_set_of_another_class_than_its_file_is_stored_with_a_warning(
             (stored,) = answer.json()["00081199"]["Value"]
             assert stored["00081196"] == {"vr": "US", "Value": [45063]}
     assert len(emulator.get(WEB + "/instances").json()) == 1
+
+
+class TestCompressedBodies:
+    def send(self, emulator: Any, content: bytes, encoding: str) -> Any:
+        headers = {"content-type": "application/dicom", "content-encoding": encoding}
+        return emulator.post(WEB + "/studies", content=content, headers=headers)
+
+    def test_gzip_is_decoded(self, emulator: Any) -> None:
+        content = file()
+        members = gzip.compress(content[:100]) + gzip.compress(content[100:])
+        assert self.send(emulator, members, "gzip").status_code == 200
+        stored = emulator.get(FIRST, headers={"accept": "application/dicom; transfer-syntax=*"})
+        assert stored.content == content
+        labels = gzip.compress(b'{"labels": {"a": "b"}}')
+        path = WEB.removesuffix("/dicomWeb") + "?updateMask=labels"
+        answer = emulator.patch(path, content=labels, headers={"content-encoding": "gzip"})
+        assert answer.json()["labels"] == {"a": "b"}
+
+    def test_what_is_none(self, emulator: Any) -> None:
+        packed = gzip.compress(file())
+        assert self.send(emulator, file(), "gzip").status_code == 400
+        assert self.send(emulator, packed[:-5], "gzip").status_code == 400
+        assert self.send(emulator, packed, "br").status_code == 415
+        assert self.send(emulator, packed, "gzip, gzip").status_code == 415
+        assert emulator.get(WEB + "/studies").status_code == 204
+
+    def test_one_that_comes_to_too_much(self) -> None:
+        packed = gzip.compress(bytes(64 * MB))
+        said = {"content-encoding": "gzip"}
+        tracemalloc.start()
+        try:
+            with pytest.raises(StatusError, match="comes to more"):
+                for _ in encoding.decoded(lambda: iter([packed]), said, 32 * MB):
+                    pass
+            assert tracemalloc.get_traced_memory()[1] < 4 * MB
+        finally:
+            tracemalloc.stop()

@@ -154,7 +154,7 @@ def test_what_it_refuses(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("precious")
     with pytest.raises(EmulatorError, match="holds other things"):
         Emulator(tmp_path).start()
-    for wrong in ({"fault": "often"}, {"latency": -1.0}, {"quota": 0}):
+    for wrong in ({"fault": "often"}, {"latency": -1.0}, {"quota": 0}, {"operation_delay": -1}):
         with pytest.raises(EmulatorError):
             Emulator(**wrong)
     emulator = Emulator()

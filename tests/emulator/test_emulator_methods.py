@@ -12,7 +12,7 @@ import googleapiclient
 import pytest
 
 from dicomsql.emulator.call import COMMON_PARAMETERS
-from dicomsql.emulator.methods import METHODS, VERSIONS
+from dicomsql.emulator.methods import FIELDS, METHODS, VERSIONS
 
 DOCUMENTS = Path(googleapiclient.__file__).parent / "discovery_cache" / "documents"
 
@@ -58,3 +58,22 @@ def test_their_parameters_are_those_of_the_document(version: str) -> None:
             parameters = described[method.verb, path]["parameters"]
             names = {name for name, about in parameters.items() if about["location"] == "query"}
             assert method.parameters == names, path
+
+
+def test_the_fields_that_answers_can_be_asked_for() -> None:
+    found: set[str] = set()
+    for version in VERSIONS:
+        schemas = document(version)["schemas"]
+        left = [
+            about["response"]["$ref"]
+            for (_, path), about in documented(version).items()
+            if not re.search("fhirStores|hl7V2Stores|consentStores|dataMapper|nlp", path)
+        ]
+        for name in left:
+            for field, kind in schemas[name].get("properties", {}).items():
+                if name != "HttpBody":
+                    found.add(field)
+                below = kind.get("$ref") or kind.get("items", {}).get("$ref")
+                if below and below not in left:
+                    left.append(below)
+    assert found == FIELDS

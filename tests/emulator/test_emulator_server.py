@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
 from dicomsql.emulator.errors import EmulatorError
-from dicomsql.emulator.server import serve
+from dicomsql.emulator.faults import Behaviour
+from dicomsql.emulator.server import Server, serve
 
 SERVER = """
 import pathlib, sys
@@ -40,6 +44,28 @@ def server(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     finally:
         process.kill()
         process.communicate()
+
+
+def children(pid: int) -> list[int]:
+    found = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for file in found for child in file.read_text().split()]
+
+
+def wait_for(found: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + 30
+    while not (value := found()):
+        assert time.monotonic() < deadline
+    return value
+
+
+def has_gone(pid: int) -> bool:
+    """Once it has, within half a minute."""
+    return bool(wait_for(lambda: not Path(f"/proc/{pid}").exists()))
+
+
+def failing(client: httpx.Client, path: str, body: dict[str, Any]) -> None:
+    with contextlib.suppress(httpx.HTTPError):
+        client.post(path, json=body)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -95,6 +121,30 @@ def test_a_request_that_stalls_does_not_keep_it(number: signal.Signals, tmp_path
     assert "Traceback" not in log
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="children are found by /proc")
+def test_a_query_keeps_neither_its_server_nor_its_process(server: subprocess.Popen[str]) -> None:
+    assert server.stdout is not None
+    url = server.stdout.readline().strip()
+    numbers = "UNNEST(GENERATE_ARRAY(1, 1000000))"
+    sql = f"SELECT SUM(a * b) FROM {numbers} AS a, {numbers} AS b"
+    ask = {"query": sql, "useLegacySql": False}
+    with httpx.Client(base_url=url, timeout=60) as client:
+        path = "/bigquery/v2/projects/p/queries"
+        assert client.post(path, json={**ask, "query": "SELECT 1"}).status_code == 200
+        (child,) = children(server.pid)
+        with pytest.raises(httpx.ReadTimeout):
+            client.post(path, json=ask, timeout=0.2)
+        assert has_gone(child), "the client is gone"
+        asking = threading.Thread(target=lambda: failing(client, path, ask))
+        asking.start()
+        (child,) = wait_for(lambda: children(server.pid))
+        server.send_signal(signal.SIGTERM)
+        server.communicate(timeout=30)
+        asking.join()
+    assert server.returncode == 0
+    assert has_gone(child), "the server is gone"
+
+
 def test_a_stream_goes_up_and_down_without_being_held(
     server: subprocess.Popen[str], make_dicom: Any
 ) -> None:
@@ -144,6 +194,25 @@ def test_an_upload_that_breaks_off_stores_nothing(
         metrics = client.get(location + "/d/dicomStores/s:getDICOMStoreMetrics").json()
         assert metrics["instanceCount"] == "0"
         assert not list((tmp_path / "root" / "incoming").iterdir())
+
+
+def test_a_quiet_connection_is_kept_and_ends_with_the_server(tmp_path: Path) -> None:
+    running = Server(tmp_path, behaviour=Behaviour())
+    ready, config = threading.Event(), running._uvicorn.config
+    assert config.timeout_keep_alive >= 600, "Google's client repeats no POST"
+    thread = threading.Thread(target=running.run, args=(ready.set,))
+    thread.start()
+    assert ready.wait(30)
+    address = urlsplit(running.url)
+    with contextlib.closing(socket.create_connection((address.hostname, address.port))) as client:
+        client.sendall(b"GET /v1/projects/p/locations HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert client.recv(1 << 16).startswith(b"HTTP/1.1 200")
+        client.settimeout(60)
+        running.stop()
+        while client.recv(1 << 16):
+            pass
+    thread.join(30)
+    assert not thread.is_alive()
 
 
 def test_an_address_that_is_taken(tmp_path: Path) -> None:

@@ -261,3 +261,39 @@ def test_what_breaks_off_leaves_nothing(tmp_path: Path) -> None:
     shelf.begin("bucket", "p", {}, Conditions())
     assert not (tmp_path / "uploads" / number).exists()
     shelf.close()
+
+
+def test_copies(client: Any) -> None:
+    assert client.post(f"{BUCKETS}?project=p", json={"name": "other"}).status_code == 200
+    made = put(client, "in/a b.dcm", b"content", contentType="x").json()
+    path = f"{OBJECTS}/in%2Fa%20b.dcm"
+    copied = client.post(f"{path}/copyTo/b/other/o/c%2Fd").json()
+    assert (copied["bucket"], copied["name"], copied["size"]) == ("other", "c/d", "7")
+    assert (copied["md5Hash"], copied["contentType"]) == (made["md5Hash"], made["contentType"])
+    assert client.get(f"{BUCKETS}/other/o/c%2Fd?alt=media").content == b"content"
+    said = {"contentType": "application/dicom", "metadata": {"k": "v"}}
+    written = client.post(f"{path}/rewriteTo/b/bucket/o/e", json=said).json()
+    assert (written["done"], written["totalBytesRewritten"]) == (True, "7")
+    assert written["resource"]["metadata"] == {"k": "v"}
+    itself = client.post(f"{path}/rewriteTo/b/bucket/o/in%2Fa%20b.dcm", json={}).json()
+    assert itself["resource"]["md5Hash"] == made["md5Hash"]
+    assert client.get(path + "?alt=media").content == b"content"
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("none/copyTo/b/bucket/o/b", 404),
+        ("a/copyTo/b/missing/o/b", 404),
+        ("a/copyTo/b/bucket/o/b?ifSourceGenerationMatch=1", 412),
+        ("a/copyTo/b/bucket/o/a?ifGenerationMatch=0", 412),
+        ("a/copyTo/b/bucket/o/b?sourceGeneration=1", 404),
+        ("a/rewriteTo/b/bucket/o/b?destinationKmsKeyName=k", 501),
+        ("a/compose", 501),
+        ("a/copyTo/b/bucket", 501),
+    ],
+)
+def test_copies_that_are_refused(client: Any, path: str, status: int) -> None:
+    put(client, "a")
+    assert client.post(f"{OBJECTS}/{path}", json={}).status_code == status
+    assert names(client) == ["a"]

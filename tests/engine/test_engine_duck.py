@@ -219,7 +219,7 @@ def test_what_is_made_of_values_keeps_them_from_later_errors(engine: Engine) -> 
         ("DETACH nope", 'database with name "nope"'),
         ("ALTER TABLE p DROP COLUMN nope", 'column with name "nope"'),
         ("COPY p TO '/dev/null/x.csv'", "/dev/null/x.csv"),
-        ("SET nope = 1", 'unrecognized configuration parameter "nope"'),
+        ("SET nope = 1", "Cannot change configuration option …. Settings that decide"),
         ("SELECT (SELECT id FROM p)", "More than one row returned by a subquery"),
         ("SELECT dicomsql_total(nullif(id, 'SECRET')::INT, 'NumberOfStudyRelatedSeries') FROM p",
          "without their NumberOfStudyRelatedSeries, so that .* one by one"),
@@ -381,11 +381,11 @@ def test_what_spills_is_private_and_goes(tmp_path: Path, monkeypatch: pytest.Mon
 def test_ctrl_c_while_connecting_is_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
-    def interrupted(*_arguments: object) -> None:
+    def interrupted(*_arguments: object, **_named: object) -> None:
         raise KeyboardInterrupt
 
     # Raised in the engine's thread it reaches the caller just as a signal in the wait does.
-    monkeypatch.setattr("dicomsql.engine.duck._connected", interrupted)
+    monkeypatch.setattr("dicomsql.engine.database._opened", interrupted)
     with pytest.raises(KeyboardInterrupt):
         Engine()
     assert list(tmp_path.iterdir()) == []

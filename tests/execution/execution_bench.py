@@ -59,9 +59,9 @@ class Wire:
 
     answer: Answers = lambda _request: Answer()
     requests: list[Request] = field(default_factory=list)
-    cancel: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
     parallel: int = 8
+    tells_waits: bool = True
 
     def resize(self, parallel: int) -> None:
         self.parallel = parallel
@@ -74,9 +74,6 @@ class Wire:
         if isinstance(found, Exception):
             raise found
         return found if isinstance(found, Answer) else Answer(found)
-
-    def abort(self) -> None:
-        self.cancel.set()
 
     def close(self) -> None:
         pass
@@ -130,8 +127,7 @@ def make_bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Bench]
     def make(answer: Answers | None = None, **options: Any) -> Bench:
         wire = Wire(answer) if answer is not None else Wire()
 
-        def opened(_settings: object, *, cancel: threading.Event, **_rest: object) -> Wire:
-            wire.cancel = cancel
+        def opened(_settings: object, **_rest: object) -> Wire:
             return wire
 
         monkeypatch.setattr("dicomsql.transport.connect.open_transport", opened)

@@ -22,12 +22,12 @@ def own_threads() -> set[str]:
     return {t.name.rpartition("_")[0] for t in threading.enumerate() if "dicomsql-" in t.name}
 
 
-def hanging(reached: threading.Event, bench: list[Bench]) -> Callable[[Any], Any]:
-    """A server that does not answer before the wire is aborted."""
+def hanging(reached: threading.Event) -> Callable[[Any], Any]:
+    """A server that does not answer before the call is broken off."""
 
-    def answer(_request: Any) -> Any:
+    def answer(request: Any) -> Any:
         reached.set()
-        if bench[0].wire.cancel.wait(60):
+        if request.scope.cancel.wait(60):
             return CancelledError("The statement was cancelled.")
         raise AssertionError("nobody has aborted the call")
 
@@ -49,8 +49,7 @@ STATEMENTS = {
 @pytest.mark.parametrize("name", STATEMENTS)
 def test_another_thread_cancels_a_call(make_bench: Make, name: str) -> None:
     reached = threading.Event()
-    benches: list[Bench] = []
-    benches.append(bench := make_bench(hanging(reached, benches)))
+    bench = make_bench(hanging(reached))
 
     def cancel() -> None:
         reached.wait(10)
@@ -67,8 +66,7 @@ def test_another_thread_cancels_a_call(make_bench: Make, name: str) -> None:
 @pytest.mark.parametrize("name", STATEMENTS)
 def test_ctrl_c_ends_a_call(make_bench: Make, name: str) -> None:
     reached = threading.Event()
-    benches: list[Bench] = []
-    benches.append(bench := make_bench(hanging(reached, benches)))
+    bench = make_bench(hanging(reached))
 
     def interrupt() -> None:
         reached.wait(10)

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import pytest
 
 from dicomsql.config import Settings
-from dicomsql.errors import ConsentError, Error, OperationalError, PlanningError
+from dicomsql.errors import ConflictError, ConsentError, Error, OperationalError, PlanningError
 from dicomsql.session import Session
 
 Answer = tuple[int, Any]
@@ -254,6 +254,20 @@ def test_files_become_objects_and_never_take_another_s_place(
         assert asked.query["uploadType"] == "media"
         assert asked.query["ifGenerationMatch"] == "0"
         assert asked.headers["Content-Type"] == "application/dicom"
+
+
+def test_an_object_that_is_there_is_said_to_be_there(
+    server: Server, run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "a").write_bytes(b"new")
+    refused = {"error": {"code": 412, "message": "At least one condition did not hold."}}
+    server.answers["POST /upload/storage/v1/b/bucket/o"] = (412, refused)
+    with pytest.raises(ConflictError, match="There is an object of that name") as caught:
+        run(
+            "INSERT INTO google.storage.objects (bucket, name, file) "
+            f"SELECT 'bucket', 'a', '{tmp_path / 'a'}'"
+        )
+    assert "patient" not in str(caught.value)
 
 
 def test_an_object_is_overwritten_where_the_statement_says_which(

@@ -108,7 +108,7 @@ class Planner:
         names.resolve()
         Rewriter(text, names, self.evaluate).rewrite()
         (source,) = names.scopes[0].sources
-        return text, FactFinder(text, names.owners, self.evaluate).find(source)
+        return text, FactFinder(text, names, self.evaluate).find(source)
 
     def push(self, where: str, dicom: DicomTable = DICOM, parameters: Any = None) -> Pushed:
         _, facts = self.facts(where, dicom, parameters)

@@ -35,7 +35,7 @@ def same(hospital: Hospital, oracle: duckdb.DuckDBPyConnection) -> Iterator[Same
             assert sorted(repr(plain(row)) for row in hospital.rows(text)) == expected, text
 
     yield check
-    hospital.session._current.use = ()
+    hospital.session._parts.current.use = ()
 
 
 def plain(value: Any) -> Any:

@@ -337,7 +337,8 @@ def test_a_server_without_metadata_says_so(
 
     monkeypatch.setattr(Table, "__init__", bare)
     with pytest.raises(Exception, match="EthnicGroup: its search does not return it"):
-        wards.plan("SELECT EthnicGroup FROM studies")
+        # Of no text that was planned before, whose plan the session has kept.
+        wards.plan("SELECT EthnicGroup AS lacking FROM studies")
     with pytest.raises(Exception, match="no table has the instances to count it from"):
         wards.plan("SELECT NumberOfStudyRelatedInstances FROM series")
 

@@ -141,6 +141,7 @@ def test_what_moves_instances_is_in_the_plan(session: Session) -> None:
     assert {
         level: m.full_name.removeprefix("google.healthcare.") for level, m in google.search
     } == {
+        "study": "studies.search",
         "series": "series.search_in_study",
         "instance": "instances.search_in_series",
     }

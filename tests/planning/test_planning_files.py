@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dicomsql.config import Settings
-from dicomsql.errors import DataError, LanguageError, NotSupportedError
+from dicomsql.errors import DataError, LanguageError
 from dicomsql.planning.explain import Reveal, explain_lines
 from dicomsql.planning.read_plan import ColumnKind, FileScan, ReadPlan
 from dicomsql.session import Session
@@ -237,11 +237,6 @@ def test_tables_of_files_have_names_of_their_own(session: Session) -> None:
     ]
     assert not found.scans
     assert not found.direct
-
-
-def test_a_view_of_files_is_refused(session: Session) -> None:
-    with pytest.raises(NotSupportedError, match="A view cannot read"):
-        plan(session, "CREATE VIEW v AS SELECT * FROM read_dicom('in')")
 
 
 def test_explain_says_what_is_read(session: Session) -> None:

@@ -192,7 +192,7 @@ def test_planning_sends_nothing(tmp_path: Path) -> None:
         for where in ("studiesId = '1.2'", "StudyDate < '20260101'", "PatientID = 'a' || 'b'"):
             (statement,) = session.parse(text.format(where))
             assert session.plan(statement)
-        assert session._transports is None
+        assert session._parts._transports is None
 
 
 SECRETS = ("Doe", "Jane", "4711", "secret", "20260131", "2026-01-31", "1.2.99", "77.5")
@@ -284,7 +284,7 @@ def test_what_the_documents_and_the_session_answer(
     hospital: Hospital, text: str, rows: int | None
 ) -> None:
     found = hospital.rows(text)
-    hospital.session._current.use = ()
+    hospital.session._parts.current.use = ()
     assert len(found) == rows if rows is not None else found
 
 

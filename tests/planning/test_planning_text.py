@@ -59,7 +59,7 @@ def test_edits_nest_and_a_piece_can_be_rendered() -> None:
 
 @pytest.mark.parametrize(
     ("sql", "count"),
-    [("?", 1), ("'?' -- ?\n /* ? */ ? \"?\"", 1), ("a", 0), ("'?", 0)],
+    [("?", 1), ("?::UUID, '?::', ?", 2), ("'?' -- ?\n /* ? */ ? \"?\"", 1), ("a", 0), ("'?", 0)],
 )
 def test_question_marks_in_quotes_and_comments_do_not_count(sql: str, count: int) -> None:
     assert count_question_marks(sql) == count
@@ -77,6 +77,13 @@ def test_each_place_of_a_placeholder_has_its_own_name() -> None:
     assert text.render() == "SELECT $a, $a_3, $a_2"
     assert text.values == {"a": 1, "a_3": 1, "a_2": 2}
     assert text.values_in("SELECT $a_2") == (("a_2", 2),)
+
+
+def test_a_placeholder_may_be_cast() -> None:
+    assert count_question_marks("SELECT ?::DATE, [?::INTEGER], '?::DATE'") == 2
+    cast = text_of("SELECT ?::DATE, ? ::INTEGER", parameters=["2026-01-31", 1])
+    assert cast.render() == "SELECT $p1::DATE, $p2 ::INTEGER"
+    assert cast.values == {"p1": "2026-01-31", "p2": 1}
 
 
 def test_a_named_placeholder_takes_a_mapping() -> None:

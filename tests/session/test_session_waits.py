@@ -11,6 +11,7 @@ import pytest
 
 from dicomsql.catalog.load import Catalog
 from dicomsql.config import Settings
+from dicomsql.result import Statistics
 from dicomsql.session.transports import Transports
 from dicomsql.transport.base import Request
 
@@ -30,17 +31,19 @@ def test_a_call_that_is_made_again_is_counted_and_its_wait_told(
     server = httpx.MockTransport(lambda _: next(answers))
     monkeypatch.setattr("dicomsql.transport.asgi.open_local", lambda _: server)
     cancel = threading.Event()
-    transports = Transports(Settings(local=tmp_path), Catalog.open(None), cancel)
+    transports = Transports(Settings(local=tmp_path), Catalog.open(None))
+    statistics = Statistics()
+    calls = transports.calls(cancel, statistics)
     seen: list[tuple[int, float]] = []
 
     def wait(_seconds: float) -> None:
-        seen.append((transports.wait.status, transports.wait.until - time.monotonic()))
+        seen.append((calls.wait.status, calls.wait.until - time.monotonic()))
 
     monkeypatch.setattr(cancel, "wait", wait)
     request = Request("GET", "http://x", "/", resource="google.healthcare.studies.search")
-    with transports.send(request) as response:
+    with calls.send(request) as response:
         assert response.status == 204
-    assert (transports.statistics.requests, transports.statistics.repeated) == (3, 2)
+    assert (statistics.requests, statistics.repeated) == (3, 2)
     (first, _), (second, left) = seen
     assert (first, second) == (503, 429)
     assert left == pytest.approx(ASKED, abs=5)

@@ -24,10 +24,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from dicomsql import embedded
 from dicomsql.config import Settings
 from dicomsql.errors import CredentialsError, EndpointError, InterfaceError
 from dicomsql.transport.base import Request, Transport
-from dicomsql.transport.connect import LOCAL_BASE_URL, base_url_for, gate_for, open_transport
+from dicomsql.transport.connect import base_url_for, gate_for, open_transport
 from dicomsql.transport.gate import Gate
 from dicomsql.transport.log import HttpLog
 from dicomsql.transport.wire import Sockets
@@ -60,7 +61,7 @@ def get(base_url: str) -> Request:
     [
         (Settings(), (GOOGLE + "/",), GOOGLE),
         (Settings(endpoint=ENDPOINT + "/"), (GOOGLE,), ENDPOINT),
-        (Settings(local=Path("x")), (GOOGLE,), LOCAL_BASE_URL),
+        (Settings(local=Path("x")), (GOOGLE,), embedded.BASE_URL),
         (Settings(endpoint="http://[::1]:80/dicom-web"), (), "http://[::1]:80/dicom-web"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -109,6 +110,30 @@ def test_attributes_stay_behind_the_gate() -> None:
     body = {"error": {"message": "patient 00123 has no study 1.2.3.4.5.6.7.8"}}
     assert failed(404, body).failure.message == "patient … has no study …"
     assert "00123" in failed(404, body, Gate.open()).failure.message
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (403, "Forbidden for datasetsId d, dicomStoresId s (or it may not exist)."),
+        (404, "Not Found for datasetsId d, dicomStoresId s."),
+        (500, "Internal Server Error."),
+    ],
+)
+def test_a_place_that_is_refused_is_named_where_the_servers_words_are_not_shown(
+    status: int, said: str
+) -> None:
+    upload = replace(
+        REQUEST,
+        path_values=(("datasetsId", "d"), ("dicomStoresId", "s"), ("studiesId", "1.2.3")),
+        body=b"instances",
+        headers=(("Content-Type", "application/dicom"),),
+    )
+    words = {"error": {"message": "of patient 00123"}}
+    error = errors_from_response(
+        upload, status, {}, json.dumps(words).encode(), attempts=1, gate=Gate.closed()
+    )
+    assert error.failure.message == f"{said} {WITHHELD}"
 
 
 def test_a_traces_id_stands_in_for_the_requests() -> None:
@@ -228,6 +253,20 @@ def test_free_text_stays_behind_the_gate(body: bytes, code: str, message: str) -
     assert error.failure.code == code
     assert error.failure.message == f"{message}{WITHHELD}"
     assert "ZQX" in str(failed(400, body, Gate.open()))
+
+
+def test_what_a_document_says_of_a_status_stands_for_the_servers_words() -> None:
+    request = replace(REQUEST, refusals=((412, "It is there."),))
+
+    def message(status: int, gate: Gate) -> str:
+        body = b"ZQX^Ada did not match"
+        return errors_from_response(
+            request, status, {}, body, attempts=1, gate=gate
+        ).failure.message
+
+    assert message(412, Gate.closed()) == "It is there."
+    assert message(412, Gate.open()).endswith("The server's words: ZQX^Ada did not match")
+    assert "It is there" not in message(409, Gate.closed())
 
 
 def test_a_message_that_is_shown_whole_withholds_nothing() -> None:

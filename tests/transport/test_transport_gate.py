@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from dicomsql import embedded
 from dicomsql.transport.base import Request
 from dicomsql.transport.gate import Gate, scrub_secrets
 
@@ -50,6 +51,12 @@ def test_a_url_without_a_query_has_no_question_mark() -> None:
         == Gate.open().show_url(request)
         == "http://127.0.0.1:9/v1/a"
     )
+
+
+def test_the_embedded_emulator_has_a_name_instead_of_an_address() -> None:
+    request = Request("GET", embedded.BASE_URL, "/v1/{name}", (("name", "a"),), (("q", "b"),))
+    assert Gate.closed().show_url(request) == "the embedded emulator's /v1/{name}?q=…"
+    assert Gate.open().show_url(request) == "the embedded emulator's /v1/a?q=b"
 
 
 @pytest.mark.parametrize(

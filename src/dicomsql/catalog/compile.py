@@ -207,6 +207,9 @@ class _Compiler:
             open_query=extension.get("openQuery", False),
             query=tuple(extension.get("query", {}).items()),
             failures=extension.get("failures", ""),
+            refusals=tuple(
+                (int(status), text) for status, text in extension.get("refusals", {}).items()
+            ),
             rowset=_rowset(extension["rowset"]) if "rowset" in extension else None,
             consent=_consent(extension["consent"]) if "consent" in extension else None,
             servers=tuple(_base_url(server) for server in servers),

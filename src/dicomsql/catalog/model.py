@@ -221,6 +221,7 @@ class Method:
         query: (name, value) of query parameters that every call has; the statement's own win.
         failures: member of the answer that lists what failed of a call that succeeded; empty where
             there is none.
+        refusals: (status, sentence): what a status means that a server explains badly or not.
         rowset: the answer is a table with columns of its own; None for all others.
         consent: None where it neither destroys nor costs.
         servers: base URLs, the first is used.
@@ -254,6 +255,7 @@ class Method:
     open_query: bool = False
     query: tuple[tuple[str, str], ...] = ()
     failures: str = ""
+    refusals: tuple[tuple[int, str], ...] = ()
     rowset: Rowset | None = None
     consent: Consent | None = None
     servers: tuple[str, ...] = ()
@@ -332,8 +334,8 @@ class MoveMethods:
     """The methods behind `Moves`; None where the service has none.
 
     Attributes:
-        search: level -> the search of that level within the level above it: `series` of a study,
-            `instance` of a series.
+        search: level -> the search of that level within the level above it: `study` of a store,
+            `series` of a study, `instance` of a series.
         in_study: the search of all instances of a study; None where the document has none that can
             be relied upon.
         metadata: the metadata of one instance, for what no search returns.

@@ -1,20 +1,24 @@
 """The command line: `main` runs one command and gives its exit code.
 
 Exit codes: 0 done, 1 the statement failed, 2 the command line was wrong, 130 interrupted, 141 the
-reader of the output went away (what a shell reports of a program that SIGPIPE ended).
+reader of the output went away, 143 told to stop (what a shell reports of programs that SIGPIPE and
+SIGTERM ended).
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import NoReturn
 
 __all__ = ["entry", "main"]
 
 INTERRUPTED = 130
+TERMINATED = 143
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,7 +45,9 @@ def entry() -> NoReturn:
     # faster here; Arrow reads this when it is imported.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     code = INTERRUPTED
+    told: list[int] = []
     with suppress(KeyboardInterrupt):
+        signal.signal(signal.SIGTERM, partial(_stop, told))
         if sys.argv[1:2] == ["exec"]:
             from dicomsql.cli.imports import prepare
 
@@ -50,4 +56,11 @@ def entry() -> NoReturn:
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError):
                 stream.flush()
-    os._exit(code)
+    os._exit(TERMINATED if told and code == INTERRUPTED else code)
+
+
+def _stop(told: list[int], number: int, _: object) -> None:
+    """End as by Ctrl-C, once; what is closed meanwhile is not broken off by a second signal."""
+    if not told:
+        told.append(number)
+        raise KeyboardInterrupt

@@ -29,7 +29,8 @@ examples:
 
   dicomsql exec --dry-run "DELETE FROM google.healthcare.dicom_stores WHERE ..."
 
-exit codes: 0 done, 1 a statement failed, 2 the command line was wrong, 130 interrupted
+exit codes: 0 done, 1 a statement failed, 2 the command line was wrong, 130 interrupted,
+143 told to stop (SIGTERM)
 """
 
 _CACHE_EXAMPLES = """\
@@ -268,6 +269,16 @@ def _add_execution(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--dry-run", action="store_true", help="show the requests of a statement, change nothing"
     )
+    group.add_argument(
+        "--database", metavar="FILE", help="keep local tables and views in FILE (else in memory)"
+    )
+    group.add_argument(
+        "--no-files",
+        dest="files",
+        action="store_const",
+        const="off",
+        help="let no statement read or write local files",
+    )
     group.add_argument("--audit-log", metavar="FILE", help="append a line for each write to FILE")
     group.add_argument(
         "--max-pages", type=_count, metavar="N", help="fetch at most N pages of a list or search"
@@ -313,6 +324,8 @@ def _add_cache(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_emulator(parser: argparse.ArgumentParser) -> None:
+    # what begins so is a value, if a wrong one: `--latency -1s` is told what is right
+    parser._negative_number_matcher = re.compile(r"-\.?[0-9]")
     parser.add_argument("--root", required=True, metavar="DIR", help="folder that holds the data")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
     parser.add_argument(
@@ -325,6 +338,13 @@ def _add_emulator(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="a name under which it may be asked besides localhost and local addresses; "
         "may be repeated",
+    )
+    parser.add_argument(
+        "--allow-origin",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="let pages of http://HOST:PORT use it from a browser (CORS); may be repeated",
     )
     parser.add_argument(
         "--operation-delay",

@@ -33,6 +33,7 @@ def serve(arguments: argparse.Namespace) -> int:
             host=arguments.host,
             port=arguments.port,
             hosts=arguments.allow_host,
+            origins=arguments.allow_origin,
             verbose=arguments.verbose,
             ready=_ready,
             operation_delay=arguments.operation_delay,

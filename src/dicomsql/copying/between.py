@@ -144,7 +144,7 @@ class _Copy:
         self._run = run
         self._plan = plan
         self._target = Target(run, plan.target)
-        self._refusals = Refusals()
+        self._refusals = Refusals(self.source)
         self._lock = threading.Lock()
         self._seen: set[bytes] = set()
 

@@ -96,16 +96,18 @@ class Taker(Protocol[T]):
 class Refusals:
     """Tells an instance that a server cannot give from a server that gives none any more."""
 
+    _source: Source
     _row: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def well(self) -> None:
-        """The server gave something."""
+    def well(self, place: Place) -> None:
+        """The server gave something of that store."""
+        self._source.has_given(place)
         with self._lock:
             self._row = 0
 
-    def reason(self, run: Run, error: ApiError | EndpointError) -> str:
-        """Why an instance fails.
+    def reason(self, run: Run, place: Place, error: ApiError | EndpointError) -> str:
+        """Why an instance of that store fails.
 
         Raises:
             ApiError, EndpointError: it is not the instance's fault.
@@ -120,8 +122,10 @@ class Refusals:
         if failure.status >= 500:
             self._count(error)
         else:
-            self.well()
+            with self._lock:
+                self._row = 0
         if isinstance(error, NotFoundError):
+            self._source.check_place(place)
             return "the server does not have it"
         message = f": {failure.message}" if failure.message else ""
         return f"the server answered {failure.status} {failure.code}".rstrip() + message
@@ -187,6 +191,7 @@ class Fetcher(Generic[T]):
         reason = fetch_one(
             self._run,
             self._refusals,
+            at.place,
             self._source.files(at.place, at.study, at.series, at.instance),
             lambda response: self._only(wanted, files_of(response)),
         )
@@ -240,7 +245,7 @@ class Fetcher(Generic[T]):
         except BaseException:
             self._work.give_back(unit, wanted)
             raise
-        self._refusals.well()
+        self._refusals.well(unit.place)
 
     def _watched(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
         """The pieces, as long as they are of use."""
@@ -251,11 +256,12 @@ class Fetcher(Generic[T]):
 
 
 def fetch_one(
-    run: Run, refusals: Refusals, request: Request, take: Callable[[Response], str]
+    run: Run, refusals: Refusals, place: Place, request: Request, take: Callable[[Response], str]
 ) -> str:
     """Make one request until its answer could be taken.
 
     Args:
+        place: of the store that it goes to.
         take: takes the answer; gives why it cannot, or nothing.
 
     Returns: why it failed for good; empty where it did not.
@@ -273,15 +279,15 @@ def fetch_one(
                     return "the server does not have it"
                 reason = take(response)
             if not reason:
-                refusals.well()
+                refusals.well(place)
                 return ""
         except (UnreadableError, IncompleteError) as error:
             reason = f"what the server gave cannot be taken: {error}"
         except EndpointError as error:
             run.check()
             if not began:
-                return refusals.reason(run, error)
+                return refusals.reason(run, place, error)
             reason = f"the answer was cut off: {error}"
         except ApiError as error:
-            return refusals.reason(run, error)
+            return refusals.reason(run, place, error)
     return f"{reason} (asked for {_ATTEMPTS} times)"

@@ -55,7 +55,7 @@ _MAKE = (
 # How the kinds of copies are called, for people.
 _KINDS = {"in": "files into a store", "out": "instances into a folder", "between": "two stores"}
 
-_OTHER = "Name another file with journal '...', or journal 'off'."
+OTHER = "Name another file with journal '...', or journal 'off'."
 
 # Why an entry no longer says that its instance is at the other side.
 SUPERSEDED = "another of the same instance was to be put in its place"
@@ -120,11 +120,19 @@ class Journal:
     """
 
     def __init__(
-        self, path: Path, connection: sqlite3.Connection, held: LockFile, *, is_new: bool
+        self,
+        path: Path,
+        connection: sqlite3.Connection,
+        held: LockFile,
+        *,
+        is_new: bool,
+        made: os.stat_result | None,
     ) -> None:
         self.path = path
         self.is_new = is_new
         self._held = held
+        # The file, where this run made it.
+        self._made = made
         self._connection = connection
         self._lock = threading.Lock()
         self._queue: list[_Waiting] = []
@@ -150,11 +158,16 @@ class Journal:
         except OSError as error:
             raise _unwritable(path, error) from None
         try:
-            connection, is_new = _opened(path, (kind, source, target))
-            return cls(path, connection, held, is_new=is_new)
+            made = _make_or_check(path)
+            try:
+                connection, is_new = _opened(path, (kind, source, target))
+            except BaseException:
+                _take_away(path, made)
+                raise
         except BaseException:
             held.release()
             raise
+        return cls(path, connection, held, is_new=is_new, made=made)
 
     def find(self, key: str) -> Entry | None:
         """What is known of the instance with that key; None where nothing is.
@@ -235,14 +248,21 @@ class Journal:
     def close(self) -> None:
         """Close it, and let other processes have it; may be called again.
 
+        A file that this run made and that has no entry is taken away: nothing goes on from it.
+
         Raises:
             OperationalError: what was written may not be where it belongs.
         """
         import sqlite3
 
         with self._lock:
+            made, self._made = self._made, None
             try:
+                is_empty = made is not None and _is_empty(self._connection)
                 self._connection.close()
+                if is_empty:
+                    # As long as it is locked, no other process has it.
+                    _take_away(self.path, made)
             except sqlite3.Error as error:
                 raise _broken(self.path, error) from None
             finally:
@@ -280,74 +300,6 @@ def files_of(path: Path) -> tuple[Path, ...]:
     return (path, *beside_it, _lock_path(path))
 
 
-def folders(paths: Iterable[str]) -> tuple[Path, ...]:
-    """The places that paths begin at: of each the part before its first wildcard.
-
-    They have no links, `.` or `..` in them, so that a place has one name. A file that is no archive
-    stands for its folder, and so does a DICOMDIR, which may be on a medium that takes no journal.
-    """
-    found: list[Path] = []
-    for path in paths:
-        fixed: list[str] = []
-        for part in _outside(path).parts:
-            if any(c in part for c in "*?["):
-                break
-            fixed.append(part)
-        place = Path(*fixed).resolve()
-        found.append(place.parent if place.name == "DICOMDIR" or _is_plain(place) else place)
-    return tuple(dict.fromkeys(found))
-
-
-def beside(paths: Iterable[str]) -> Path | None:
-    """The journal's path where none is named: beside the first folder or archive.
-
-    `in/**/*.dcm` and `in/` have `in.copy.sqlite`, `scans.zip` has `scans.zip.copy.sqlite`. None
-    where all paths are single files, which leave nothing to go on with.
-
-    Raises:
-        InterfaceError: there is nothing that it could be beside.
-    """
-    larger = [path for path in paths if not _is_plain(_outside(path))]
-    if not larger:
-        return None
-    return beside_folder(folders(larger)[0])
-
-
-def beside_folder(folder: Path) -> Path:
-    """The path of the journal of a folder, whatever its name is, or of an archive.
-
-    Raises:
-        InterfaceError: it is the root, which nothing is beside of.
-    """
-    place = folder.resolve()
-    if not place.name:
-        raise InterfaceError(f"There is no place for a journal beside {place}. {_OTHER}")
-    return place.with_name(f"{place.name}{ENDING}")
-
-
-def _outside(path: str) -> Path:
-    """The place of a path on the disk: of a file in an archive that of the archive."""
-    from dicomsql.files.local import addressed
-
-    address = addressed(path)
-    if address is not None:
-        return Path(address[0])
-    place = Path(path).expanduser()
-    if "!/" in path and not os.path.lexists(place):
-        return Path(path.partition("!/")[0]).expanduser()
-    return place
-
-
-def _is_plain(path: Path) -> bool:
-    """Whether it is a file that holds no others."""
-    import zipfile
-
-    try:
-        return path.is_file() and path.name != "DICOMDIR" and not zipfile.is_zipfile(path)
-    except OSError:
-        return False
-
-
 def _lock_path(path: Path) -> Path:
     # Two names of one file have one lock.
     real = path.resolve()
@@ -358,14 +310,13 @@ def _opened(path: Path, copy: tuple[str, str, str]) -> tuple[sqlite3.Connection,
     """The database, and whether it has no entry yet."""
     import sqlite3
 
-    _make_or_check(path)
     try:
         connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     except sqlite3.Error as error:
         raise _unusable(path, error) from None
     try:
         _begin(connection, path, copy)
-        is_new = connection.execute(_FIRST).fetchone() is None
+        is_new = _is_empty(connection)
     except sqlite3.Error as error:
         connection.close()
         raise _unusable(path, error) from None
@@ -386,9 +337,7 @@ def _begin(connection: sqlite3.Connection, path: Path, copy: tuple[str, str, str
     if pages == 0:
         for statement in _MAKE:
             connection.execute(statement)
-        connection.execute(
-            "INSERT INTO copies VALUES (?, ?, ?)", tuple(_stored(part) for part in copy)
-        )
+        _name(connection, copy)
     else:
         _check(connection, application, path, copy)
     connection.execute("COMMIT")
@@ -404,60 +353,90 @@ def _check(
 ) -> None:
     """Make sure that a file which is there is the journal of this copy."""
     if application != _APPLICATION:
-        raise InterfaceError(f"{path} is a database, but no journal of a COPY. {_OTHER}")
+        raise InterfaceError(f"{path} is a database, but no journal of a COPY. {OTHER}")
     ((layout,),) = connection.execute("PRAGMA user_version")
     if layout != _LAYOUT:
         raise InterfaceError(
             f"The journal {path} is of another version of dicomsql (layout {layout}, not "
-            f"{_LAYOUT}). {_OTHER}"
+            f"{_LAYOUT}). {OTHER}"
         )
+    if _is_empty(connection):
+        # It says nothing of any copy, so that it may be that of another one.
+        connection.execute("DELETE FROM copies")
+        _name(connection, copy)
+        return
     (found,) = connection.execute("SELECT kind, source, target FROM copies")
     kind, source, target = map(_text, found)
     if kind != copy[0]:
         whose = _KINDS.get(kind, kind)
-        raise InterfaceError(f"The journal {path} is that of a copy of {whose}. {_OTHER}")
+        raise InterfaceError(f"The journal {path} is that of a copy of {whose}. {OTHER}")
     for what, was, now in (("from", source, copy[1]), ("to", target, copy[2])):
         if was != now:
             raise InterfaceError(
-                f"The journal {path} is that of a copy {what} {was}, not {what} {now}. {_OTHER}"
+                f"The journal {path} is that of a copy {what} {was}, not {what} {now}. {OTHER}"
             )
 
 
-def _make_or_check(path: Path) -> None:
+def _name(connection: sqlite3.Connection, copy: tuple[str, str, str]) -> None:
+    """Write down whose journal it is."""
+    values = tuple(_stored(part) for part in copy)
+    connection.execute("INSERT INTO copies VALUES (?, ?, ?)", values)
+
+
+def _is_empty(connection: sqlite3.Connection) -> bool:
+    return connection.execute(_FIRST).fetchone() is None
+
+
+def _take_away(path: Path, made: os.stat_result | None) -> None:
+    """Take away the file that this run made, unless another is in its place, or none was made."""
+    with suppress(OSError):
+        if made is None or not os.path.samestat(path.lstat(), made):
+            return
+        for ending in ("", *_BESIDE):
+            path.with_name(path.name + ending).unlink(missing_ok=True)
+
+
+def _make_or_check(path: Path) -> os.stat_result | None:
     """Make the file with rights for its owner alone; leave one alone that is no journal.
+
+    Returns: the file that was made; None where there was one.
 
     Raises:
         InterfaceError: it cannot be made, is no file or no journal, or is somebody else's.
     """
     try:
         try:
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:
             handle = os.open(path, _OPEN)
         else:
-            return
+            try:
+                return os.fstat(handle)
+            finally:
+                os.close(handle)
     except OSError as error:
         raise _unwritable(path, error) from None
     try:
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode):
-            raise InterfaceError(f"The journal {path} is no file. {_OTHER}")
+            raise InterfaceError(f"The journal {path} is no file. {OTHER}")
         if hasattr(os, "geteuid") and found.st_uid != os.geteuid():
-            raise InterfaceError(f"The journal {path} belongs to another user. {_OTHER}")
+            raise InterfaceError(f"The journal {path} belongs to another user. {OTHER}")
         begin = os.read(handle, _HEADER)
     finally:
         os.close(handle)
     # One that was killed while it was made is for SQLite to bring back to nothing.
     if not begin or path.with_name(f"{path.name}-journal").exists():
-        return
+        return None
     if not begin.startswith(_MAGIC):
-        raise InterfaceError(f"{path} is no journal of a COPY, or is damaged. {_OTHER}")
+        raise InterfaceError(f"{path} is no journal of a COPY, or is damaged. {OTHER}")
     if int.from_bytes(begin[_APPLICATION_AT], "big") != _APPLICATION:
-        raise InterfaceError(f"{path} is a database, but no journal of a COPY. {_OTHER}")
+        raise InterfaceError(f"{path} is a database, but no journal of a COPY. {OTHER}")
+    return None
 
 
 def _unwritable(path: Path, error: OSError) -> InterfaceError:
-    return InterfaceError(f"The journal {path} cannot be written: {error.strerror}. {_OTHER}")
+    return InterfaceError(f"The journal {path} cannot be written: {error.strerror}. {OTHER}")
 
 
 def _in_use(path: Path) -> InterfaceError:
@@ -473,8 +452,8 @@ def _unusable(path: Path, error: Exception) -> InterfaceError:
     if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return _in_use(path)
     if code in {"SQLITE_NOTADB", "SQLITE_CORRUPT"}:
-        return InterfaceError(f"{path} is no journal of a COPY, or is damaged. {_OTHER}")
-    return InterfaceError(f"The journal {path} cannot be used: {error}. {_OTHER}")
+        return InterfaceError(f"{path} is no journal of a COPY, or is damaged. {OTHER}")
+    return InterfaceError(f"The journal {path} cannot be used: {error}. {OTHER}")
 
 
 def _broken(path: Path, error: BaseException) -> OperationalError:

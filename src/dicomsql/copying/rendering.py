@@ -81,7 +81,7 @@ def render(
         closing(Files(plan, template, settler, journal)) as files,
     ):
         work: Work[_Picture] = Work(studies)
-        fetching = _Fetching(run, source, form, Refusals())
+        fetching = _Fetching(run, source, form, Refusals(source))
 
         def make() -> _Worker:
             return _Worker(fetching, plan.named, files, work, progress=progress)
@@ -143,7 +143,7 @@ class _Worker:
         try:
             frames = frames or self._source.frames(wanted.instance)
         except (ApiError, EndpointError) as error:
-            reason = self._refusals.reason(self._run, error)
+            reason = self._refusals.reason(self._run, wanted.instance.place, error)
         if frames is None:
             for target in self._files.meant(picture.chosen):
                 self._files.failed(wanted.instance, target, reason)
@@ -174,6 +174,7 @@ class _Worker:
             reason = fetch_one(
                 self._run,
                 self._refusals,
+                wanted.instance.place,
                 request,
                 lambda response: self._take(wanted, targets, response),
             )

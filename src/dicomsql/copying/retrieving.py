@@ -59,7 +59,7 @@ def retrieve(
         closing(Files(plan, template, settler, journal)) as files,
     ):
         work: Work[Targets] = Work(studies)
-        refusals = Refusals()
+        refusals = Refusals(source)
 
         def make() -> _Worker:
             taker = _Taker(plan.transfer_syntax, files, progress)

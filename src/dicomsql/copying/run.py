@@ -10,12 +10,21 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from dicomsql.copying.journal import Journal, beside, beside_folder, folders
+from dicomsql.copying.beside import beside, beside_folder, folders
+from dicomsql.copying.journal import Journal
 from dicomsql.copying.outcomes import Status
 from dicomsql.copying.progress import Progress, size_text, time_text
 from dicomsql.copying.report import MOVED, Report, check_returning
 from dicomsql.copying.there import place_of
-from dicomsql.errors import CancelledError, ConsentError, DataError, Error, OperationalError
+from dicomsql.embedded import shown_place
+from dicomsql.errors import (
+    CancelledError,
+    ConsentError,
+    DataError,
+    Error,
+    InterfaceError,
+    OperationalError,
+)
 from dicomsql.planning.plan import Conflict, ExportPlan, RetrievePlan, StorePlan, TransferPlan
 from dicomsql.result import Result
 from dicomsql.transport.gate import without_user
@@ -134,7 +143,13 @@ def _move(run: Run, plan: MovePlan, context: CopyContext) -> Result:
         run.limits = replace(run.limits, parallel=plan.settings.parallel)
     if context.audit is not None:
         run.transport = Audited(run.transport, context.audit)
+    if isinstance(plan, RetrievePlan):
+        _check_folder(Path(plan.folder).expanduser())
+    progress = Progress(context.show, context.every, run.statistics, run.wait)
+    report = Report(progress)
     with ExitStack() as stack:
+        if isinstance(plan, RetrievePlan):
+            stack.enter_context(_unless_empty(Path(plan.folder).expanduser(), report))
         journal = None
         if path is not None:
             if isinstance(plan, RetrievePlan) and plan.settings.journal is None:
@@ -142,12 +157,7 @@ def _move(run: Run, plan: MovePlan, context: CopyContext) -> Result:
                 with suppress(OSError):
                     path.parent.mkdir(parents=True, exist_ok=True)
             journal = stack.enter_context(Journal.open(path, kind, _from(plan), _to(plan)))
-        progress = stack.enter_context(
-            Progress(context.show, context.every, run.statistics, run.wait)
-        )
-        report = Report(progress)
-        if isinstance(plan, RetrievePlan):
-            stack.enter_context(_unless_empty(Path(plan.folder).expanduser(), report))
+        stack.enter_context(progress)
         unread = stack.enter_context(ExitStack())
         unread.callback(report.close)
         # What still writes to the journal ends before it is closed.
@@ -167,10 +177,27 @@ def _move(run: Run, plan: MovePlan, context: CopyContext) -> Result:
             _stop(run)
             if not report.total:
                 raise
+            # Everything has ended that was told to, and nobody but this told it: the rows are read.
+            run.cancel.clear()
             failure = OperationalError(f"{error} {_stopped(report, journal)}")
             failure.__cause__ = error
         unread.pop_all()
     return _result(run, plan, report, failure)
+
+
+def _check_folder(folder: Path) -> None:
+    """Make sure that no file is where a folder is to be, or one above it.
+
+    Raises:
+        InterfaceError: one is.
+    """
+    for place in (folder, *folder.parents):
+        with suppress(OSError):
+            if place.exists() and not place.is_dir():
+                raise InterfaceError(
+                    f"{place} is a file, and COPY writes instances into a folder. Name another, "
+                    f"which is made where there is none."
+                )
 
 
 @contextmanager
@@ -265,7 +292,7 @@ def _to(plan: MovePlan) -> str:
 
 def _store_text(store: DicomStore) -> str:
     places = ", ".join(f"{name} {value}" for name, value in sorted(store.values))
-    at = without_user(store.base_url)
+    at = shown_place(without_user(store.base_url))
     return f"{store.resource} at {at}" + (f" ({places})" if places else "")
 
 

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from dicomsql.errors import IncompleteError, NotFoundError, NotSupportedError, OperationalError
+from dicomsql.copying.there import refusal_of
+from dicomsql.errors import (
+    IncompleteError,
+    NotFoundError,
+    NotSupportedError,
+    OperationalError,
+    PermissionDeniedError,
+)
 from dicomsql.execution.calls import make_request, single
 from dicomsql.execution.paging import pages
 
 if TYPE_CHECKING:
     from dicomsql.catalog.model import Method
+    from dicomsql.errors import ApiFailure
     from dicomsql.execution.run import Run
     from dicomsql.planning.plan import DicomStore
     from dicomsql.transport.base import Request
@@ -25,6 +34,7 @@ Place = tuple[tuple[str, str], ...]
 
 _STUDY, _SERIES, _INSTANCE = "0020000D", "0020000E", "00080018"
 _FRAMES = "00280008"
+_NOT_FOUND = 404
 _ANY_SYNTAX = re.compile(r"(?<=transfer-syntax=)\*")
 
 
@@ -68,6 +78,9 @@ class Source:
         self._ids = dict(store.moves.ids)
         self._search = dict(store.moves.search)
         self.moves = store.moves
+        # Of the stores of which it is known: why nothing can be had from them; None where it can.
+        self._places: dict[Place, ApiFailure | None] = {}
+        self._asking = threading.Lock()
 
     def request(
         self,
@@ -143,6 +156,28 @@ class Source:
             one for name in self._series(place, study) for one in self.instances(place, study, name)
         ]
 
+    def has_given(self, place: Place) -> None:
+        """Something came from a store, so that it is there."""
+        self._places.setdefault(place, None)
+
+    def check_place(self, place: Place) -> None:
+        """Make sure that a store is there, since the server says that something of it is not.
+
+        It is asked once for each store, and not at all for one that has given something.
+
+        Raises:
+            NotFoundError, PermissionDeniedError: it is not, or may not be read.
+        """
+        with self._asking:
+            if place not in self._places:
+                values = dict(self._store.values) | dict(place)
+                store = replace(self._store, values=tuple(values.items()))
+                self._places.setdefault(place, refusal_of(self._run, store))
+            refusal = self._places[place]
+        if refusal is not None:
+            kind = NotFoundError if refusal.status == _NOT_FOUND else PermissionDeniedError
+            raise kind(refusal)
+
     @property
     def lists_series(self) -> bool:
         """Whether it can be asked for the instances of a series."""
@@ -179,14 +214,14 @@ class Source:
     def _series(self, place: Place, study: str) -> list[str]:
         """The series of a study."""
         search = self._needed("series")
-        request = self.request(search, place, {"study": study})
-        found = (_uid(row, _SERIES, search) for row in self._searched(search, request))
+        rows = self._searched(search, place, {"study": study})
+        found = (_uid(row, _SERIES, search) for row in rows)
         return list(dict.fromkeys(found))
 
     def _listed(self, search: Method, place: Place, uids: Mapping[str, str]) -> Iterator[Listed]:
         """The instances that a search gives, each once."""
         seen: set[tuple[str, str]] = set()
-        for row in self._searched(search, self.request(search, place, uids)):
+        for row in self._searched(search, place, uids):
             for level, tag in (("study", _STUDY), ("series", _SERIES)):
                 if level in uids and _text(row, tag) not in {"", uids[level]}:
                     raise IncompleteError(
@@ -201,13 +236,16 @@ class Source:
                 seen.add((series, instance))
                 yield Listed(series, instance, _frames(row))
 
-    def _searched(self, search: Method, request: Request) -> Iterator[dict[str, Any]]:
+    def _searched(
+        self, search: Method, place: Place, uids: Mapping[str, str]
+    ) -> Iterator[dict[str, Any]]:
         try:
-            for page in pages(self._run, search, request, None):
+            for page in pages(self._run, search, self.request(search, place, uids), None):
+                self.has_given(place)
                 yield from _rows(page.body, search)
         except NotFoundError:
             # So some servers say that there is no such study or series.
-            return
+            self.check_place(place)
 
 
 def _rows(body: bytes, method: Method) -> list[dict[str, Any]]:

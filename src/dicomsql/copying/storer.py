@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from dicomsql.copying.outcomes import Outcome, Status
 from dicomsql.copying.replacing import Replacer, UnclearError
-from dicomsql.copying.there import Target, There, place_of
+from dicomsql.copying.there import Target, There, place_of, refusal_of
 from dicomsql.copying.upload import Part, PartFailedError, SourceFailedError, Upload, digest_of
 from dicomsql.dicom.stow import Failure, StoreAnswer, read_answer, warning_text
 from dicomsql.errors import (
@@ -151,8 +151,7 @@ class Storer:
                 yield [(part, _failed(part, _OTHER_STUDY))]
             else:
                 taken.append(part)
-        # Asked right before each request: others may store in the meantime.
-        there = set() if self._moves.tells_conflicts else self._target.found(taken)
+        there = self._found(taken)
         yield from self._send_all([part for part in taken if part.instance not in there])
         for part in taken:
             if part.instance in there:
@@ -225,6 +224,21 @@ class Storer:
                 else:
                     yield from self._judged(group, upload, answer)
 
+    def _found(self, parts: list[Part]) -> set[str]:
+        """What the target has of the parts, where it does not tell by itself that it has them.
+
+        Asked right before each request: others may store in the meantime.
+
+        Raises:
+            EndpointError: it is gone.
+        """
+        if self._moves.tells_conflicts:
+            return set()
+        try:
+            return self._target.found(parts)
+        except EndpointError as error:
+            raise _gone(error) from error
+
     def _judged(
         self, group: list[Part], upload: Upload, answer: StoreAnswer | None
     ) -> Iterator[Verdicts]:
@@ -278,7 +292,7 @@ class Storer:
 
     def _not_there(self, error: NotFoundError) -> NotFoundError:
         """What it means that there is nothing under the address that takes instances."""
-        if self._study:
+        if self._study and refusal_of(self._run, self._store) is None:
             return error  # some servers say so of the study
         if place := place_of(self._store):
             said = f"there is no DICOM store {place}. Check its name, or make it first."
@@ -314,7 +328,10 @@ class Storer:
         Raises:
             EndpointError: it is gone.
         """
-        there = self._target.has(part)
+        try:
+            there = self._target.has(part)
+        except EndpointError:
+            raise _gone(error) from error
         if there is There.UNKNOWN:
             raise error
         if there is There.OTHER:
@@ -415,6 +432,11 @@ class Storer:
         if not self._run.gate.knows(replace(request, body=part.open)):
             return f"{failure.text}. {WITHHELD}"
         return f"{failure.text}: {self._run.gate.scrub(failure.detail, request)}"
+
+
+def _gone(error: EndpointError) -> EndpointError:
+    """The error of a target that does not answer at all."""
+    return EndpointError(f"The server to store into cannot be reached, or does not answer: {error}")
 
 
 def _request(target: Target, method: Method, part: Part, upload: Upload) -> Request:

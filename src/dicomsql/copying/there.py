@@ -1,4 +1,4 @@
-"""What a target has already: its instances by UID, and whether their bytes are the same."""
+"""What a store has: whether it is there, its instances by UID, whether their bytes are the same."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from dicomsql.catalog.model import OffsetPaging, TokenPaging
 from dicomsql.copying.upload import Part
 from dicomsql.dicom.multipart import MultipartReader
 from dicomsql.errors import (
@@ -20,6 +21,7 @@ from dicomsql.errors import (
     IncompleteError,
     NotFoundError,
     OperationalError,
+    PermissionDeniedError,
 )
 from dicomsql.execution.calls import NO_CONTENT, make_request
 from dicomsql.execution.paging import pages
@@ -27,6 +29,7 @@ from dicomsql.transport.gate import PLAIN_PARAMETERS
 
 if TYPE_CHECKING:
     from dicomsql.catalog.model import Method
+    from dicomsql.errors import ApiFailure
     from dicomsql.execution.run import Run
     from dicomsql.planning.plan import DicomStore
     from dicomsql.transport.base import Request
@@ -211,6 +214,51 @@ class Target:
 def place_of(store: DicomStore) -> str:
     """Which store it is, by names that people may see; empty where a server is one."""
     return "/".join(value for name, value in store.values if name in PLAIN_PARAMETERS)
+
+
+def refusal_of(run: Run, store: DicomStore) -> ApiFailure | None:
+    """Ask whether a store is there, by a search of it for one study.
+
+    Returns: what the server says where it is not there, or may not be read; None where it is, or
+        where the server has no such search or fails at it.
+
+    Raises:
+        EndpointError, BudgetError, CancelledError: it cannot be asked.
+    """
+    search = dict(store.moves.search).get("study")
+    if search is None:
+        return None
+    place = place_of(store)
+    taken = set(search.path_parameters)
+    values: dict[str, str | tuple[str, ...]] = {n: v for n, v in store.values if n in taken}
+    request = make_request(search, store.base_url, values, query=_one_row(search))
+    try:
+        # What it finds is of no interest, however much that may be.
+        run.send(replace(request, fresh=True), stream=True).close()
+    except NotFoundError as error:
+        said = (
+            f"there is no DICOM store {place}. Check its name."
+            if place
+            else "there is no DICOM store at this address, or nothing in it. Check the endpoint."
+        )
+        return replace(error.failure, message=said)
+    except PermissionDeniedError as error:
+        said = f"the DICOM store {place} may not be read, or is not there" if place else ""
+        message = ": ".join(filter(None, (said, error.failure.message)))
+        return replace(error.failure, message=message)
+    except ApiError:
+        return None
+    return None
+
+
+def _one_row(search: Method) -> tuple[tuple[str, str], ...]:
+    """The query parameter by which a search gives one row."""
+    paging = search.paging
+    if isinstance(paging, OffsetPaging):
+        return ((paging.limit, "1"),)
+    if isinstance(paging, TokenPaging) and paging.size:
+        return ((paging.size, "1"),)
+    return ()
 
 
 def _untold(error: ApiError) -> There:

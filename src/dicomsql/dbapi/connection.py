@@ -2,111 +2,68 @@
 
 from __future__ import annotations
 
-import os
 import weakref
-from collections.abc import Callable
-from typing import Any
+from types import TracebackType
+from typing import Any, Generic, Unpack, overload
 
 from dicomsql import errors
 from dicomsql.closing import Closing
 from dicomsql.config import settings
+from dicomsql.dbapi.arguments import ConnectArguments
 from dicomsql.dbapi.cursor import Cursor
+from dicomsql.dbapi.parameters import Parameters
+from dicomsql.dbapi.rows import Made_co, Row, RowFactory, TupleRow, tuple_row
+from dicomsql.errors import InterfaceError, nearest
 from dicomsql.session import Session
+
+__all__ = ["Connection", "connect"]
+
+
+@overload
+def connect(
+    *, row_factory: RowFactory[Row], **arguments: Unpack[ConnectArguments]
+) -> Connection[Row]: ...
+
+
+@overload
+def connect(
+    *, row_factory: None = None, **arguments: Unpack[ConnectArguments]
+) -> Connection[TupleRow]: ...
 
 
 def connect(
-    *,
-    endpoint: str | None = None,
-    local: str | os.PathLike[str] | bool | None = None,
-    connection: str | None = None,
-    config: str | os.PathLike[str] | None = None,
-    user: str | None = None,
-    password: str | None = None,
-    token: str | None = None,
-    token_file: str | os.PathLike[str] | None = None,
-    insecure_auth: bool | None = None,
-    project: str | None = None,
-    location: str | None = None,
-    dataset: str | None = None,
-    dicom_store: str | None = None,
-    credentials: Any = None,
-    impersonate: str | None = None,
-    anonymous: bool | None = None,
-    quota_project: str | None = None,
-    proxy: str | None = None,
-    ca_bundle: str | None = None,
-    timeout: float | None = None,
-    max_pages: int | None = None,
-    max_calls: int | None = None,
-    max_bytes: int | None = None,
-    cache: str | None = None,
-    parallel: int | None = None,
-    await_operations: bool | None = None,
-    yes: bool | None = None,
-    audit_log: str | os.PathLike[str] | None = None,
-    show_phi: bool | None = None,
-    dialect: str | None = None,
-    providers: str | os.PathLike[str] | None = None,
-    consent: Callable[[str], bool] | None = None,
-) -> Connection:
+    *, row_factory: RowFactory[Any] | None = None, **arguments: Unpack[ConnectArguments]
+) -> Connection[Any]:
     """Open a connection; what is not given comes from the environment (see `dicomsql.config`).
 
-    Args:
-        endpoint: base URL of a server to use instead of the service's own.
-        local: folder of the embedded emulator; True for the default folder.
-        connection: a server of the configuration file, for the service that it names.
-        config: that file; by default the one in the user's configuration folder.
-        user, password, token, token_file: for basic or bearer authentication at the endpoint.
-        cache: how long answers are kept on disk and used again, such as `10m`.
-        project, location, dataset, dicom_store: defaults of projectsId, locationsId, datasetsId
-            and dicomStoresId.
-        credentials: a credentials file, or an object of google-auth.
-        yes: consent to what each statement shows that it would destroy or bill.
-        consent: is asked with that sentence instead.
+    Nothing is sent before the first statement needs it.
 
-    The other arguments are those of `dicomsql.config.Settings`.
+    Args:
+        row_factory: what rows are: `tuple_row` where it is not given, `dict_row`,
+            `namedtuple_row`, `class_row(SomeDataclass)`, or one of your own.
+        arguments: see `ConnectArguments`.
 
     Raises:
         InterfaceError: an argument does not fit.
     """
-    given = settings(
-        endpoint=endpoint,
-        local=local,
-        connection=connection,
-        config=config,
-        user=user,
-        password=password,
-        token=token,
-        token_file=token_file,
-        insecure_auth=insecure_auth,
-        project=project,
-        location=location,
-        dataset=dataset,
-        dicom_store=dicom_store,
-        credentials=credentials,
-        impersonate=impersonate,
-        anonymous=anonymous,
-        quota_project=quota_project,
-        proxy=proxy,
-        ca_bundle=ca_bundle,
-        timeout=timeout,
-        max_pages=max_pages,
-        max_calls=max_calls,
-        max_bytes=max_bytes,
-        cache=cache,
-        parallel=parallel,
-        await_operations=await_operations,
-        yes=yes,
-        audit_log=audit_log,
-        show_phi=show_phi,
-        dialect=dialect,
-        providers=providers,
-    )
-    return Connection(Session(given, consent=consent))
+    known = list(ConnectArguments.__annotations__)
+    for name in arguments:
+        if name not in known:
+            raise InterfaceError(f"connect has no argument {name}.{nearest(name, known)}")
+    given: dict[str, Any] = {**arguments}
+    consent = given.pop("consent", None)
+    if given.get("autocommit") is None:
+        given["autocommit"] = False
+    session = Session(settings(**given), consent=consent)
+    return Connection(session, row_factory or tuple_row)
 
 
-class Connection(Closing):
-    """A connection; one thread uses it at a time. Made by `connect`."""
+class Connection(Closing, Generic[Row]):
+    """A connection, which threads may share if each has a cursor of its own. Made_co by `connect`.
+
+    Attributes:
+        row_factory: what its cursors make of rows where they are not told.
+    """
 
     Warning = errors.Warning
     Error = errors.Error
@@ -119,49 +76,117 @@ class Connection(Closing):
     ProgrammingError = errors.ProgrammingError
     NotSupportedError = errors.NotSupportedError
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, row_factory: RowFactory[Row]) -> None:
+        self.row_factory = row_factory
         self._session = session
-        self._cursors: weakref.WeakSet[Cursor] = weakref.WeakSet()
+        self._cursors: weakref.WeakSet[Cursor[Any]] = weakref.WeakSet()
 
-    def cursor(self) -> Cursor:
+    @overload
+    def cursor(self, *, row_factory: RowFactory[Made_co]) -> Cursor[Made_co]: ...
+
+    @overload
+    def cursor(self, *, row_factory: None = None) -> Cursor[Row]: ...
+
+    def cursor(self, *, row_factory: RowFactory[Any] | None = None) -> Cursor[Any]:
         """A new cursor.
+
+        Args:
+            row_factory: what its rows are; the connection's where it is not given.
 
         Raises:
             InterfaceError: the connection is closed.
         """
         self._check()
-        cursor = Cursor(self, self._session)
+        cursor: Cursor[Any] = Cursor(self, self._session, row_factory or self.row_factory)
         self._cursors.add(cursor)
         return cursor
 
-    def execute(self, operation: str, parameters: Any = None) -> Cursor:
+    def execute(self, operation: str, parameters: Parameters = None) -> Cursor[Row]:
         """A new cursor that has executed a statement."""
         return self.cursor().execute(operation, parameters)
 
-    def commit(self) -> None:
-        """Nothing is left to commit: every call is done when it has returned."""
-        self._check()
+    # -- transactions ----------------------------------------------------------------------------
 
-    def rollback(self) -> None:
-        """Calls cannot be taken back.
+    def commit(self) -> None:
+        """Keep what was done to local tables. Calls to servers are done when they have returned.
 
         Raises:
-            NotSupportedError: always, rather than let anybody believe that it was done.
+            OperationalError: it cannot be kept, and all of it has been rolled back.
         """
         self._check()
-        raise errors.NotSupportedError(
-            "A call to a server is done when it has returned; it cannot be rolled back."
-        )
+        self._session.commit()
+
+    def rollback(self) -> None:
+        """Take back what was done to local tables since the last commit.
+
+        Raises:
+            NotSupportedError: calls since then have changed something at a server, or may have, and
+                that stays; what was done to local tables is taken back all the same.
+        """
+        self._check()
+        calls = self._session.calls_since_commit
+        self._session.rollback()
+        if calls:
+            many = calls != 1
+            raise errors.NotSupportedError(
+                f"{calls:,} call{'s' * many} since the last commit changed something at a server, "
+                f"or may have, and cannot be rolled back: what {'they' if many else 'it'} did "
+                "stays. What was done to local tables has been rolled back."
+            )
+
+    @property
+    def autocommit(self) -> bool:
+        """Whether each statement that writes local tables is committed by itself.
+
+        Raises (where it is set):
+            ProgrammingError: a transaction is open.
+        """
+        return self._session.autocommit
+
+    @autocommit.setter
+    def autocommit(self, value: bool) -> None:
+        self._check()
+        if value != self._session.autocommit and self._session.in_transaction:
+            raise errors.ProgrammingError(
+                "A transaction is open: commit it or roll it back, then change autocommit."
+            )
+        self._session.autocommit = value
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether local tables have changes that are not committed."""
+        return not self.closed and self._session.in_transaction
+
+    # -- ending ----------------------------------------------------------------------------------
 
     def cancel(self) -> None:
-        """Stop the statement that runs, from another thread."""
+        """Stop the statements that run, from another thread; their error is CancelledError.
+
+        The connection can be used afterwards. `Cursor.cancel` stops one cursor's.
+        """
         self._session.cancel()
 
     def close(self) -> None:
-        """Free connections and threads. Cursors cannot be used afterwards."""
+        """Free sockets and threads; what was done to local tables and not committed is undone.
+
+        May be called again. Cursors cannot be used afterwards.
+        """
         for cursor in list(self._cursors):
             cursor.close()
         self._session.close()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """The end of a `with` block: commits if the block was left without an error; closes."""
+        try:
+            if kind is None and not self.closed:
+                self._session.commit()
+        finally:
+            self.close()
 
     @property
     def closed(self) -> bool:
@@ -170,4 +195,4 @@ class Connection(Closing):
 
     def _check(self) -> None:
         if self._session.closed:
-            raise errors.InterfaceError("The connection is closed.")
+            raise InterfaceError("The connection is closed.")

@@ -1,134 +1,320 @@
-"""PEP 249's Cursor: executes statements and gives their rows as tuples."""
+"""PEP 249's Cursor: executes statements and gives their rows, as tuples or as Arrow.
+
+Beside PEP 249: the Arrow methods have the names that ADBC and DuckDB gave theirs.
+"""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, cast
 
+from dicomsql import errors
 from dicomsql.closing import Closing
-from dicomsql.errors import InterfaceError, ProgrammingError
+from dicomsql.dbapi.frames import needed, reader_of, to_pandas
+from dicomsql.dbapi.parameters import Parameters, call_text, checked, checked_sets
+from dicomsql.dbapi.rows import Row, RowFactory, TupleRow, tuple_row
+from dicomsql.dbapi.stream import Stream, one_at_a_time
+from dicomsql.errors import InterfaceError, NotSupportedError, ProgrammingError
+from dicomsql.session import Session, Stop
+from dicomsql.session.ingest import MODES
 
 if TYPE_CHECKING:
+    import pandas
+    import polars
+    import pyarrow as pa
+
     from dicomsql.dbapi.connection import Connection
+    from dicomsql.language.statements import Statement
     from dicomsql.result import Result, Statistics
-    from dicomsql.session import Session
 
-Row = tuple[Any, ...]
+__all__ = ["Cursor", "Description"]
+
 Description = tuple[str, str, None, None, None, None, None]
+Message = tuple[type[errors.Warning], errors.Warning]
+
+_GONE_ON = "The cursor has executed another statement since: these rows are gone."
 
 
-class Cursor(Closing):
+class Cursor(Closing, Generic[Row]):
     """Executes statements on its connection. Made by `Connection.cursor`.
 
+    One thread uses it at a time; threads that share a connection have cursors of their own, which
+    see the same local tables and the same transaction.
+
     Attributes:
+        connection: whose cursor it is.
         arraysize: rows that `fetchmany` gives where it is not told how many.
     """
 
-    def __init__(self, connection: Connection, session: Session) -> None:
+    def __init__(
+        self, connection: Connection[Any], session: Session, row_factory: RowFactory[Row]
+    ) -> None:
         self.connection = connection
         self.arraysize = 1
+        self._row_factory = row_factory
         self._session = session
+        self._busy = threading.Lock()
         self._closed = False
         self._results: list[Result] = []
-        self._rows: Iterator[Row] | None = None
-        self._fetched = 0
+        self._stream: Stream | None = None
+        self._make: Callable[[TupleRow], Row] | None = None
+        self._messages: list[Message] = []
+        self._told = 0
+        self._stop = Stop()
 
     # -- executing -------------------------------------------------------------------------------
 
-    def execute(
-        self, operation: str, parameters: Sequence[object] | Mapping[str, object] | None = None
-    ) -> Self:
+    def execute(self, operation: str, parameters: Parameters = None) -> Self:
         """Execute the statements of a text, in turn; `nextset` moves from one's rows to the next.
 
         Args:
             parameters: a sequence for `?`, a mapping for `:name`; only for a single statement.
 
         Raises:
+            InterfaceError: the cursor is closed, or another thread uses it.
+            ProgrammingError: the text or the parameters do not fit; nothing was sent.
             Error: see `dicomsql.errors`. A COPY of which some rows failed raises as well; the
                 cursor has its rows nevertheless.
         """
-        self._check()
-        self._reset()
-        if isinstance(parameters, str | bytes):
-            raise ProgrammingError(
-                "The parameters are a text; write them as a list or tuple, or as a mapping."
-            )
-        statements = self._session.parse(operation)
-        if not statements:
-            raise ProgrammingError("There is no statement to execute.")
-        if parameters and len(statements) > 1:
-            raise ProgrammingError(
-                f"Parameters belong to one statement, but the text has {len(statements)}."
-            )
-        failure = None
-        for statement in statements:
-            result = self._session.execute(statement, parameters)
-            self._results.append(result)
-            failure = result.failure
-            if failure is not None:
-                break
-        self._show(self._results[0])
-        if failure is not None:
-            raise failure
+        with self._started():
+            parameters = checked(parameters)
+            statements = self._parsed(operation)
+            if parameters and len(statements) > 1:
+                raise ProgrammingError(
+                    f"Parameters belong to one statement, but the text has {len(statements)}."
+                )
+            self._run(statements, parameters)
         return self
 
     def executemany(
         self,
         operation: str,
-        seq_of_parameters: Sequence[Sequence[object] | Mapping[str, object]],
+        seq_of_parameters: Iterable[Sequence[object] | Mapping[str, object]],
     ) -> Self:
-        """Execute a statement that gives no rows once for each set of parameters."""
-        self._check()
-        self._reset()
-        statements = self._session.parse(operation)
-        if len(statements) != 1:
-            raise ProgrammingError(f"One statement is expected, not {len(statements)}.")
-        affected = 0
-        for parameters in seq_of_parameters:
-            result = self._session.execute(statements[0], parameters)
-            if result.columns is not None:
-                result.close()
-                raise ProgrammingError("executemany is for statements that give no rows.")
-            affected += max(0, result.affected)
-            self._results = [result]
-        if self._results:
-            self._results[0].affected = affected
-            self._show(self._results[0])
+        """Execute a statement that gives no rows once for each set of parameters.
+
+        All sets are checked before the first call is sent; see `Session.execute_many` for what is
+        done side by side, and for what becomes of the others where one fails. `rowcount` is the
+        sum.
+
+        Raises:
+            ProgrammingError: the statement gives rows, or a set does not fit; nothing was sent.
+            Error: as `execute` does.
+        """
+        with self._started():
+            statements = self._parsed(operation)
+            if len(statements) != 1:
+                raise ProgrammingError(f"One statement is expected, not {len(statements)}.")
+            sets = checked_sets(seq_of_parameters)
+            if sets:
+                self._results = [self._session.execute_many(statements[0], sets, stop=self._stop)]
+                self._show()
         return self
+
+    def adbc_ingest(
+        self,
+        table_name: str,
+        data: object,
+        mode: Literal["create", "append", "replace", "create_append"] = "create",
+        *,
+        temporary: bool = False,
+    ) -> int:
+        """Load a table of Python's into a local one, by ADBC's name; how many rows there were.
+
+        The rows go over as they come, so that memory holds a few batches; all of them or none.
+
+        Args:
+            data: a DataFrame of pandas or polars, an Arrow table, batch or reader, a cursor: what
+                has the Arrow PyCapsule interface.
+            mode: make the table, append to it (by the columns' names), replace it, or append to it
+                and make it where there is none.
+            temporary: the table that is made goes with the connection.
+
+        Raises:
+            ProgrammingError: the data are no table, or the local table does not fit.
+        """
+        with self._started():
+            if not isinstance(table_name, str) or not table_name:
+                raise ProgrammingError("adbc_ingest takes the name of a local table.")
+            if mode not in MODES:
+                raise ProgrammingError(f"The mode is one of {', '.join(MODES)}.")
+            reader = reader_of(data)
+            return self._session.ingest(
+                table_name, reader, mode, temporary=temporary, stop=self._stop
+            )
+
+    def callproc(
+        self, procname: str, parameters: Mapping[str, object] | Sequence[object] = ()
+    ) -> dict[str, object]:
+        """Call a method of a service by its full name, as EXEC does; its answer is the rows.
+
+        Args:
+            procname: such as `google.healthcare.dicom_stores.search_for_studies`.
+            parameters: by name. `@@json`, `@@file` and `@@output` name the body and files.
+
+        Returns:
+            The parameters, unchanged: methods give back rows, and no parameters.
+
+        Raises:
+            ProgrammingError: a name is none, or parameters come without names.
+            Error: as `execute` does.
+        """
+        with self._started():
+            text, values = call_text(procname, parameters)
+            self._run(self._parsed(text), values)
+        return dict(parameters) if isinstance(parameters, Mapping) else {}
 
     # -- fetching --------------------------------------------------------------------------------
 
     def fetchone(self) -> Row | None:
-        """The next row, or None where there is none."""
-        return next(self._readable(), None)
+        """The next row, or None where there is none.
+
+        Raises:
+            InterfaceError: there are no rows to fetch, or they are gone.
+            Error: what the statement raises while its rows come in.
+        """
+        stream = self._readable()
+        make = self._maker()
+        row = stream.one()
+        if row is None or make is None:
+            return cast("Row | None", row)
+        return make(row)
 
     def fetchmany(self, size: int | None = None) -> list[Row]:
         """The next rows, at most `size` (`arraysize` where it is not given)."""
-        return list(itertools.islice(self._readable(), self.arraysize if size is None else size))
+        stream = self._readable()
+        most = self.arraysize if size is None else size
+        if most < 0:
+            raise ProgrammingError("fetchmany takes a number of rows from 0 on.")
+        return stream.take(most, self._maker())
 
     def fetchall(self) -> list[Row]:
         """All rows that are left."""
-        return list(self._readable())
+        return self._readable().take(None, self._maker())
+
+    def scroll(self, value: int, mode: str = "relative") -> None:
+        """Pass over rows; a cursor only goes forward.
+
+        Args:
+            value: rows to pass over, or (`mode="absolute"`) the row to go to, from 0.
+
+        Raises:
+            NotSupportedError: it would go back.
+            IndexError: there are not so many rows; those that there were are passed over.
+        """
+        if mode not in {"relative", "absolute"}:
+            raise ProgrammingError("scroll goes 'relative' or 'absolute'.")
+        stream = self._readable()
+        forward = value if mode == "relative" else value - stream.position
+        if forward < 0:
+            raise NotSupportedError(
+                "A cursor only goes forward: rows that were fetched are not kept. Execute the "
+                "statement again, or keep its rows (fetchall, fetch_arrow_table)."
+            )
+        if stream.skip(forward) < forward:
+            raise IndexError("There are not so many rows.")
 
     def nextset(self) -> bool | None:
         """Go on to the rows of the next statement; None where there is none."""
         self._check()
-        if len(self._results) < 2:
-            return None
-        self._results.pop(0).close()
-        self._show(self._results[0])
+        with one_at_a_time(self._busy):
+            if len(self._results) < 2:
+                return None
+            self._drop(self._results.pop(0), "The cursor has gone on to the next statement.")
+            self._show()
         return True
 
-    def __iter__(self) -> Iterator[Row]:
-        return self._readable()
+    def __iter__(self) -> Self:
+        return self
 
     def __next__(self) -> Row:
-        return next(self._readable())
+        row = self.fetchone()
+        if row is None:
+            raise StopIteration
+        return row
+
+    # -- Arrow -----------------------------------------------------------------------------------
+
+    def fetch_record_batch(self) -> pa.RecordBatchReader:
+        """The rows that are left as a reader of Arrow batches, which come as they are read.
+
+        The reader draws on this cursor: it fails once the cursor is closed or executes anything
+        else, unless all was read.
+        """
+        import pyarrow as pa
+
+        stream = self._readable()
+        return pa.RecordBatchReader.from_batches(stream.schema(), self._batches(stream))
+
+    def to_arrow_reader(self, batch_size: int | None = None) -> pa.RecordBatchReader:
+        """The same, by DuckDB's name.
+
+        Args:
+            batch_size: rows of a batch at most; None for as many as come.
+        """
+        import pyarrow as pa
+
+        if batch_size is None:
+            return self.fetch_record_batch()
+        if batch_size < 1:
+            raise ProgrammingError("A batch has at least one row.")
+        stream = self._readable()
+        cut = (
+            batch.slice(start, batch_size)
+            for batch in self._batches(stream)
+            for start in range(0, batch.num_rows, batch_size)
+        )
+        return pa.RecordBatchReader.from_batches(stream.schema(), cut)
+
+    def fetch_arrow_table(self) -> pa.Table:
+        """All rows that are left as an Arrow table, in the buffers that they came in."""
+        import pyarrow as pa
+
+        stream = self._readable()
+        schema = stream.schema()
+        return pa.Table.from_batches(list(stream.batches()), schema)
+
+    def to_arrow_table(self) -> pa.Table:
+        """The same, by DuckDB's name."""
+        return self.fetch_arrow_table()
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """The rows that are left, for whatever takes Arrow streams (the Arrow PyCapsule interface).
+
+        `polars.DataFrame(cursor)`, `pandas.DataFrame.from_arrow(cursor)`, `pyarrow.table(cursor)`
+        and DuckDB's `FROM cursor` ask for it.
+        """
+        return self.fetch_record_batch().__arrow_c_stream__(requested_schema)
+
+    def fetchdf(self) -> pandas.DataFrame:
+        """All rows that are left as a DataFrame of pandas.
+
+        Raises:
+            InterfaceError: pandas is not installed.
+        """
+        needed("pandas", "fetchdf")
+        return to_pandas(self.fetch_arrow_table())
+
+    def pl(self) -> polars.DataFrame:
+        """All rows that are left as a DataFrame of polars, on the same buffers.
+
+        Raises:
+            InterfaceError: polars is not installed.
+        """
+        frames = needed("polars", "pl")
+        made: polars.DataFrame = frames.from_arrow(self.fetch_arrow_table())
+        return made
+
+    # -- what there is ---------------------------------------------------------------------------
 
     @property
     def description(self) -> list[Description] | None:
-        """(name, type code, ...) of each column; None where the statement gives no rows."""
+        """(name, type code, ...) of each column; None where the statement gives no rows.
+
+        A type code is the type as DuckDB spells it; the type objects equal it.
+        """
         if not self._results or self._results[0].columns is None:
             return None
         return [(c.name, c.type, None, None, None, None, None) for c in self._results[0].columns]
@@ -141,66 +327,174 @@ class Cursor(Closing):
     @property
     def rownumber(self) -> int | None:
         """The index of the next row, from 0; None before a query."""
-        return self._fetched if self._rows is not None else None
+        return self._stream.position if self._stream is not None else None
+
+    @property
+    def rows_at_hand(self) -> int:
+        """How many rows `fetchone` gives without waiting for any to come in."""
+        return self._stream.at_hand if self._stream is not None else 0
 
     @property
     def lastrowid(self) -> None:
         """Always None: no table here has row ids."""
 
     @property
+    def messages(self) -> list[Message]:
+        """(class, warning) of what there was to say on the last statement, such as what it skipped.
+
+        What was said while rows were fetched is among it. Executing clears it, and so may you.
+        """
+        if self._results:
+            result = self._results[0]
+            notes = result.statistics.notes
+            self._messages += [(errors.Warning, errors.Warning(n)) for n in notes[self._told :]]
+            self._told = len(notes)
+        return self._messages
+
+    @property
     def statistics(self) -> Statistics | None:
         """What the last statement cost: requests, bytes, pages, seconds, notes."""
         return self._results[0].statistics if self._results else None
 
+    @property
+    def row_factory(self) -> RowFactory[Row]:
+        """What makes the rows; set, it holds from the next row that is fetched."""
+        return self._row_factory
+
+    @row_factory.setter
+    def row_factory(self, factory: RowFactory[Row]) -> None:
+        self._row_factory, self._make = factory, None
+
     def setinputsizes(self, sizes: Sequence[object]) -> None:  # noqa: ARG002
-        """Does nothing, as PEP 249 allows."""
+        """Does nothing, as PEP 249 allows: values have their types with them."""
         self._check()
 
     def setoutputsize(self, size: int, column: int | None = None) -> None:  # noqa: ARG002
-        """Does nothing, as PEP 249 allows."""
+        """Does nothing, as PEP 249 allows: values come whole, whatever their size."""
         self._check()
 
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:  # noqa: ARG002
+        """What a notebook shows: the next rows, which are still to be fetched."""
+        if self.closed:
+            return {"text/plain": "A cursor that is closed."}
+        if not self._results:
+            return {"text/plain": "A cursor that has executed nothing yet."}
+        result, stream = self._results[0], self._stream
+        if result.columns is None or stream is None:
+            written = f"{result.affected:,} rows were written." if result.affected >= 0 else "Done."
+            return {"text/plain": result.message or written}
+        from dicomsql.output.notebook import ROWS_SEEN, shown
+
+        rows = stream.peek(ROWS_SEEN + 1)
+        said = list(result.statistics.notes)
+        if (more := len(self._results) - 1) > 0:
+            said.append(f"nextset goes on to {more} more result{'s' * (more != 1)}.")
+        return shown(result.columns, rows, stream.position, said)
+
+    # -- ending ----------------------------------------------------------------------------------
+
+    def cancel(self) -> None:
+        """Stop the cursor's statement, from another thread; its error is CancelledError.
+
+        Whether it executes or its rows are fetched; the cursor can be used afterwards.
+        """
+        self._stop.cancel()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the cursor can no longer be used."""
+        return self._closed or self._session.closed
+
     def close(self) -> None:
-        """Stop what still runs for this cursor."""
-        self._reset()
+        """Stop what still runs for this cursor; may be called again, and from another thread."""
         self._closed = True
+        if not self._busy.acquire(blocking=False):
+            self.cancel()
+            self._busy.acquire()
+        try:
+            self._reset("The cursor is closed.")
+        finally:
+            self._busy.release()
 
     # -- inside ----------------------------------------------------------------------------------
+
+    @contextmanager
+    def _started(self) -> Iterator[None]:
+        """What executes: this thread's alone, and with nothing left of what was before."""
+        self._check()
+        with one_at_a_time(self._busy):
+            self._reset(_GONE_ON)
+            self._messages.clear()
+            self._stop = Stop()
+            yield
+
+    def _parsed(self, operation: str) -> tuple[Statement, ...]:
+        if not isinstance(operation, str):
+            raise ProgrammingError(f"A statement is a text, no {type(operation).__name__}.")
+        statements = self._session.parse(operation)
+        if not statements:
+            raise ProgrammingError("There is no statement to execute.")
+        return statements
+
+    def _run(self, statements: Sequence[Statement], parameters: Parameters) -> None:
+        """Run statements in turn; the first one's rows are those to fetch."""
+        failure: Exception | None = None
+        try:
+            for statement in statements:
+                result = self._session.execute(statement, parameters, stop=self._stop)
+                self._results.append(result)
+                failure = result.failure
+                if failure is not None:
+                    break
+        except BaseException:
+            self._reset(_GONE_ON)
+            raise
+        self._show()
+        if failure is not None:
+            raise failure
+
+    def _show(self) -> None:
+        """Make the first result the one whose rows are fetched."""
+        result = self._results[0]
+        self._stream = Stream(result, self._busy) if result.columns is not None else None
+        self._make, self._told = None, 0
+        self._messages.clear()
+
+    def _reset(self, why: str) -> None:
+        results, self._results = self._results, []
+        for result in results:
+            self._drop(result, why)
+
+    def _drop(self, result: Result, why: str) -> None:
+        """Close a result; a reader of it that is still about is told why it has no more rows."""
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.end(why)
+        result.close()
+
+    def _batches(self, stream: Stream) -> Iterator[pa.RecordBatch]:
+        """The stream's batches; who reads them keeps the cursor, whose end they are told of."""
+        yield from stream.batches()
+
+    def _readable(self) -> Stream:
+        self._check()
+        if self._stream is None:
+            if not self._results:
+                raise InterfaceError("Nothing was executed yet, so that there are no rows.")
+            raise InterfaceError("The statement gave no rows to fetch.")
+        return self._stream
+
+    def _maker(self) -> Callable[[TupleRow], Row] | None:
+        """What makes a row of a tuple; None where the tuple is it."""
+        # The factory of tuples is any factory's peer to a type checker.
+        if cast("object", self._row_factory) is tuple_row:
+            return None
+        if self._make is None:
+            self._make = self._row_factory(self)
+        return self._make
 
     def _check(self) -> None:
         if self._closed:
             raise InterfaceError("The cursor is closed.")
         if self._session.closed:
             raise InterfaceError("The connection is closed.")
-
-    def _reset(self) -> None:
-        for result in self._results:
-            result.close()
-        self._results = []
-        self._rows = None
-
-    def _show(self, result: Result) -> None:
-        self._rows = self._tuples(result) if result.columns is not None else None
-        self._fetched = 0
-
-    def _tuples(self, result: Result) -> Iterator[Row]:
-        # Arrow has no integers of 128 bits, so that sums of integers come as decimals.
-        wide = {i for i, c in enumerate(result.columns or ()) if c.type in {"HUGEINT", "UHUGEINT"}}
-        for batch in result.batches():
-            columns = [
-                [None if v is None else int(v) for v in column.to_pylist()]
-                if i in wide
-                else column.to_pylist()
-                for i, column in enumerate(batch.columns)
-            ]
-            for row in zip(*columns, strict=True):
-                self._fetched += 1
-                yield row
-
-    def _readable(self) -> Iterator[Row]:
-        self._check()
-        if self._rows is None:
-            if not self._results:
-                raise InterfaceError("Nothing was executed yet.")
-            raise InterfaceError("The statement gave no rows to fetch.")
-        return self._rows

@@ -27,7 +27,11 @@ def TimestampFromTicks(ticks: float) -> datetime.datetime:
 
 
 class TypeObject:
-    """Equals the type codes (DuckDB's type names) of one family of types."""
+    """Equals the type codes (DuckDB's type names) of one family of types.
+
+    `DECIMAL(18,3)` and `ENUM('a', 'b')` are of the family of their head, and so are `INTEGER[]` and
+    `STRUCT(a INTEGER)`, whose values hold others.
+    """
 
     def __init__(self, name: str, *codes: str) -> None:
         self._name = name
@@ -36,8 +40,10 @@ class TypeObject:
     def __eq__(self, other: object) -> bool:
         if isinstance(other, TypeObject):
             return self._codes == other._codes
-        # DECIMAL(18,3) and the like carry their size with them.
-        return isinstance(other, str) and other.partition("(")[0] in self._codes
+        if not isinstance(other, str):
+            return NotImplemented
+        head = _LIST if other.endswith("]") else other.partition("(")[0].rstrip()
+        return head in self._codes
 
     def __hash__(self) -> int:
         return hash(self._codes)
@@ -46,18 +52,28 @@ class TypeObject:
         return self._name
 
 
-STRING = TypeObject("STRING", "VARCHAR", "JSON", "UUID", "ENUM")
-BINARY = TypeObject("BINARY", "BLOB", "BIT")
+_LIST = "LIST"
+_DATES = ("DATE",)
+_TIMES = ("TIME", "TIME_NS", "TIME WITH TIME ZONE")
+_TIMESTAMPS = (
+    *("TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS"),
+    *("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS"),
+)
+
+# NULL alone has no type; it is what a text may be.
+STRING = TypeObject("STRING", "VARCHAR", "JSON", "UUID", "ENUM", "BIT", '"NULL"')
+BINARY = TypeObject("BINARY", "BLOB", "GEOMETRY")
 NUMBER = TypeObject(
     "NUMBER",
-    *("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT"),
+    *("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "BIGNUM"),
     *("UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT"),
     *("FLOAT", "DOUBLE", "DECIMAL", "BOOLEAN"),
 )
-DATETIME = TypeObject(
-    "DATETIME",
-    *("DATE", "TIME", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE", "TIME WITH TIME ZONE"),
-    *("TIMESTAMP_NS", "TIMESTAMP_MS", "TIMESTAMP_S", "INTERVAL"),
-)
+DATE = TypeObject("DATE", *_DATES)
+TIME = TypeObject("TIME", *_TIMES)
+TIMESTAMP = TypeObject("TIMESTAMP", *_TIMESTAMPS)
+DATETIME = TypeObject("DATETIME", *_DATES, *_TIMES, *_TIMESTAMPS, "INTERVAL")
+# Lists, structs and maps, which PEP 249 knows nothing of.
+NESTED = TypeObject("NESTED", _LIST, "ARRAY", "STRUCT", "TUPLE", "MAP", "UNION", "VARIANT", "TYPE")
 # No table here has row ids.
 ROWID = TypeObject("ROWID")

@@ -110,7 +110,8 @@ def patch_dataset(call: Call) -> dict[str, Any]:
 
 def delete_dataset(call: Call) -> dict[str, Any]:
     """datasets.delete: with all stores, instances and operations below it"""
-    with call.folder.write() as db:
+
+    def remove(db: sqlite3.Connection) -> None:
         row = dataset_id(db, call)
         db.execute(
             "INSERT INTO garbage SELECT i.file FROM stores s JOIN instances i ON i.store_id = s.id"
@@ -118,6 +119,8 @@ def delete_dataset(call: Call) -> dict[str, Any]:
             (row,),
         )
         db.execute("DELETE FROM datasets WHERE id = ?", (row,))
+
+    call.folder.delete(remove)
     call.folder.collect_garbage()
     return {}
 
@@ -180,10 +183,13 @@ def patch_store(call: Call) -> dict[str, Any]:
 
 def delete_store(call: Call) -> dict[str, Any]:
     """dicomStores.delete: with all instances in it"""
-    with call.folder.write() as db:
+
+    def remove(db: sqlite3.Connection) -> None:
         row = store_id(db, call)
         db.execute("INSERT INTO garbage SELECT file FROM instances WHERE store_id = ?", (row,))
         db.execute("DELETE FROM stores WHERE id = ?", (row,))
+
+    call.folder.delete(remove)
     call.folder.collect_garbage()
     return {}
 

@@ -21,20 +21,22 @@ from starlette.concurrency import run_in_threadpool
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from dicomsql.emulator import answers
+from dicomsql.emulator import answers, encoding
 from dicomsql.emulator import partial as partial_response
 from dicomsql.emulator.call import Call, check_parameters
 from dicomsql.emulator.errors import EmulatorError
+from dicomsql.emulator.faults import check_seconds
 from dicomsql.emulator.folder import Folder
-from dicomsql.emulator.front import Front
+from dicomsql.emulator.front import Front, origin_of
 from dicomsql.emulator.jobs import Context, Runner
-from dicomsql.emulator.methods import METHODS, Method
+from dicomsql.emulator.methods import FIELDS, METHODS, Method
 from dicomsql.emulator.neighbours.base import Neighbours
-from dicomsql.emulator.status import StatusError, invalid
+from dicomsql.emulator.status import StatusError, invalid, of_folder
 from dicomsql.emulator.work import KINDS
 
 Log = Callable[[str], None]
@@ -61,6 +63,7 @@ def create_app(
     operation_delay: float = 0.0,
     base_url: str = "",
     hosts: Collection[str] | None = None,
+    origins: Collection[str] = (),
     log: Log | None = None,
     neighbours: Neighbours | None = None,
     environment: Mapping[str, str] | None = None,
@@ -69,6 +72,7 @@ def create_app(
 
     `app.state.close()` stops what runs in the background and closes the folder; call it when no
     request is under way any more. The end of the application's lifespan does it too.
+    `app.state.interrupt()` lets requests end that take long; nothing but `close` is to follow it.
 
     Args:
         root: the folder; made if it does not exist.
@@ -76,6 +80,7 @@ def create_app(
         base_url: scheme and host for the URLs in answers; those of the request if empty.
         hosts: names of hosts that requests may be sent to besides `localhost` and local addresses,
             in lower case; None to take any, where no network leads to the application.
+        origins: of pages that may use it from a browser, such as `http://localhost:3000`.
         log: gets one line a request, with the path's template and the parameters' names only, and
             one for each operation that ends.
         neighbours: the services beside the stores; those in the folder, or where the environment
@@ -87,6 +92,8 @@ def create_app(
     """
     from dicomsql.emulator.neighbours import connect, projects, serviceusage
 
+    check_seconds("operation delay", operation_delay)
+    allowed = [origin_of(origin) for origin in origins]
     folder = Folder(root)
     try:
         beside = neighbours or connect.neighbours(
@@ -127,15 +134,36 @@ def create_app(
             )
         ],
         lifespan=lifespan,
-        middleware=[Middleware(Front, hosts=hosts, log=log)],
+        middleware=[
+            *_cors(allowed),
+            Middleware(Front, hosts=hosts, origins=allowed, log=log),
+        ],
         exception_handlers={HTTPException: service.no_such_path},
     )
     app.router.redirect_slashes = False
     app.state.close = close
+    app.state.interrupt = beside.interrupt
     app.state.sweep = folder.sweep
     app.state.runner = runner
     runner.resume()
     return app
+
+
+def _cors(origins: list[str]) -> list[Middleware]:
+    """What answers browsers' questions before they let these pages ask, and read the answers."""
+    if not origins:
+        return []
+    verbs = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+    shown = ["content-length", "content-range", "location", "x-goog-hash"]
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_methods=verbs,
+            allow_headers=["*"],
+            expose_headers=shown,
+        )
+    ]
 
 
 class _Service:
@@ -187,17 +215,18 @@ class _Service:
         return self._logged(request, "(unknown)", answer, time.perf_counter())
 
     def _call(self, request: Request, version: str, template: str) -> Call:
+        headers = _headers(request)
         return Call(
             folder=self._folder,
             version=version,
             template=template,
             names=request.path_params,
             query=tuple(request.query_params.multi_items()),
-            headers=_headers(request),
+            headers=headers,
             origin=self._base_url or _origin(request),
             neighbours=self._neighbours,
             runner=self._runner,
-            chunks=partial(_chunks, request),
+            chunks=partial(encoding.decoded, partial(_chunks, request), headers),
         )
 
     def _logged(
@@ -224,17 +253,10 @@ def _run(method: Method, call: Call) -> Response:
         return answers.failure(invalid("The request is nested too deeply."), form)
     except EmulatorError as error:
         return answers.failure(StatusError("UNAVAILABLE", str(error)), form)
-    except sqlite3.OperationalError as error:
-        locked = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-        reason = "busy with another process" if locked else "not usable (disk full or damaged?)"
-        status = StatusError("UNAVAILABLE", f"The emulator's index is {reason}.")
-    except sqlite3.DatabaseError:
-        status = StatusError("DATA_LOSS", "The emulator's index is damaged.")
     except FileNotFoundError:
         status = StatusError("DATA_LOSS", "The file of a stored instance is missing.")
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        status = StatusError("INTERNAL", f"The emulator's folder failed: {reason}.")
+    except (sqlite3.Error, OSError) as error:
+        status = of_folder(error)
     return answers.failure(status, form)
 
 
@@ -246,7 +268,8 @@ def _answer(method: Method, call: Call, form: answers.Style) -> Response:
     if isinstance(answer, Response):
         return answer
     fields = call.parameter("fields") or call.parameter("$fields")
-    return answers.success(partial_response.select(answer, fields) if fields else answer, form)
+    selected = partial_response.select(answer, fields, FIELDS) if fields else answer
+    return answers.success(selected, form)
 
 
 def _headers(request: Request) -> Mapping[str, str]:

@@ -9,10 +9,17 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from dicomsql.emulator import multipart
 from dicomsql.emulator.folder import Folder
 from dicomsql.emulator.jobs import Runner
 from dicomsql.emulator.neighbours.base import Neighbours
-from dicomsql.emulator.status import StatusError, invalid, invalid_field, not_found
+from dicomsql.emulator.status import (
+    StatusError,
+    invalid,
+    invalid_field,
+    not_acceptable,
+    not_found,
+)
 
 # Parameters that every method of a Google API takes. They change nothing here but `fields`.
 _COMMON = (
@@ -90,6 +97,11 @@ class Call:
         return body
 
     @property
+    def path(self) -> str:
+        """The path, with the names of what it is about."""
+        return re.sub(r"\{(\w+)\*?\}", lambda match: self.names[match[1]], self.template)
+
+    @property
     def location_name(self) -> str:
         """`projects/P/locations/L`."""
         return f"projects/{self.names['project']}/locations/{self.names['location']}"
@@ -153,6 +165,20 @@ def check_parameters(call: Call, allowed: frozenset[str]) -> None:
                 f'Invalid JSON payload received. Unknown name "{shown}": Cannot bind query'
                 " parameter. Field could not be found in request message.",
             )
+
+
+def accept(call: Call, offers: dict[str, str], *, ignore_type: bool = False) -> str:
+    """The first offer that the Accept header takes; the offers' order decides for `*/*`.
+
+    Raises:
+        StatusError: 406.
+    """
+    for kind, parameters in multipart.accepted(call.headers.get("accept", "")):
+        for offer, answer in offers.items():
+            family = offer.partition("/")[0] + "/*"
+            if kind in {offer, family, "*/*"} and (ignore_type or "type" not in parameters):
+                return answer
+    raise not_acceptable(f"The Accept header allows none of {', '.join(offers)}.")
 
 
 def _check_json(body: Any) -> None:

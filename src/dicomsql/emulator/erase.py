@@ -20,8 +20,7 @@ def delete_instance(call: Call) -> dict[str, Any]:
         store, row = store_id(db, call), instance_row(db, call)
         changes = events.described(db, [row])
     events.check(call, store)
-    with call.folder.write() as db:
-        index.remove_instance(db, instance_row(db, call))
+    call.folder.delete(lambda db: index.remove_instance(db, instance_row(db, call)))
     events.deleted(call, store, changes, action="DeleteInstance")
     call.folder.collect_garbage()
     return {}
@@ -42,10 +41,11 @@ def _delete(call: Call, method: str, find: Callable[[Connection, Call], int]) ->
     with call.folder.read() as db:
         store = store_id(db, call)
     events.check(call, store)
-    with call.folder.write() as db:
+
+    def begin(db: Connection) -> Any:
         store, row = store_id(db, call), find(db, call)
         level = "series" if "series" in call.names else "study"
-        operation = operations.begin(
+        return operations.begin(
             db,
             call,
             method=f"google.cloud.healthcare.{call.version}.dicom.DicomService.{method}",
@@ -54,4 +54,5 @@ def _delete(call: Call, method: str, find: Callable[[Connection, Call], int]) ->
             response={"@type": "type.googleapis.com/google.protobuf.Empty"},
             target=operations.Target(store, call.names["study"], call.names.get("series")),
         )
-    return operations.started(call, operation, _PATIENCE)
+
+    return operations.started(call, call.folder.delete(begin), _PATIENCE)

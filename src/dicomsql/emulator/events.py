@@ -5,6 +5,9 @@ the message is the resource's name. `notificationConfigs` hear of every change, 
 `streamConfigs` get a row for each instance that comes; the flattened form has no deletions, the
 JSON form a row of Type DELETE.
 
+What an operation changes is owed by the transaction that changes it, and told afterwards: messages
+once at least, rows of tables exactly once, whatever is killed or done again in between.
+
 Where Google writes an error to its log and goes on, the request fails here, for there is no log:
 `check` asks before anything is changed whether the topics and the tables' datasets are there.
 """
@@ -17,8 +20,9 @@ import email.utils
 import json
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from dicomsql.dicom.part10 import Dataset, text
@@ -38,13 +42,18 @@ from dicomsql.emulator.status import StatusError
 __all__ = [
     "Change",
     "Holder",
-    "changed",
     "check",
     "deleted",
     "described",
+    "owe",
+    "settle",
     "stored",
     "table_name",
 ]
+
+
+# what became of an instance; the first two are the Types of rows
+INSERT, DELETE, MOVE = "INSERT", "DELETE", ""
 
 
 class Holder(Protocol):
@@ -107,7 +116,7 @@ def stored(
     Args:
         store: its row in the index.
         instances: theirs; one that has gone meanwhile is left out.
-        action: the method that brought them, such as `ImportDicomData`.
+        action: the method that brought them, such as `StoreInstances`.
 
     Raises:
         StatusError: 400, FAILED_PRECONDITION, where a topic or a dataset has gone; 503 where
@@ -118,7 +127,7 @@ def stored(
         return
     with holder.folder.read() as db:
         changes = described(db, instances)
-    _tell(holder, config, changes, action, "INSERT")
+    _tell(holder, config, changes, action=action, kind=INSERT)
 
 
 def deleted(holder: Holder, store: int, changes: Sequence[Change], *, action: str) -> None:
@@ -130,18 +139,68 @@ def deleted(holder: Holder, store: int, changes: Sequence[Change], *, action: st
     """
     config = _Config.of(holder, store) if changes else None
     if config is not None:
-        _tell(holder, config, changes, action, "DELETE")
+        _tell(holder, config, changes, action=action, kind=DELETE)
 
 
-def changed(holder: Holder, store: int, changes: Sequence[Change], *, action: str) -> None:
-    """Tell of instances that are as they were, but kept otherwise; raises as `stored`.
+def owe(
+    db: sqlite3.Connection,
+    operation: int,
+    store: int,
+    changes: Callable[[], Sequence[Change]],
+    *,
+    action: str,
+    kind: str = INSERT,
+) -> None:
+    """Note that others are to be told, in the transaction that makes the changes.
 
     Args:
-        action: such as `SetBlobSettings`.
+        operation: the one that makes them, by its row; it tells when it calls `settle`.
+        changes: gives them; not called where the store tells nobody.
+        kind: INSERT, DELETE or MOVE.
     """
-    config = _Config.of(holder, store) if changes else None
-    if config is not None:
-        _tell(holder, config, changes, action, "")
+    if _Config.read(db, store) is None:
+        return
+    db.executemany(
+        "INSERT INTO untold (operation_id, store_id, action, kind, change) VALUES (?, ?, ?, ?, ?)",
+        [(operation, store, action, kind, json.dumps(asdict(change))) for change in changes()],
+    )
+
+
+def settle(holder: Holder, operation: int) -> None:
+    """Tell what an operation owes; raises as `stored`, and owes it still.
+
+    What is told together gets a name first, which tables remember: rows that were written before a
+    kill are not written again.
+    """
+    with holder.folder.read() as db:
+        if not db.execute("SELECT 1 FROM untold WHERE operation_id = ?", (operation,)).fetchone():
+            return
+    with holder.folder.write() as db:
+        for which in db.execute(
+            "SELECT DISTINCT store_id, action, kind FROM untold"
+            " WHERE operation_id = ? AND batch IS NULL",
+            (operation,),
+        ).fetchall():
+            db.execute(
+                "UPDATE untold SET batch = ? WHERE operation_id = ? AND batch IS NULL"
+                " AND store_id = ? AND action = ? AND kind = ?",
+                (uuid.uuid4().hex, operation, *which),
+            )
+    with holder.folder.read() as db:
+        batches = db.execute(
+            "SELECT batch, store_id, action, kind FROM untold WHERE operation_id = ?"
+            " GROUP BY batch ORDER BY min(id)",
+            (operation,),
+        ).fetchall()
+    for batch, store, action, kind in batches:
+        with holder.folder.read() as db:
+            owed = db.execute("SELECT change FROM untold WHERE batch = ? ORDER BY id", (batch,))
+            changes = [Change(**json.loads(text)) for (text,) in owed]
+        config = _Config.of(holder, store)
+        if config is not None:
+            _tell(holder, config, changes, action=action, kind=kind, once=batch)
+        with holder.folder.write() as db:
+            db.execute("DELETE FROM untold WHERE batch = ?", (batch,))
 
 
 def described(db: sqlite3.Connection, instances: Iterable[int]) -> list[Change]:
@@ -184,11 +243,16 @@ class _Config:
     def of(holder: Holder, store: int) -> _Config | None:
         """A store's; None where it tells nobody, or is gone."""
         with holder.folder.read() as db:
-            row = db.execute(
-                "SELECT d.project, d.location, d.name, s.name, s.body FROM stores s"
-                " JOIN datasets d ON d.id = s.dataset_id WHERE s.id = ?",
-                (store,),
-            ).fetchone()
+            return _Config.read(db, store)
+
+    @staticmethod
+    def read(db: sqlite3.Connection, store: int) -> _Config | None:
+        """The same, within a transaction."""
+        row = db.execute(
+            "SELECT d.project, d.location, d.name, s.name, s.body FROM stores s"
+            " JOIN datasets d ON d.id = s.dataset_id WHERE s.id = ?",
+            (store,),
+        ).fetchone()
         if row is None:
             return None
         body = json.loads(row[4])
@@ -209,19 +273,26 @@ class _Config:
 
 
 def _tell(
-    holder: Holder, config: _Config, changes: Sequence[Change], action: str, kind: str
+    holder: Holder,
+    config: _Config,
+    changes: Sequence[Change],
+    *,
+    action: str,
+    kind: str,
+    once: str = "",
 ) -> None:
     now = time.time()
     silent = action == "ImportDicomData" and not config.simple.get("sendForBulkImport")
     for change in changes:
         name = _name(config.name, change.dataset)
-        if config.simple and kind == "INSERT" and not silent:
+        if config.simple and kind == INSERT and not silent:
             _publish(holder, config.simple["pubsubTopic"], name, {})
         said = _attributes(config.name, change, action, now)
         for topic in config.detailed:
             _publish(holder, topic, name, said)
-    for destination in config.streams if kind else ():
-        _stream(holder, config.name, destination, changes, kind=kind, now=now)
+    for number, destination in enumerate(config.streams if kind != MOVE else ()):
+        load = f"{once}x{number}" if once else ""
+        _stream(holder, config.name, destination, changes, kind=kind, now=now, once=load)
 
 
 def _publish(holder: Holder, topic: str, name: str, said: Mapping[str, str]) -> None:
@@ -237,9 +308,10 @@ def _stream(
     *,
     kind: str,
     now: float,
+    once: str,
 ) -> None:
     form = Form.of(destination)
-    if kind == "DELETE" and form.flattened:
+    if kind == DELETE and form.flattened:
         return
     made = [row_of(_source(store_name, change, kind, now), form) for change in changes]
     kept = [row for row in made if row is not None]
@@ -251,7 +323,7 @@ def _stream(
     values = [row.values for row in kept]
     name = table_name(destination)
     with _told("a table of streamConfigs"):
-        holder.neighbours.tables.load(name, columns, values, Disposition.APPEND)
+        holder.neighbours.tables.load(name, columns, values, Disposition.APPEND, once=once)
 
 
 def _source(store_name: str, change: Change, kind: str, now: float) -> Source:

@@ -118,11 +118,12 @@ class Faults:
                 values.append(name)
             else:
                 raise _misspelled(f"{name!r} stands alone")
+        kinds = tuple(_kind(name) for name in found.get("kinds", tuple(Fault)))
         if "rate" not in found:
             raise _misspelled("there is no rate")
         return cls(
             _number(found["rate"][0], float, "rate"),
-            tuple(_kind(name) for name in found.get("kinds", tuple(Fault))),
+            kinds,
             _number(found.get("seed", ["0"])[0], int, "seed"),
         )
 
@@ -145,13 +146,22 @@ class Behaviour:
     quota: int | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.latency < float("inf"):
-            raise EmulatorError(f"The latency is {self.latency}; it is a number of seconds.")
+        check_seconds("latency", self.latency)
         if self.quota is not None and self.quota < 1:
             raise EmulatorError(f"The quota is {self.quota}; it is at least one request a minute.")
 
     def __bool__(self) -> bool:
         return self.faults is not None or self.latency > 0 or self.quota is not None
+
+
+def check_seconds(what: str, value: float) -> None:
+    """Refuse what is no time to wait.
+
+    Raises:
+        EmulatorError: it is negative or not finite.
+    """
+    if not 0 <= value < float("inf"):
+        raise EmulatorError(f"The {what} is {value}; it is a number of seconds from 0.")
 
 
 class Connection(Protocol):

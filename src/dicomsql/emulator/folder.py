@@ -15,21 +15,26 @@ import sqlite3
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from dicomsql.emulator.errors import EmulatorError
+
+T = TypeVar("T")
 
 INDEX = "index.sqlite"
 INSTANCES = "instances"
 INCOMING = "incoming"
 SCRATCH = "scratch"
+RESERVE = "reserve"
 
 _APPLICATION_ID = 0x44434D51  # "DCMQ": another program's SQLite file is not ours to change
-_VERSION = 2
+_VERSION = 3
 _PATIENCE = 30.0  # seconds to wait for another process's transaction
+_RESERVED = 2 * 1024 * 1024  # bytes kept for deletes
+_BLOCK = 256 * 1024
 _FLUSHERS = 8  # a disk writes many flushes at once for little more than one
 _ABANDONED = 24 * 3600.0  # seconds after which no upload can still be under way
 
@@ -61,6 +66,12 @@ CREATE TABLE units (
     operation_id INTEGER NOT NULL REFERENCES operations ON DELETE CASCADE,
     number INTEGER NOT NULL, name TEXT NOT NULL,
     PRIMARY KEY (operation_id, number)) WITHOUT ROWID;
+CREATE TABLE untold (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    operation_id INTEGER NOT NULL REFERENCES operations ON DELETE CASCADE,
+    store_id INTEGER NOT NULL REFERENCES stores ON DELETE CASCADE,
+    batch TEXT, action TEXT NOT NULL, kind TEXT NOT NULL, change TEXT NOT NULL);
+CREATE INDEX untold_by_operation ON untold (operation_id);
 CREATE TABLE studies (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     store_id INTEGER NOT NULL REFERENCES stores ON DELETE CASCADE,
@@ -104,12 +115,13 @@ CREATE TABLE garbage (file TEXT PRIMARY KEY);
 _FIRST_TABLES = frozenset(
     {"datasets", "stores", "operations", "studies", "series", "instances", "metadata", "garbage"}
 )
-_TABLES = _FIRST_TABLES | {"units"}
+_SECOND_TABLES = _FIRST_TABLES | {"units"}
+_TABLES = _SECOND_TABLES | {"untold"}
 
-# What makes an index of version 1 one of version 2; its operations did their work at once, and
+# What makes an index of version 1 one of this version; its operations did their work at once, and
 # were only said to be under way until they were due.
 _NEW = re.compile(
-    r"(TABLE|INDEX)( IF NOT EXISTS)? (operations|operations_under_way|units"
+    r"(TABLE|INDEX)( IF NOT EXISTS)? (operations|operations_under_way|units|untold\w*"
     r"|studies_by_store|studies_by_physician|studies_by_tokens|series_by_modality)\b"
 )
 _FROM_FIRST = (
@@ -127,6 +139,7 @@ _FROM_FIRST = (
     "ALTER TABLE instances ADD COLUMN storage_class_time REAL",
     "ALTER TABLE instances ADD COLUMN operation_id INTEGER",
 )
+_FROM_SECOND = tuple(part for part in _SCHEMA.split(";\n") if " untold" in part)
 
 
 class Folder:
@@ -166,9 +179,25 @@ class Folder:
             try:
                 yield db
             except BaseException:
-                db.execute("ROLLBACK")
+                if db.in_transaction:  # a full disk has ended it already
+                    db.execute("ROLLBACK")
                 raise
             db.execute("COMMIT")
+
+    def delete(self, act: Callable[[sqlite3.Connection], T]) -> T:
+        """Do what makes room, in a transaction; where the disk is full, with the room kept for it.
+
+        Args:
+            act: is called again where there was no room the first time.
+        """
+        try:
+            with self.write() as db:
+                return act(db)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_FULL or not self._release():
+                raise
+        with self.write() as db:
+            return act(db)
 
     def path(self, file: str) -> Path:
         """Where an instance's file stands."""
@@ -217,6 +246,7 @@ class Folder:
             with self.write() as db:
                 db.executemany("DELETE FROM garbage WHERE file = ?", [(f,) for f in files])
         _remove_old(self.root / INCOMING, frozenset())
+        self._reserve()
 
     def scratch(self, operation: int) -> Path:
         """A place for what an operation keeps until it ends; made if it does not exist."""
@@ -255,6 +285,29 @@ class Folder:
             idle, self._idle = self._idle, []
         for db in idle:
             db.close()
+
+    def _reserve(self) -> None:
+        """Keep some room of the disk, if there is any, for deletes when there is none."""
+        path = self.root / RESERVE
+        if path.exists() or shutil.disk_usage(self.root).free < 8 * _RESERVED:
+            return
+        with contextlib.suppress(OSError):
+            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+            try:
+                for _ in range(_RESERVED // _BLOCK):
+                    os.write(descriptor, bytes(_BLOCK))
+            except OSError:
+                path.unlink(missing_ok=True)
+            finally:
+                os.close(descriptor)
+
+    def _release(self) -> bool:
+        """Give up what is reserved; whether there was any."""
+        try:
+            (self.root / RESERVE).unlink()
+        except OSError:
+            return False
+        return True
 
     @contextlib.contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
@@ -321,8 +374,8 @@ def _prepare_index(root: Path, index: Path) -> None:
             db.execute("BEGIN IMMEDIATE")
             tables = {n for (n,) in db.execute("SELECT name FROM sqlite_master WHERE type='table'")}
             version = db.execute("PRAGMA user_version").fetchone()[0]
-            if not tables or (version == 1 and tables >= _FIRST_TABLES):
-                for statement in _FROM_FIRST if tables else _SCHEMA.split(";\n"):
+            if steps := _steps(version, tables):
+                for statement in steps:
                     db.execute(statement)
                 db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
                 db.execute(f"PRAGMA user_version = {_VERSION}")
@@ -339,6 +392,17 @@ def _prepare_index(root: Path, index: Path) -> None:
     )
     if not complete:
         raise _damaged(root)
+
+
+def _steps(version: int, tables: Collection[str]) -> Sequence[str]:
+    """What makes an index of this version of one that has these tables; nothing if it is one."""
+    if not tables:
+        return _SCHEMA.split(";\n")
+    if version == 1 and _FIRST_TABLES.issubset(tables):
+        return _FROM_FIRST
+    if version == 2 and _SECOND_TABLES.issubset(tables):
+        return _FROM_SECOND
+    return ()
 
 
 def _damaged(root: Path) -> EmulatorError:

@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, urlsplit
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dicomsql.emulator import answers
+from dicomsql.emulator.errors import EmulatorError
 from dicomsql.emulator.status import StatusError, invalid
 
 LONGEST_URL = 32 * 1024
@@ -25,6 +26,7 @@ LARGEST_HEAD = 1024 * 1024
 _LONGEST_FORM = 1024 * 1024
 _VERBS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 _HEALTHCARE = re.compile(r"/v1(?:beta1)?/projects/[^/]*/locations(?:/|$)")
+_ORIGIN = re.compile(r"https?://(?:[\w.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?/?", re.IGNORECASE)
 _ENCODED_SLASH = re.compile(rb"%(?:2f|5c)", re.IGNORECASE)
 
 
@@ -44,12 +46,28 @@ def is_local(authority: str, also: Collection[str] = ()) -> bool:
         return False
 
 
+def origin_of(text: str) -> str:
+    """An origin as browsers send it.
+
+    Raises:
+        EmulatorError: it is none.
+    """
+    if not _ORIGIN.fullmatch(text):
+        raise EmulatorError(
+            f"{text!r} is no origin; write it as http://localhost:3000, without a path."
+        )
+    parts = urlsplit(text.lower().rstrip("/"))
+    default = {"http": ":80", "https": ":443"}[parts.scheme]
+    return f"{parts.scheme}://{parts.netloc.removesuffix(default)}"
+
+
 class Front:
     """An ASGI application that lets through to another one what may come through.
 
     Args:
         hosts: names of hosts that are local besides `localhost` and local addresses; None where
             no network leads here, and every request is let through.
+        origins: those whose pages may ask, whatever their sites.
         log: gets one line for a request that is refused, without a value of it.
     """
 
@@ -57,10 +75,12 @@ class Front:
         self,
         app: ASGIApp,
         hosts: Collection[str] | None = None,
+        origins: Collection[str] = (),
         log: Callable[[str], None] | None = None,
     ) -> None:
         self._app = app
         self._hosts = hosts
+        self._origins = origins
         self._log = log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -95,12 +115,14 @@ class Front:
             )
         if self._hosts is not None:
             texts = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
-            _check_sender(texts, scope["method"], self._hosts)
+            _check_sender(texts, scope["method"], self._hosts, self._origins)
         if _HEALTHCARE.match(scope["path"]) and _ENCODED_SLASH.search(scope["raw_path"]):
             raise invalid("The path holds an encoded slash, which no name of this API has.")
 
 
-def _check_sender(headers: dict[str, str], verb: str, hosts: Collection[str]) -> None:
+def _check_sender(
+    headers: dict[str, str], verb: str, hosts: Collection[str], origins: Collection[str]
+) -> None:
     if not is_local(headers.get("host", ""), hosts):
         raise StatusError(
             "PERMISSION_DENIED",
@@ -108,6 +130,8 @@ def _check_sender(headers: dict[str, str], verb: str, hosts: Collection[str]) ->
             " localhost, or allow the name when the emulator is started.",
         )
     origin = headers.get("origin")
+    if origin in origins:
+        return
     if origin is not None and not is_local(_authority(origin), hosts):
         raise StatusError(
             "PERMISSION_DENIED",

@@ -8,6 +8,7 @@ renew: whoever finds it expired goes on.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import sqlite3
@@ -19,6 +20,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from dicomsql.emulator import events
 from dicomsql.emulator.errors import EmulatorError
 from dicomsql.emulator.folder import Folder
 from dicomsql.emulator.neighbours.base import NeighbourError, Neighbours
@@ -223,7 +225,7 @@ class Runner:
         try:
             self._run(operation)
         except _Stopped:
-            pass  # it is another's now, or nobody's
+            self._leave(operation)
         except (sqlite3.Error, EmulatorError, OSError) as error:
             # neither done nor failed: tried again once the lease has expired
             self._say(f"operation {operation} was interrupted: {type(error).__name__}")
@@ -232,6 +234,16 @@ class Runner:
                 del self._threads[operation]
                 self._woken = True
                 self._changed.notify_all()
+
+    def _leave(self, operation: int) -> None:
+        """It is another's now, or nobody's; what was written after its end is removed."""
+        with contextlib.suppress(sqlite3.Error, EmulatorError):  # then the next start sweeps
+            with self._context.folder.read() as db:
+                left = db.execute(
+                    "SELECT 1 FROM operations WHERE id = ? AND ended IS NULL", (operation,)
+                ).fetchone()
+            if left is None:
+                self._context.folder.remove_scratch(operation)
 
     def _run(self, operation: int) -> None:
         try:
@@ -256,6 +268,7 @@ class Runner:
         work = self._kinds.get(state.kind)
         if work is None:
             raise StatusError("UNIMPLEMENTED", f"This emulator cannot do {state.kind}.")
+        events.settle(self._context, operation)
         if state.units is None:
             self._list(work, state)
             state = self._state(operation)
@@ -267,6 +280,7 @@ class Runner:
                 break
             started = time.monotonic()
             outcomes = work.do(self._context, state.job, [name for _, name in batch])
+            events.settle(self._context, operation)
             self._note(state, batch, outcomes)
             took = time.monotonic() - started
             size = min(size * 2, _LARGEST_BATCH) if took < _SHORT else size
@@ -358,6 +372,7 @@ class Runner:
             raise _Stopped
         kind, version, spec, created, cancelled, units, success, failure, reason = row
         if cancelled:
+            events.settle(self._context, operation)
             self._end(operation, _CANCELLED)
             raise _Stopped
         if self._closed:
@@ -382,7 +397,8 @@ class Runner:
     def _end(self, operation: int, error: dict[str, Any] | None) -> None:
         with self._context.folder.write() as db:
             self._hold(db, operation)
-            db.execute("DELETE FROM units WHERE operation_id = ?", (operation,))
+            for table in ("units", "untold"):
+                db.execute(f"DELETE FROM {table} WHERE operation_id = ?", (operation,))  # noqa: S608
             kind, success, failure = db.execute(
                 "UPDATE operations SET ended = ?, error = ?, owner = NULL, lease = NULL"
                 " WHERE id = ? RETURNING kind, success, failure",

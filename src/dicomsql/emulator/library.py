@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
 from dicomsql.emulator.errors import EXTRA, EmulatorError
-from dicomsql.emulator.faults import Application, Behaviour, Faults, Message
+from dicomsql.emulator.faults import Application, Behaviour, Faults, Message, check_seconds
 
 if TYPE_CHECKING:
     from dicomsql.emulator.server import Server
@@ -72,6 +72,7 @@ class Emulator:
         host: the address to listen on.
         port: 0 for any free one.
         hosts: names under which it may be asked besides `localhost`, `host` and local addresses.
+        origins: of pages that may use it from a browser, such as `http://localhost:3000`.
         operation_delay: seconds that long-running operations take.
         fault: which requests fail, as `Faults` or as the text of `--fault`.
         latency: seconds that each request waits.
@@ -89,12 +90,14 @@ class Emulator:
         host: str = "127.0.0.1",
         port: int = 0,
         hosts: Collection[str] = (),
+        origins: Collection[str] = (),
         operation_delay: float = 0.0,
         fault: Faults | str | None = None,
         latency: float = 0.0,
         quota: int | None = None,
         log: Callable[[str], None] | None = None,
     ) -> None:
+        check_seconds("operation delay", operation_delay)
         faults = Faults.parse(fault) if isinstance(fault, str) else fault
         self._root = None if root is None else Path(root).expanduser()
         self._temporary: Path | None = None
@@ -102,6 +105,7 @@ class Emulator:
             "host": host,
             "port": port,
             "hosts": hosts,
+            "origins": origins,
             "operation_delay": operation_delay,
             "behaviour": Behaviour(faults, latency, quota),
             "log": log,

@@ -48,7 +48,7 @@ def unimplemented(call: Call) -> dict[str, Any]:
             store_id(db, call)
         elif "dataset" in call.names:
             dataset_id(db, call)
-    raise StatusError("UNIMPLEMENTED", f"The emulator does not implement {call.template} yet.")
+    raise StatusError("UNIMPLEMENTED", f"The emulator does not implement {call.path} yet.")
 
 
 _PAGE = frozenset({"pageSize", "pageToken"})
@@ -111,16 +111,16 @@ _DICOMWEB = (
     Method("GET", _STUDY + "/series", qido.search_series, None),
     Method("GET", _STUDY + "/instances", qido.search_instances, None),
     Method("GET", _SERIES + "/instances", qido.search_instances, None),
-    Method("GET", _STUDY, wado.retrieve, None),
-    Method("GET", _SERIES, wado.retrieve, None),
-    Method("GET", _INSTANCE, wado.retrieve, None),
-    Method("GET", _STUDY + "/metadata", wado.retrieve_metadata, None),
-    Method("GET", _SERIES + "/metadata", wado.retrieve_metadata, None),
-    Method("GET", _INSTANCE + "/metadata", wado.retrieve_metadata, None),
+    Method("GET", _STUDY, wado.retrieve),
+    Method("GET", _SERIES, wado.retrieve),
+    Method("GET", _INSTANCE, wado.retrieve),
+    Method("GET", _STUDY + "/metadata", wado.retrieve_metadata),
+    Method("GET", _SERIES + "/metadata", wado.retrieve_metadata),
+    Method("GET", _INSTANCE + "/metadata", wado.retrieve_metadata),
     Method("GET", _INSTANCE + "/rendered", wado.retrieve_rendered, None),
-    Method("GET", _INSTANCE + "/frames/{frames}", wado.retrieve_frames, None),
+    Method("GET", _INSTANCE + "/frames/{frames}", wado.retrieve_frames),
     Method("GET", _INSTANCE + "/frames/{frames}/rendered", wado.retrieve_rendered, None),
-    Method("GET", _INSTANCE + "/bulkdata/{bulkdata*}", wado.retrieve_bulkdata, None),
+    Method("GET", _INSTANCE + "/bulkdata/{bulkdata*}", wado.retrieve_bulkdata),
     Method("DELETE", _STUDY, erase.delete_study),
     Method("DELETE", _SERIES, erase.delete_series),
     Method("DELETE", _INSTANCE, erase.delete_instance),
@@ -142,5 +142,19 @@ _ELSEWHERE = (
         for verb, path in elsewhere.methods(table)
     ),
 )
+
+# The fields of all answers: those of the messages that the discovery documents name as responses.
+_FIELDS = """
+auditConfigs auditLogConfigs bigqueryDestination bindings blobStorageInfo blobStorageSizeBytes
+changeDataCaptureConfig code condition datasets description details dicomStores displayName done
+encryptionSpec error etag exemptedMembers expression force includeSourceStore instanceCount
+kmsKeyName labels location locationId locations logType members message metadata name
+nextPageToken notificationConfig notificationConfigs operations permissions pubsubTopic
+referencedResource response role satisfiesPzi satisfiesPzs schemaFlattened schemaJson
+sendForBulkImport series seriesCount service sizeBytes storageClass storageClassUpdateTime
+streamConfigs structuredStorageInfo structuredStorageSizeBytes study studyCount tableUri
+timeZone title unreachable version writeDisposition
+"""
+FIELDS = frozenset(_FIELDS.split())
 
 METHODS = _ADMIN + _DICOMWEB + _JOBS + _ELSEWHERE

@@ -37,11 +37,14 @@ def media_type(value: str) -> tuple[str, dict[str, str]]:
 
 
 def accepted(value: str) -> list[tuple[str, dict[str, str]]]:
-    """The media types of an Accept header, the best first; without one, `*/*`."""
+    """The media types of an Accept header, the best first; without one, `*/*`.
+
+    Nothing where all of them have the weight 0.
+    """
     members = [media_type(member) for member in _split(value, ",") if member.strip()]
     weights = [_weight(parameters.pop("q", "1")) for _, parameters in members]
     order = sorted(range(len(members)), key=lambda i: -weights[i])
-    return [members[i] for i in order if weights[i] > 0] or [("*/*", {})]
+    return [members[i] for i in order if weights[i] > 0] if members else [("*/*", {})]
 
 
 def parts(chunks: Iterator[bytes], boundary: str) -> Iterator[Part]:

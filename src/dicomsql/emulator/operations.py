@@ -143,7 +143,9 @@ def _find(db: sqlite3.Connection, call: Call) -> dict[str, Any]:
     )
     rows = _all_named(cursor)
     if not rows:
-        raise not_found(f"Operation not found: {call.dataset_name}/operations/<id>.")
+        raise not_found(
+            f"Operation not found: {call.dataset_name}/operations/{call.names['operation']}."
+        )
     return rows[0]
 
 

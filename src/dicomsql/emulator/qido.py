@@ -19,7 +19,7 @@ from starlette.responses import Response
 
 from dicomsql.emulator import attributes, index
 from dicomsql.emulator.attributes import INSTANCE, SERIES, STUDY, Level
-from dicomsql.emulator.call import COMMON_PARAMETERS, Call, store_id
+from dicomsql.emulator.call import COMMON_PARAMETERS, Call, accept, store_id
 from dicomsql.emulator.status import invalid
 
 # The rows of a level, and the joins to its parents for those searches that need them.
@@ -75,6 +75,7 @@ def search_instances(call: Call) -> Response:
 
 
 def _search(call: Call, level: Level) -> Response:
+    accept(call, {"application/dicom+json": "", "application/json": ""})
     with call.folder.read() as db:
         store = store_id(db, call)
         texts = _rows(db, call, store, _parse(call, level))

@@ -24,12 +24,13 @@ if TYPE_CHECKING:
 
     from dicomsql.emulator.images import Pixels
 
-__all__ = ["FORMATS", "Viewport", "Window", "render", "viewport", "window"]
+__all__ = ["FORMATS", "Viewport", "Window", "quality", "render", "viewport", "window"]
 
 FORMATS = {"image/jpeg": "JPEG", "image/png": "PNG"}
 # a PNG is made for one reader: the time to compress it further is longer than it takes to send
 _OPTIONS = {"JPEG": {"quality": 90}, "PNG": {"compress_level": 1}}
 _LARGEST_SIDE = 16_384
+_LARGEST_AREA = 8192 * 8192  # pixels of a viewport
 # grey values are shaded so many at a time
 _BLOCK = 4 * 1024 * 1024
 _DECIMAL = r"-?[0-9]{1,9}(?:\.[0-9]{1,9})?"
@@ -76,10 +77,12 @@ def viewport(text: str | None) -> Viewport | None:
         text,
     )
     sizes = [int(size) for size in match.groups()[:2]] if match else [0]
-    if match is None or not all(1 <= size <= _LARGEST_SIDE for size in sizes):
+    fits = all(1 <= size <= _LARGEST_SIDE for size in sizes)
+    if match is None or not fits or math.prod(sizes) > _LARGEST_AREA:
         raise invalid(
             "The viewport is WIDTH,HEIGHT, and may go on with LEFT,TOP,ACROSS,DOWN of the region;"
-            f" width and height are from 1 to {_LARGEST_SIDE}."
+            f" width and height are from 1 to {_LARGEST_SIDE}, and make {_LARGEST_AREA} pixels"
+            " at most."
         )
     left, top, across, down = (
         None if value is None else float(value) for value in match.groups()[2:]
@@ -105,12 +108,27 @@ def window(text: str | None) -> Window | None:
     return Window(float(match[1]), float(match[2]), function)
 
 
+def quality(text: str | None) -> int | None:
+    """The parameter `quality` of a JPEG: 1 to 100 (PS3.18 8.3.5.1.2).
+
+    Raises:
+        StatusError: 400.
+    """
+    if text is None:
+        return None
+    if not re.fullmatch(r"[0-9]{1,3}", text) or not 1 <= int(text) <= 100:
+        raise invalid("The quality is a number from 1 to 100.")
+    return int(text)
+
+
 def render(
     path: Path,
     number: int,
     media: str,
     view: Viewport | None = None,
     shown: Window | None = None,
+    *,
+    quality: int | None = None,
 ) -> bytes:
     """A frame as an image.
 
@@ -118,6 +136,7 @@ def render(
         number: of the frame, from 1.
         media: a key of `FORMATS`.
         shown: in the place of the data set's own window.
+        quality: of a JPEG, 1 to 100.
 
     Raises:
         CannotDecode, NoSuchFrame.
@@ -139,7 +158,10 @@ def render(
             picture = _viewed(picture, view)
         out = io.BytesIO()
         kind = FORMATS[media]
-        picture.save(out, kind, **_OPTIONS[kind])
+        options = dict(_OPTIONS[kind])
+        if quality is not None and kind == "JPEG":
+            options["quality"] = quality
+        picture.save(out, kind, **options)
         return out.getvalue()
 
 

@@ -185,8 +185,8 @@ def apply_mask(
     Raises:
         StatusError: 400 without a mask, or for a path that the message does not have.
     """
-    paths = [part.strip() for part in (mask or "").split(",") if part.strip()]
-    if not paths:
+    paths = [part.strip() for part in (mask or "").split(",")]
+    if not all(paths):
         raise invalid_field(
             "update_mask", "Invalid update_mask: give it as the parameter updateMask."
         )
@@ -239,11 +239,11 @@ def check_destinations(store: dict[str, Any]) -> None:
     """
     topic = store.get("notificationConfig", {}).get("pubsubTopic")
     if topic and not _TOPIC.fullmatch(topic):
-        raise _no_name("notification_config.pubsub_topic", "projects/PROJECT/topics/TOPIC")
+        raise _no_name("notification_config.pubsub_topic", _TOPIC_FORM)
     for number, config in enumerate(store.get("notificationConfigs", [])):
         if not _TOPIC.fullmatch(config.get("pubsubTopic", "")):
             where = f"notification_configs[{number}].pubsub_topic"
-            raise _no_name(where, "projects/PROJECT/topics/TOPIC")
+            raise _no_name(where, _TOPIC_FORM)
     tables = []
     for number, config in enumerate(store.get("streamConfigs", [])):
         where = f"stream_configs[{number}].bigquery_destination"
@@ -276,6 +276,10 @@ def check_id(name: str, value: str | None) -> str:
 
 # names of topics: cloud.google.com/pubsub/docs/pubsub-basics; of tables: BigQueryDestination
 _TOPIC = re.compile(r"projects/[A-Za-z0-9][\w.:-]*/topics/(?!goog)[A-Za-z][\w.~+%-]{2,254}")
+_TOPIC_FORM = (
+    "projects/PROJECT/topics/TOPIC, with 3 to 255 letters, digits and -._~+% in TOPIC, a letter"
+    " first, and not goog,"
+)
 _TABLE = re.compile(r"bq://[A-Za-z0-9][A-Za-z0-9_.:-]*\.\w{1,1024}\.[\w -]{1,1024}")
 _LABEL_CATEGORIES = frozenset({"Ll", "Lo", "Nd", "Nl", "No"})
 

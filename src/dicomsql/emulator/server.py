@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
 _GRACE = 3  # seconds that requests under way get to end
+# Seconds that a quiet connection is kept, as long as Google's front does: its client does not ask
+# again on a new one when a POST meets the end of the old.
+_KEPT = 600
 # SO_LINGER with no time: closing resets the connection instead of ending it
 _RESET = struct.pack("ii", 1, 0)
 
@@ -35,6 +38,7 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 0,
     hosts: Collection[str] = (),
+    origins: Collection[str] = (),
     verbose: bool = False,
     ready: Callable[[str], None],
     operation_delay: float = 0.0,
@@ -45,6 +49,7 @@ def serve(
     Args:
         port: 0 for any free one.
         hosts: names under which it may be asked besides `localhost`, `host` and local addresses.
+        origins: of pages that may use it from a browser, such as `http://localhost:3000`.
         verbose: one line a request on standard error: method, path template, parameter names,
             status and milliseconds; no values.
         ready: called with the URL once connections are accepted.
@@ -60,6 +65,7 @@ def serve(
         host=host,
         port=port,
         hosts=hosts,
+        origins=origins,
         operation_delay=operation_delay,
         behaviour=behaviour or Behaviour(),
         log=log,
@@ -73,7 +79,7 @@ class Server:
     `run` closes what this holds, as does `close` where it was never run.
 
     Args:
-        root, operation_delay, log: as of `create_app`.
+        root, origins, operation_delay, log: as of `create_app`.
         host, port, hosts, behaviour: as of `serve`.
 
     Raises:
@@ -93,6 +99,7 @@ class Server:
         host: str = "127.0.0.1",
         port: int = 0,
         hosts: Collection[str] = (),
+        origins: Collection[str] = (),
         operation_delay: float = 0.0,
         behaviour: Behaviour,
         log: Callable[[str], None] | None = None,
@@ -110,6 +117,7 @@ class Server:
                 root,
                 operation_delay=operation_delay,
                 hosts=allowed,
+                origins=origins,
                 log=log,
                 environment=_of_others(os.environ, self.url),
             )
@@ -133,6 +141,7 @@ class Server:
             access_log=False,
             lifespan="off",
             timeout_graceful_shutdown=_GRACE,
+            timeout_keep_alive=_KEPT,
             server_header=False,
         )
         self._uvicorn = _uvicorn(config, self._release)
@@ -154,6 +163,7 @@ class Server:
         try:
             asyncio.run(main())
         finally:
+            self.app.state.interrupt()
             self._join_workers()
             self.close()
 
@@ -167,8 +177,11 @@ class Server:
         self.app.state.close()
 
     def _release(self) -> None:
+        """Let requests under way end: those that wait at once, those that work in a while."""
         if self.misbehaving is not None:
             self.misbehaving.release()
+        if self.loop is not None:
+            self.loop.call_later(_GRACE, self.app.state.interrupt)
 
     def _join_workers(self) -> None:
         """Wait for the threads that handled requests, which may still use the folder."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import sqlite3
 
 # google/rpc/code.proto: the codes that are met here, with the HTTP status each one maps to
 HTTP_STATUS = {
@@ -25,6 +29,12 @@ _RPC_CODES = (
     *("ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION"),
     *("ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"),
     "UNAUTHENTICATED",
+)
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_NO_ROOM = (
+    "The disk that holds the emulator's folder is full, and nothing was stored. Make room on it, or"
+    " delete what is stored."
 )
 
 BAD_REQUEST = "type.googleapis.com/google.rpc.BadRequest"
@@ -89,6 +99,29 @@ def invalid_field(field: str, message: str) -> StatusError:
 def not_found(message: str) -> StatusError:
     """404: the parent exists, what was asked for does not."""
     return StatusError("NOT_FOUND", message)
+
+
+def of_folder(error: sqlite3.Error | OSError) -> StatusError:
+    """What a failure of the folder's disk or index is answered by; nothing of the request is kept.
+
+    A full disk is 503, whichever service met it: the codes have none of their own for it, and a
+    client that waits and asks again is right to.
+    """
+    if isinstance(error, OSError):
+        if error.errno in _FULL:
+            return StatusError("UNAVAILABLE", _NO_ROOM)
+        reason = error.strerror or type(error).__name__
+        return StatusError("INTERNAL", f"The emulator's folder failed: {reason}.")
+    import sqlite3  # here, for whoever imports the library and does not start it
+
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return StatusError("UNAVAILABLE", _NO_ROOM)
+    if not isinstance(error, sqlite3.OperationalError):
+        return StatusError("DATA_LOSS", "The emulator's index is damaged.")
+    locked = code == sqlite3.SQLITE_BUSY
+    reason = "busy with another process" if locked else "not usable (disk full or damaged?)"
+    return StatusError("UNAVAILABLE", f"The emulator's index is {reason}.")
 
 
 def not_acceptable(message: str) -> StatusError:

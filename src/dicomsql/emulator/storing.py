@@ -136,12 +136,17 @@ def receive(folder: Folder, content: Iterable[bytes], study: str | None = None) 
 
 
 def commit(
-    folder: Folder, store: int, uploads: Sequence[Upload], conflict: Conflict = refuse
+    folder: Folder,
+    store: int,
+    uploads: Sequence[Upload],
+    conflict: Conflict = refuse,
+    note: Callable[[sqlite3.Connection, list[int]], None] | None = None,
 ) -> list[Outcome]:
     """Make files safe, then add their rows in one transaction; what fails is removed.
 
     Args:
         store: its row.
+        note: called in the same transaction with the rows that came.
     """
     if not uploads:
         return []
@@ -164,6 +169,8 @@ def commit(
             else:
                 unused.append(file)
             outcomes.append(dataclasses.replace(upload.outcome, failure=failure, row=row))
+        if note is not None:
+            note(db, [outcome.row for outcome in outcomes if outcome.row])
     for file in unused:
         folder.path(file).unlink(missing_ok=True)
     return outcomes

@@ -18,7 +18,7 @@ from xml.sax.saxutils import escape, quoteattr
 from starlette.responses import Response
 
 from dicomsql.emulator import events, multipart
-from dicomsql.emulator.call import Call, store_id
+from dicomsql.emulator.call import Call, accept, store_id
 from dicomsql.emulator.status import StatusError, invalid
 from dicomsql.emulator.storing import (
     BATCH,
@@ -34,13 +34,15 @@ from dicomsql.emulator.storing import (
 )
 
 PROCESSING_FAILURE = 272
+_JSON, _XML = "application/dicom+json", "application/dicom+xml"
 
 
 def store(call: Call) -> Response:
     """storeInstances, at the store and at a study.
 
     Raises:
-        StatusError: 415 for another media type, 400 for a body that is not what it says.
+        StatusError: 415 for another media type, 406 for an answer in another, 400 for a body
+            that is not what it says.
     """
     return _transaction(call, refuse, "StoreInstances")
 
@@ -58,6 +60,7 @@ def update(call: Call) -> Response:
 def _transaction(call: Call, conflict: Conflict, action: str) -> Response:
     with call.folder.read() as db:
         row = store_id(db, call)
+    _form(call)  # asked now: what cannot be answered is not begun
     events.check(call, row)
     study = call.names.get("study")
     if study is not None and not UID.fullmatch(study):
@@ -112,6 +115,11 @@ def _bodies(call: Call) -> Iterator[Iterator[bytes]]:
         yield part.body if declared == "application/dicom" else iter(())
 
 
+def _form(call: Call) -> str:
+    """The media type of the answer; where several are as good, XML."""
+    return accept(call, {_XML: _XML, _JSON: _JSON, "application/json": _JSON, "text/xml": _XML})
+
+
 def _answer(call: Call, study: str | None, outcomes: list[Outcome]) -> Response:
     stored = [outcome for outcome in outcomes if not outcome.failure]
     failed = [outcome for outcome in outcomes if outcome.failure]
@@ -126,14 +134,10 @@ def _answer(call: Call, study: str | None, outcomes: list[Outcome]) -> Response:
     if stored:
         items = [_stored(call, outcome) for outcome in stored]
         dataset["00081199"] = {"vr": "SQ", "Value": items}
-    for kind, _ in multipart.accepted(call.headers.get("accept", "")):
-        if kind in {"application/dicom+json", "application/json"}:
-            content = json.dumps(dataset)
-            return Response(content, status, media_type="application/dicom+json")
-        if kind in {"application/dicom+xml", "*/*", "application/*"}:
-            break
+    if _form(call) == _JSON:
+        return Response(json.dumps(dataset), status, media_type=_JSON)
     content = f'<?xml version="1.0" encoding="UTF-8"?>\n{_xml(dataset)}'
-    return Response(content, status, media_type="application/dicom+xml")
+    return Response(content, status, media_type=_XML)
 
 
 def _stored(call: Call, outcome: Outcome) -> dict[str, Any]:

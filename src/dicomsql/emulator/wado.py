@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import sqlite3
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +20,16 @@ from starlette.responses import Response, StreamingResponse
 from dicomsql.dicom import part10
 from dicomsql.emulator import images, index, multipart, pixels, reading, rendering
 from dicomsql.emulator.admin import instance_row, series_row, study_row
-from dicomsql.emulator.call import Call
+from dicomsql.emulator.call import Call, accept, check_parameters
 from dicomsql.emulator.status import invalid, not_acceptable, not_found
 
 _PIECE = 256 * 1024
+_HELD = 4 * 1024 * 1024  # bytes of frames, beyond which no more are made before these went out
 # so many data sets are read from the index at a time
 _METADATA_BATCH = 200
 _OCTETS = "application/octet-stream"
+# the discovery document has the first alone; the others are the standard's (PS3.18 8.3.5)
+_RENDERED = frozenset({"viewport", "window", "quality"})
 # PS3.18 table 8.7.3-5: the media type of a frame by its transfer syntax, for those that have one
 _FRAME_MEDIA = {
     "1.2.840.10008.1.2.4.50": "image/jpeg",
@@ -112,7 +115,7 @@ def retrieve(call: Call) -> Response:
 
 def retrieve_metadata(call: Call) -> Response:
     """retrieveMetadata of a study, a series, an instance, as DICOM JSON without bulk data"""
-    _accept(call, {"application/dicom+json": "", "application/json": ""})
+    accept(call, {"application/dicom+json": "", "application/json": ""})
     found = _stored(call)
 
     def texts() -> Iterator[bytes]:
@@ -143,18 +146,13 @@ def retrieve_frames(call: Call) -> Response:
         if form is None or not (in_parts or len(numbers) == 1):
             continue
         media, syntax = form
-        with _pixels():
-            if syntax == stored.transfer_syntax:
-                with images.opened(path) as image:
-                    contents = [image.stored(n) for n in numbers]
-            elif syntax == part10.EXPLICIT_LITTLE:
-                with images.opened(path) as image:
-                    contents = [image.raw(n) for n in numbers]
-            else:
-                contents = [pixels.encode(path, n, syntax) for n in numbers]
+        with _pixels(), images.opened(path) as image:
+            for number in numbers:
+                image.check(number)
+        contents = _opened(_frames(path, numbers, stored.transfer_syntax, syntax))
         if not in_parts:
-            return Response(contents[0], media_type=media)
-        return _in_parts(iter(contents), media, syntax)
+            return Response(b"".join(contents), media_type=media)
+        return _in_parts(contents, media, syntax)
     raise not_acceptable(
         'Frames are given as multipart/related; type="application/octet-stream" with the transfer'
         f' syntax {part10.EXPLICIT_LITTLE} or *, as type="image/jpeg" or "image/jp2", or in the'
@@ -186,7 +184,7 @@ def _frame_form(stored: _Stored, media: str, syntax: str | None) -> tuple[str, s
 def retrieve_bulkdata(call: Call) -> Response:
     """retrieveBulkdata: the uncompressed bytes of one binary attribute"""
     accepted = {_OCTETS: _OCTETS, "multipart/related": "multipart/related"}
-    kind = _accept(call, accepted, ignore_type=True)
+    kind = accept(call, accepted, ignore_type=True)
     stored = _stored(call)[0]
     path = call.folder.path(stored.file)
     with reading.opened(path, path.parent) as file:
@@ -212,16 +210,18 @@ def retrieve_bulkdata(call: Call) -> Response:
 
 def retrieve_rendered(call: Call) -> Response:
     """retrieveRendered of an instance (its first frame) or of a frame, as JPEG or PNG"""
+    check_parameters(call, _RENDERED)
     formats = {media: media for media in rendering.FORMATS}
-    media = _accept(call, formats)
+    media = accept(call, formats)
     view = rendering.viewport(call.parameter("viewport"))
     shown = rendering.window(call.parameter("window"))
+    quality = rendering.quality(call.parameter("quality"))
     numbers = _frame_numbers(call.names.get("frames", "1"))
     if len(numbers) != 1:
         raise invalid("A rendered image shows one frame; give one number.")
     path = call.folder.path(_stored(call)[0].file)
     with _pixels():
-        content = rendering.render(path, numbers[0], media, view, shown)
+        content = rendering.render(path, numbers[0], media, view, shown, quality=quality)
     return Response(content, media_type=media)
 
 
@@ -255,20 +255,6 @@ def _metadata(db: sqlite3.Connection, batch: list[_Stored]) -> dict[int, str]:
 
 def _path(row: _Stored) -> str:
     return f"studies/{row.study}/series/{row.series}/instances/{row.instance}"
-
-
-def _accept(call: Call, offers: dict[str, str], *, ignore_type: bool = False) -> str:
-    """The first offer that the Accept header takes; the offers' order decides for `*/*`.
-
-    Raises:
-        StatusError: 406.
-    """
-    for kind, parameters in multipart.accepted(call.headers.get("accept", "")):
-        for offer, answer in offers.items():
-            family = offer.partition("/")[0] + "/*"
-            if kind in {offer, family, "*/*"} and (ignore_type or "type" not in parameters):
-                return answer
-    raise not_acceptable(f"The Accept header allows none of {', '.join(offers)}.")
 
 
 def _negotiate(call: Call, found: list[_Stored]) -> _Form:
@@ -338,11 +324,26 @@ def _swapped(path: Path, place: part10.Bulk) -> bytes:
 def _all_frames(path: Path) -> Iterator[bytes]:
     with _pixels(), images.opened(path) as image:
         frames = image.frames
-    for number in range(1, frames + 1):
-        # opened again for each, since a slow client must not keep the codecs from others
+    yield from _frames(path, range(1, frames + 1), "", part10.EXPLICIT_LITTLE)
+
+
+def _frames(path: Path, numbers: Sequence[int], stored: str, wanted: str) -> Iterator[bytes]:
+    """Frames in a transfer syntax, a few of them in memory at a time."""
+    left = iter(numbers)
+    number = next(left, None)
+    while number is not None:
+        contents: list[bytes] = []
+        # closed while frames go out, since a slow client must not keep the codecs from others
         with _pixels(), images.opened(path) as image:
-            content = image.raw(number)
-        yield content
+            while number is not None and sum(map(len, contents)) < _HELD:
+                if wanted == stored:
+                    contents.append(image.stored(number))
+                elif wanted == part10.EXPLICIT_LITTLE:
+                    contents.append(image.raw(number))
+                else:
+                    contents.append(pixels.encode(path, number, wanted))
+                number = next(left, None)
+        yield from contents
 
 
 def _opened(content: Iterator[bytes]) -> Iterator[bytes]:
@@ -389,4 +390,7 @@ def _pixels() -> Iterator[None]:
 def _frame_numbers(text: str) -> list[int]:
     if not re.fullmatch(r"[0-9]{1,9}(,[0-9]{1,9})*", text):
         raise invalid("Frames are given by their numbers, from 1, with commas between.")
-    return [int(number) for number in text.split(",")]
+    numbers = [int(number) for number in text.split(",")]
+    if len(set(numbers)) < len(numbers):
+        raise invalid("A frame's number is given twice; ask for each frame once.")
+    return numbers

@@ -2,76 +2,69 @@
 
 Decisions that measurements stand behind: a reader is registered once under a unique name, since
 one that is scanned twice gives no rows the second time; results are taken as an Arrow reader,
-which keeps memory at a few batches; extensions are never fetched; times are in UTC.
+which keeps memory at a few batches.
 
-All that touches the database runs on one thread of the engine's own. The caller waits for it in
+All that touches an engine's connection runs on one thread of its own. The caller waits for it in
 Python, where Ctrl-C reaches it at once; inside of DuckDB it would wait for the end of the query.
+Several engines may share a database: each is a connection and a thread, and they run at a time.
 """
 
 from __future__ import annotations
 
+import os
 import re
-import shutil
-import tempfile
 import threading
-import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TypeVar
 
 import duckdb
 import pyarrow as pa
 
+from dicomsql.engine.database import GUARDED, MEMORY, OUR_FUNCTIONS, Database
 from dicomsql.engine.failures import is_indirect, same_words, translated
+from dicomsql.engine.forks import keep_from_children
+from dicomsql.engine.guards import UNKNOWN, check_reach
 from dicomsql.errors import InterfaceError, PlanningError
-from dicomsql.planning.counts import TOTAL, missing
-from dicomsql.planning.identifiers import AS_TEXT, NUMBER_MACRO
-from dicomsql.planning.rewrite import JSON_EXTRACT
 from dicomsql.result import ResultColumn
 
 # Rows of a batch that the engine gives out: small enough for first rows early.
 _BATCH_ROWS = 8_192
 
-_SETTINGS = (
-    "SET TimeZone = 'UTC'",
-    "SET python_enable_replacements = false",
-    "SET autoinstall_known_extensions = false",
-    "SET preserve_insertion_order = true",
-    # What DuckDB makes ahead of the reader; its default lets it run megabytes ahead.
-    "SET streaming_buffer_size = '256KB'",
-)
-
-# What StackQL's users find behind the name: a scalar as that scalar, anything else as JSON text.
-_MACROS = (
-    f"""CREATE MACRO {JSON_EXTRACT}(document, path) AS
-        CASE WHEN json_type(document, path) IN ('OBJECT', 'ARRAY')
-             THEN CAST(json_extract(document, path) AS VARCHAR)
-             ELSE json_extract_string(document, path) END""",
-    # The sum of a number that each row has to have: without it a row would count for nothing, and
-    # there is nothing that has none of what it is made of.
-    f"""CREATE MACRO {TOTAL}(number, name) AS
-        CASE WHEN count(*) = count(number) AND coalesce(min(number), 1) >= 1
-             THEN CAST(coalesce(sum(number), 0) AS BIGINT)
-             ELSE error('{missing("' || name || '")}') END""",
-    NUMBER_MACRO,
-)
-_OUR_FUNCTIONS = frozenset({JSON_EXTRACT.lower(), TOTAL, AS_TEXT})
-
-# Settings that decide what code runs, what can be reached and what is written down, or on which
-# our reading of answers and errors rests: no statement changes those.
-_GUARDED = re.compile(
-    r"extension|external|unsigned|python|pandas|arrow|secret|password|user|proxy|http|duckdb_api"
-    r"|temp_directory|unredacted|^log|_log|profil|progress|^allowed|lock_|disabled_filesystems|access_mode|as_json"
-)
-
 # Makes something that later statements name; sets something for them.
 _MAKES = re.compile(r"\b(?:CREATE|PREPARE)\b", re.IGNORECASE)
 _SETS = re.compile(r"\s*(?:SET|RESET)\b(?!\s+VARIABLE\b)", re.IGNORECASE)
 
+# Statements whose words are all that an error of theirs can repeat; those that may be bound over
+# rows, which the engine can be asked about before; and all others, of which nothing is known.
+_OF_WORDS = frozenset(
+    {
+        duckdb.StatementType.PREPARE,
+        duckdb.StatementType.SET,
+        duckdb.StatementType.VARIABLE_SET,
+        duckdb.StatementType.VACUUM,
+    }
+)
+_EXPLAINED = frozenset(
+    {
+        duckdb.StatementType.ALTER,
+        duckdb.StatementType.COPY,
+        duckdb.StatementType.CREATE,
+        duckdb.StatementType.DELETE,
+        duckdb.StatementType.DROP,
+        duckdb.StatementType.INSERT,
+        duckdb.StatementType.MERGE_INTO,
+        duckdb.StatementType.UPDATE,
+    }
+)
+
 _RETURNING = re.compile(r"\bRETURNING\b", re.IGNORECASE)
 
 Values = Mapping[str, object] | tuple[tuple[str, object], ...]
+
+# Seconds after which a statement that was stopped, and runs on, is interrupted once more.
+_LOOK = 0.2
 
 _T = TypeVar("_T")
 
@@ -93,6 +86,11 @@ class Rows:
         self._reader: pa.RecordBatchReader | None = reader
         self._engine = engine
         self._open = True
+        keep_from_children(self)
+
+    def owned(self) -> Iterable[object]:
+        """What a forked process leaves alone."""
+        return (self._reader,)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The batches as the engine makes them; empty ones are left out."""
@@ -108,6 +106,8 @@ class Rows:
         if not self._open:
             return
         self._open = False
+        if self._engine.is_foreign:
+            return
         self._engine.interrupt()
         with suppress(InterfaceError):
             self._engine._call(self._close)
@@ -128,37 +128,76 @@ class Rows:
 
 
 class Engine:
-    """One DuckDB database and its connection.
+    """One connection to a DuckDB database, with a thread of its own.
 
     Parameters:
-        database: a file, or memory.
+        database: a file, memory, or a database that is open; that one it does not close.
         show_values: let values of the data into error texts.
+        files: statements may read and write files beside the database; of one that is open it is
+            known already.
 
     Attributes:
         changed: rows that the last statement changed or wrote to a file; -1 where it tells none.
+        stopped: the flag of the statement that runs here, which interrupts it once it is set; None
+            where there is none.
     """
 
-    def __init__(self, database: str = ":memory:", *, show_values: bool = False) -> None:
+    def __init__(
+        self, database: str | Database = MEMORY, *, show_values: bool = False, files: bool = True
+    ) -> None:
         self.changed = -1
+        self.stopped: threading.Event | None = None
+        self._process = os.getpid()
         self._show_values = show_values
         self._thread: ThreadPoolExecutor | None = ThreadPoolExecutor(
             1, thread_name_prefix="dicomsql-engine"
         )
         self._lock = threading.Lock()
-        # What does not fit into memory goes to a folder that only its owner can read; by itself
-        # DuckDB would take one in the current directory, open to all.
-        spilled = tempfile.mkdtemp(prefix="dicomsql-")
-        # An engine that nobody closes takes it away too, at the latest when the process ends.
-        self._remove_spilled = weakref.finalize(self, shutil.rmtree, spilled, ignore_errors=True)
+        self._database: Database | None = None if isinstance(database, str) else database
+        self._owned: Database | None = None
         self._opened: duckdb.DuckDBPyConnection | None = None
         # Whether a statement may have made something whose names are values of rows.
         self._made_of_values = False
+        self._in_transaction = False
+        self._aborted = False
+        # Registered tables that could not be taken away yet.
+        self._left: list[str] = []
+        # Within a transaction: whether the last statement failed as it stands.
+        self._refused = False
         try:
-            self._opened = self._call(lambda: _connected(database, spilled))
+            self._call(lambda: self._open(database, files=files))
+            keep_from_children(self)
         except BaseException:
             self._thread.shutdown()
-            self._remove_spilled()
+            if self._owned is not None:
+                self._owned.close()
             raise
+
+    def _open(self, database: str | Database, *, files: bool) -> None:
+        if isinstance(database, str):
+            database = self._owned = self._database = Database(database, files=files)
+        self._opened = database.connect()
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether this process was forked from the one that made the engine."""
+        return os.getpid() != self._process
+
+    def owned(self) -> Iterable[object]:
+        """What a forked process leaves alone."""
+        return (self._opened,)
+
+    @property
+    def database(self) -> Database:
+        """The database, for further engines."""
+        assert self._database is not None
+        return self._database
+
+    def sibling(self) -> Engine:
+        """Another engine on the same database; it has to be closed before this one."""
+        made = Engine(self.database, show_values=self._show_values)
+        made._made_of_values = self._made_of_values
+        return made
 
     @property
     def _connection(self) -> duckdb.DuckDBPyConnection:
@@ -172,7 +211,7 @@ class Engine:
 
     def has_function(self, name: str) -> bool:
         """Whether the engine has a function of that name by itself, or for us."""
-        if name.lower() in _OUR_FUNCTIONS:
+        if name.lower() in OUR_FUNCTIONS:
             return True
         sql = "SELECT function_name FROM duckdb_functions() WHERE internal"
         return any(str(found).lower() == name.lower() for (found,) in self.rows(sql))
@@ -183,7 +222,17 @@ class Engine:
 
     def unregister(self, name: str) -> None:
         """Take a registered table away."""
-        self._call(lambda: self._connection.unregister(name))
+
+        def run() -> None:
+            try:
+                self._connection.unregister(name)
+            except duckdb.Error:
+                if not self._in_transaction:
+                    raise
+                # An aborted transaction takes nothing away; its end does.
+                self._left.append(name)
+
+        self._call(run)
 
     def value(self, sql: str, values: Values = ()) -> object:
         """The first value of the first row, or None."""
@@ -212,6 +261,7 @@ class Engine:
         """Run a statement; its rows as they come, or None where it gives none."""
 
         def run() -> Rows | None:
+            check_reach(sql, self._kinds(sql), files=self.database.files)
             relation = self._relation(sql, values)
             self.changed = -1
             if relation is None:
@@ -228,10 +278,48 @@ class Engine:
 
         return self._call(run, sql, values)
 
+    def begin(self) -> None:
+        """Begin a transaction; an error of a statement aborts it, which leaves `rollback` alone."""
+        self._call(self._connection.begin)
+        self._in_transaction = True
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction was begun that is not over."""
+        return self._in_transaction
+
+    @property
+    def aborted(self) -> bool:
+        """Whether an error has ended the transaction, so that only `rollback` is left."""
+        return self._aborted
+
+    def commit(self) -> None:
+        """Commit the transaction.
+
+        Raises:
+            OperationalError: it was aborted, or changes what another one has changed meanwhile; it
+                is not over then.
+        """
+        self._call(self._connection.commit)
+        self._in_transaction = self._aborted = False
+
+    def rollback(self) -> None:
+        """Take back what the transaction did."""
+        # Where a commit has failed, there is nothing to take back any more.
+        self._call(self._take_back)
+        self._in_transaction = self._aborted = False
+        while self._left:
+            self.unregister(self._left.pop())
+
+    def kind(self, sql: str) -> str:
+        """The engine's word for what a statement is (`SELECT`, `INSERT`, ...); empty for none."""
+        found = self._call(lambda: self._kinds(sql), sql)
+        return found[-1] if found else ""
+
     def settings(self) -> tuple[str, ...]:
         """The names of the settings that `set` takes."""
         found = self.rows("SELECT name FROM duckdb_settings() ORDER BY name")
-        return tuple(str(row[0]) for row in found if not _GUARDED.search(str(row[0])))
+        return tuple(str(row[0]) for row in found if not GUARDED.search(str(row[0])))
 
     def set(self, name: str, value: object | None) -> None:
         """Change a setting of the engine; None resets it.
@@ -252,24 +340,67 @@ class Engine:
     def interrupt(self) -> None:
         """Stop what runs, from another thread."""
         # Ctrl-C may come while the connection is still being made.
-        if self._opened is not None:
+        if self._opened is not None and not self.is_foreign:
             with suppress(duckdb.Error):
                 self._opened.interrupt()
 
     def close(self) -> None:
         """Stop what runs and free the database; may be called again."""
+        if self.is_foreign:
+            return
         with self._lock:
             thread, self._thread = self._thread, None
         if thread is None:
             return
         self.interrupt()
-        thread.submit(self._connection.close)
+        if self._opened is not None:
+            thread.submit(self._opened.close)
         thread.shutdown()
         self._opened = None
-        self._remove_spilled()
+        if self._owned is not None:
+            self._owned.close()
 
     def _relation(self, sql: str, values: Values) -> duckdb.DuckDBPyRelation | None:
-        return self._connection.sql(sql, params=dict(values) or None)
+        if not self._in_transaction:
+            return self._connection.sql(sql, params=dict(values) or None)
+        # After a failure nothing can be asked in a transaction, so it is asked before.
+        self._refused = True
+        kind = self._connection.extract_statements(sql)[-1].type
+        asked = f"EXPLAIN {sql}"
+        if kind in _EXPLAINED and self._is_grammar(asked):
+            self._connection.sql(asked, params=dict(values) or None)
+            self._refused = False
+        # A query is bound here, and runs when it is read.
+        elif kind not in _OF_WORDS and kind != duckdb.StatementType.SELECT:
+            self._refused = False
+        relation = self._connection.sql(sql, params=dict(values) or None)
+        self._refused = False
+        return relation
+
+    def _take_back(self) -> None:
+        with suppress(duckdb.TransactionException):
+            self._connection.rollback()
+
+    def _is_dead(self) -> bool:
+        try:
+            self._connection.execute("SELECT 1").fetchall()
+        except duckdb.Error:
+            return True
+        return False
+
+    def _kinds(self, sql: str) -> tuple[str, ...]:
+        """The engine's words for the statements in a text."""
+        try:
+            return tuple(s.type.name for s in self._connection.extract_statements(sql))
+        except ValueError:
+            return (UNKNOWN,)  # its Python side has no name for what it parsed
+
+    def _is_grammar(self, sql: str) -> bool:
+        try:
+            self._connection.extract_statements(sql)
+        except duckdb.Error:
+            return False
+        return True
 
     def _is_only_done(self, sql: str, relation: duckdb.DuckDBPyRelation) -> bool:
         """Whether the statement gives no rows of its own, only how many it changed."""
@@ -287,6 +418,8 @@ class Engine:
         Args:
             sql, values: the statement that is run, for what may be shown of its errors.
         """
+        if self.is_foreign:
+            raise InterfaceError("The engine belongs to the process that this one was forked from.")
         with self._lock:
             if self._thread is None:
                 raise InterfaceError("The engine is closed.")
@@ -296,7 +429,14 @@ class Engine:
                 # The main thread has ended, and its interpreter begins no work any more.
                 raise InterfaceError("The program is ending: no statement can be run.") from None
         try:
-            return future.result()
+            while True:
+                with suppress(TimeoutError):
+                    return future.result(_LOOK)
+                if future.done():
+                    return future.result()
+                # An interrupt that came between two steps of a statement is lost.
+                if self.stopped is not None and self.stopped.is_set():
+                    self.interrupt()
         except KeyboardInterrupt:
             future.cancel()
             self.interrupt()
@@ -308,10 +448,13 @@ class Engine:
         if indirect and _MAKES.search(sql):
             self._made_of_values = True
         try:
-            return work()
+            with self._database.private() if self._database is not None else nullcontext():
+                return work()
         except (duckdb.Error, pa.ArrowException, OSError) as error:
             known = "" if indirect or self._made_of_values else sql
             prepared = self._is_refused(known, values, error)
+            if self._in_transaction and not self._aborted:
+                self._aborted = self._is_dead()
             shown = self._show_values
             raise translated(error, show_values=shown, sql=known, prepared=prepared) from None
 
@@ -319,6 +462,8 @@ class Engine:
         """Whether a statement fails as it stands, before it has rows and by no value of theirs."""
         if not sql:
             return False
+        if self._in_transaction:
+            return self._refused
         if _SETS.match(sql):
             return True
         try:
@@ -326,10 +471,3 @@ class Engine:
         except duckdb.Error as another:
             return same_words(error, another)
         return False
-
-
-def _connected(database: str, spilled: str) -> duckdb.DuckDBPyConnection:
-    connection = duckdb.connect(database, config={"temp_directory": spilled})
-    for statement in (*_SETTINGS, *_MACROS):
-        connection.execute(statement)
-    return connection

@@ -22,6 +22,7 @@ from dicomsql.errors import (
     nearest,
 )
 from dicomsql.planning.counts import NUMBERS, missing
+from dicomsql.planning.views import UNREAD
 
 HIDDEN = "…"
 
@@ -78,6 +79,7 @@ _SPOKEN = re.compile(
     "|".join(
         (
             *(re.escape(missing(number)) for number in NUMBERS),
+            r".*".join(map(re.escape, UNREAD.split("{name}"))),
             r"[\w.\"]+ is text and is compared with a column of numbers, which could match another "
             r"identifier\. Read that column as text\.",
             "More than one row returned by a subquery used as an expression",
@@ -90,6 +92,9 @@ _ADVICE = {
     "invalid date field format": (
         "A date is written as DATE '2026-01-31'; DICOM's spelling, '20260131', is understood where "
         "it is compared with a column of a DICOM table."
+    ),
+    "Cannot change configuration option": (
+        "Settings that decide what code runs and what can be reached stay as they are."
     ),
     "time field value out of range": "A time is written as TIME '13:45:00'.",
     "invalid timestamp field format": "It is written as TIMESTAMP '2026-01-31 13:45:00'.",

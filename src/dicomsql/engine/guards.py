@@ -1,18 +1,35 @@
-"""Statements of the engine that would change what equality, or a function, means in later ones.
+"""Statements of the engine that are refused: for what they mean later, for what they reach.
 
 What is asked of a server is worked out from the text of a query, as the engine reads it by itself:
 `=` compares texts letter by letter, and `year` is the engine's. What a statement made or set before
 is not looked at.
+
+Extensions are code that others wrote, fetched from the network: no statement installs or loads one.
+Where files are switched off, DuckDB itself refuses most; it would still write beside its database
+and where it spills, so that statements that write files are refused here.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
-from dicomsql.errors import PlanningError
+from dicomsql.errors import NotSupportedError, PlanningError
+from dicomsql.planning.reach import NO_FILES
 
-__all__ = ["check_setting", "check_statement"]
+__all__ = ["UNKNOWN", "check_reach", "check_setting", "check_statement"]
+
+# The kind of a statement that the engine parses and does not name.
+UNKNOWN = "UNKNOWN"
+
+# Kinds of statements that fetch or load extensions.
+_EXTENDS = frozenset({"LOAD", "UPDATE_EXTENSIONS", UNKNOWN})
+# Kinds that read and write files, and words that say so in a statement that is prepared.
+_WRITES_FILES = frozenset({"COPY", "EXPORT", "ATTACH", "COPY_DATABASE"})
+_PREPARED = re.compile(r"\b(?:COPY|EXPORT|IMPORT|ATTACH|INSTALL|LOAD)\b", re.IGNORECASE)
+_WRAPS = frozenset({"PREPARE", "EXPLAIN", "MULTI", "PRAGMA"})
+# Keeps what it is told in a file of the user's folder.
+_SECRET = re.compile(r"\s*CREATE\b[^;(]*\bSECRET\b", re.IGNORECASE)
 
 # Texts and names as they are, then comments.
 _PIECES = re.compile(
@@ -42,6 +59,29 @@ def check_setting(name: str) -> None:
             "default_collation cannot be changed: it decides which texts are equal, and servers "
             "know nothing of it. Write COLLATE behind the column in the query instead."
         )
+
+
+def check_reach(sql: str, kinds: Collection[str], *, files: bool) -> None:
+    """Refuse a statement that reaches what statements may not reach.
+
+    Args:
+        kinds: the engine's words for what the text holds.
+        files: other files may be read and written.
+
+    Raises:
+        NotSupportedError: it fetches or loads an extension, or touches files that are switched off.
+    """
+    plain = _TEXTS.sub("''", _PIECES.sub(lambda piece: piece[1] or " ", sql))
+    wrapped = bool(_WRAPS.intersection(kinds)) and _PREPARED.search(plain) is not None
+    if _EXTENDS.intersection(kinds) or (wrapped and re.search(r"(?i)\b(INSTALL|LOAD)\b", plain)):
+        raise NotSupportedError(
+            "Extensions of the engine are never fetched or loaded: they are code from the network, "
+            "which would run beside patients' data."
+        )
+    if files:
+        return
+    if _WRITES_FILES.intersection(kinds) or wrapped or _SECRET.match(plain):
+        raise NotSupportedError(NO_FILES)
 
 
 def check_statement(sql: str, is_built_in: Callable[[str], bool]) -> None:

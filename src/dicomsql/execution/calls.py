@@ -95,6 +95,7 @@ def make_request(
         body=body,
         repeatable=method.repeatable,
         resource=method.full_name,
+        refusals=method.refusals,
     )
 
 

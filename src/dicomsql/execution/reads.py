@@ -285,6 +285,10 @@ def read(run: Run, plan: ReadPlan) -> Result:
     """Run a read plan; its rows are fetched as the result is read."""
     if plan.scans:
         run.check_budget(estimate(plan).least, "The statement")
+    if plan.after:
+        from dicomsql.execution.defining import define
+
+        return define(run, plan)
     for note in plan.notes:
         run.note(note)
     active = _active(run, plan)
@@ -304,8 +308,9 @@ def read(run: Run, plan: ReadPlan) -> Result:
         close()
         raise
     if rows is None:
+        changed = run.engine.changed
         close()
-        return Result(None, iter(()), statistics=run.statistics)
+        return Result(None, iter(()), affected=changed, statistics=run.statistics)
     return Result(
         rows.columns,
         itertools.chain(first, batches),

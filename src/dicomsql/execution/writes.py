@@ -7,13 +7,19 @@ fails with every failure and its row.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future
 from concurrent.futures import wait as wait_futures
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from dicomsql.errors import CancelledError, Error, InternalError, OperationalError
+from dicomsql.errors import (
+    CancelledError,
+    Error,
+    InternalError,
+    OperationalError,
+    ProgrammingError,
+)
 from dicomsql.execution import operations as lro
 from dicomsql.execution.calls import Page, json_object, single
 from dicomsql.execution.consent import Allowed, require
@@ -21,6 +27,7 @@ from dicomsql.execution.paging import pages
 from dicomsql.execution.saving import check_free, save
 from dicomsql.execution.write_calls import WriteCall, calls_of
 from dicomsql.execution.write_results import DONE, check_returning, result_of
+from dicomsql.result import Result
 
 if TYPE_CHECKING:
     from dicomsql.catalog.load import Catalog
@@ -28,7 +35,6 @@ if TYPE_CHECKING:
     from dicomsql.execution.audit import AuditLog
     from dicomsql.execution.run import Run
     from dicomsql.planning.plan import WritePlan
-    from dicomsql.result import Result
 
 # Failures that are told one by one.
 _MOST_TOLD = 10
@@ -89,12 +95,76 @@ def write(run: Run, plan: WritePlan, context: WriteContext) -> Result:
         run.finish()
 
 
+def write_many(run: Run, plans: Sequence[WritePlan], context: WriteContext) -> Result:
+    """Run the plans of one statement for many sets of parameters as one write.
+
+    Every call is made and checked, and what they lose together is asked for once, before the first
+    is sent. They are made side by side, and where some fail the rest is made all the same. Calls
+    that go to the same place are made in turn, since the last of them decides; there the first that
+    fails is the last that is made.
+
+    Raises:
+        ProgrammingError: a set gives rows, or calls another method than the first.
+        Error: as `write` does; what was done stays done.
+    """
+    plan = plans[0]
+    try:
+        calls: list[WriteCall] = []
+        for number, of_set in enumerate(plans, 1):
+            if of_set.returning is not None or of_set.verb == "exec":
+                raise ProgrammingError(
+                    "executemany is for statements that give no rows; execute this one for each "
+                    "set of parameters."
+                )
+            if of_set.method.full_name != plan.method.full_name:
+                raise ProgrammingError(
+                    f"Set {number} would call {of_set.method.full_name}, set 1 "
+                    f"{plan.method.full_name}: execute them one by one."
+                )
+            try:
+                made = calls_of(run, of_set, context.catalog)
+            except Error as error:
+                error.args = (f"Set {number}: {error}", *error.args[1:])
+                raise
+            calls += [replace(call, row=number) for call in made]
+        run.check_budget(len(calls), f"Writing {plan.resource}")
+        sentence = require(run, plan, [c.values for c in calls], context.allowed)
+        if sentence:
+            run.say(sentence.replace("This statement would", "Going to", 1))
+        _Writer(run, plan, calls, context, of="set", in_turn=_same_places(plan, calls)).make()
+        return Result(None, iter(()), affected=len(calls), statistics=run.statistics)
+    finally:
+        run.close()
+        run.finish()
+
+
+def _same_places(plan: WritePlan, calls: list[WriteCall]) -> bool:
+    """Whether two calls change the same thing, so that their order matters."""
+    if plan.verb == "insert":
+        return False
+    return len({call.request.url.partition("?")[0] for call in calls}) < len(calls)
+
+
 class _Writer:
-    """The calls of one write on their way."""
+    """The calls of one write on their way.
+
+    Parameters:
+        of: what the number of a call is that of, to people.
+        in_turn: make one call after the other, up to the first that fails.
+    """
 
     def __init__(
-        self, run: Run, plan: WritePlan, calls: list[WriteCall], context: WriteContext
+        self,
+        run: Run,
+        plan: WritePlan,
+        calls: list[WriteCall],
+        context: WriteContext,
+        *,
+        of: str = "row",
+        in_turn: bool = False,
     ) -> None:
+        self._of = of
+        self._in_turn = in_turn
         self._run = run
         self._plan = plan
         self._calls = calls
@@ -125,13 +195,15 @@ class _Writer:
     def _make_all(self) -> None:
         if not self._calls:
             return
-        width = min(self._run.limits.parallel, len(self._calls))
+        width = 1 if self._in_turn else min(self._run.limits.parallel, len(self._calls))
         pool = self._run.pool(width, "write")
         pending: dict[Future[Page], int] = {}
         waiting = iter(range(len(self._calls)))
         try:
             while True:
                 while len(pending) < width and not self._run.cancel.is_set():
+                    if self._in_turn and self._failures:
+                        break
                     following = next(waiting, None)
                     if following is None:
                         break
@@ -230,7 +302,7 @@ class _Writer:
         """What a write has done of which not all was done."""
         plan, failures = self._plan, sorted(self._failures, key=lambda f: f[0])
         told = [
-            f"row {self._calls[i].row}{self._shown(self._calls[i])}: {error}"
+            f"{self._of} {self._calls[i].row}{self._shown(self._calls[i])}: {error}"
             for i, error in failures[:_MOST_TOLD]
         ]
         more = len(failures) - len(told)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from dicomsql.errors import LanguageError, nearest
-from dicomsql.language.copies import CopyGrammar
 from dicomsql.language.cursor import QUERY_HEADS, shown
 from dicomsql.language.lexer import (
     DEPTH,
@@ -39,6 +38,7 @@ from dicomsql.language.statements import (
     Update,
     Use,
 )
+from dicomsql.language.views import ViewGrammar
 
 
 def parse(
@@ -105,7 +105,7 @@ _WORD_VALUES: dict[str, str | bool | None] = {"TRUE": True, "FALSE": False, "NUL
 # What the engine alone runs. Anything else at the head of a statement is a mistake.
 _ENGINE_HEADS = words(
     "ALTER ANALYZE ATTACH BEGIN START CALL CHECKPOINT FORCE COMMENT COMMIT ABORT ROLLBACK "
-    "CREATE DEALLOCATE DETACH DROP EXECUTE EXPORT IMPORT INSTALL LOAD MERGE PRAGMA PREPARE "
+    "DEALLOCATE DETACH EXECUTE EXPORT IMPORT INSTALL LOAD MERGE PRAGMA PREPARE "
     "PIVOT_WIDER PIVOT_LONGER SUMMARIZE TRUNCATE VACUUM"
 )
 
@@ -121,7 +121,7 @@ _SET_SCOPES = ("SESSION", "GLOBAL", "LOCAL")
 _EXPLAIN_FORMATS = ("text", "json")
 
 
-class _Parser(CopyGrammar):
+class _Parser(ViewGrammar):
     """Parses the tokens of one statement."""
 
     def statement(self) -> Statement:
@@ -303,7 +303,7 @@ class _Parser(CopyGrammar):
             target = self._name("a resource after INTO")
         elif kind == "AUTH":
             target = self._name("a provider") if self._peek() else None
-        elif kind not in {"PROVIDERS", "VERSION"}:
+        elif kind not in {"PROVIDERS", "VERSION", "VIEWS"}:
             return self._engine()
         like = self._like()
         where = self._where()
@@ -437,6 +437,9 @@ _HEADS: dict[str, Callable[[_Parser], Statement]] = {
     "SET": _Parser._set,
     "RESET": _Parser._set,
     "EXPLAIN": _Parser._explain,
+    "CREATE": _Parser._create,
+    "DROP": _Parser._drop,
+    "REFRESH": _Parser._refresh,
 }
 
 # Every word that a statement can begin with.

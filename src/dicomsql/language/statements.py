@@ -150,7 +150,7 @@ class Show(Statement):
     """SHOW PROVIDERS | SERVICES IN p | RESOURCES IN p.s | METHODS IN p.s.r | INSERT INTO r.
 
     Attributes:
-        kind: `providers`, `services`, `resources`, `methods`, `insert`, `version`, `auth`.
+        kind: `providers`, `services`, `resources`, `methods`, `insert`, `version`, `auth`, `views`.
         like: pattern of LIKE, or None.
         where: condition on the result's columns, or None.
     """
@@ -205,6 +205,36 @@ class Explain(Statement):
     analyze: bool
     format: str
     statement: Statement
+
+
+@dataclass(frozen=True)
+class CreateView(Statement):
+    """CREATE [OR REPLACE] [TEMP] [MATERIALIZED] VIEW [IF NOT EXISTS] target (columns) AS query.
+
+    Attributes:
+        columns: names that the query's columns get; empty where they keep theirs.
+    """
+
+    target: Name
+    columns: tuple[Name, ...]
+    query: Fragment
+    replace: bool = False
+    temporary: bool = False
+    materialized: bool = False
+    if_not_exists: bool = False
+
+
+@dataclass(frozen=True)
+class MaterializedView(Statement):
+    """REFRESH MATERIALIZED VIEW target, or DROP MATERIALIZED VIEW [IF EXISTS] target.
+
+    Attributes:
+        verb: `refresh` or `drop`.
+    """
+
+    verb: str
+    target: Name
+    if_exists: bool = False
 
 
 @dataclass(frozen=True)

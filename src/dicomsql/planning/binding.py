@@ -17,7 +17,7 @@ from dicomsql.planning.facts import Equal, FactFinder, Facts, InQuery, Joined
 from dicomsql.planning.places import body_place, derived_place
 from dicomsql.planning.read_plan import Bind, ColumnKind, Constant, Keep
 from dicomsql.planning.restrictions import Restrictions
-from dicomsql.planning.scopes import correlated, cte_of
+from dicomsql.planning.scopes import correlated, cte_of, is_inside
 from dicomsql.planning.tokens import word_of
 from dicomsql.planning.values import parameter_text, quoted
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dicomsql.planning.fill import Filled
     from dicomsql.planning.names import Names
     from dicomsql.planning.read_plan import Scan, ScanColumn
-    from dicomsql.planning.scopes import Source
+    from dicomsql.planning.scopes import Scope, Source
     from dicomsql.planning.text import QueryText
 
 
@@ -105,7 +105,7 @@ class Binder:
             self.facts[id(source)] = finder.find(source)
 
     def _finder(self) -> FactFinder:
-        return FactFinder(self.text, self.names.owners, self.evaluate)
+        return FactFinder(self.text, self.names, self.evaluate)
 
     # -- constants -------------------------------------------------------------------------------
 
@@ -129,19 +129,33 @@ class Binder:
         return constants, used
 
     def inherited(self, source: Source) -> dict[str, Constant]:
-        """Unqualified parameters of the queries around, for what this one leaves open."""
+        """Parameters that the queries around give, for what this one leaves open.
+
+        They stand there without a table, or as a column of the one that this one's rows make.
+        """
         found: dict[str, Constant] = {}
         names = {n.lower(): n for n in parameter_names(source)}
         finder = self._finder()
-        at = source.scope.parent
+        below, at = source.scope, source.scope.parent
         while at is not None:
-            for column, values, listed in finder.unqualified(at):
+            holder = next((s for s in at.sources if is_inside(below.node, s.node)), None)
+            alias = holder.alias if holder is not None else ""
+            for column, values, listed in finder.given(at, alias):
                 name = names.get(column.lower())
-                if name is not None and name not in found:
+                if name is None or name in found:
+                    continue
+                if not self._is_other(holder, name, at):
                     texts = tuple(dict.fromkeys(parameter_text(v) for v in values))
                     found[name] = Constant(name, texts, "query", listed)
-            at = at.parent
+            below, at = at, at.parent
         return found
+
+    def _is_other(self, holder: Source | None, parameter: str, scope: Scope) -> bool:
+        """Whether a derived table calls something else by a parameter's name."""
+        if holder is None or holder.table is not None or not holder.has(parameter):
+            return False
+        meant = self.names.meaning(exp.column(parameter, table=holder.alias), scope)
+        return meant is None or meant.parameter != parameter
 
     def in_some_branches(self, source: Source, parameter: str) -> set[str]:
         """The values that single branches of an OR give to a parameter."""
@@ -279,7 +293,7 @@ class Binder:
         cte = cte_of(node, node.name.lower())
         if cte is None:
             return False
-        return cte.parent is not self.text.tree.args.get("with_") or self._in_recursion(node)
+        return cte.parent is not self._own_with() or self._in_recursion(node)
 
     def _in_recursion(self, node: exp.Expr) -> bool:
         """Whether a name stands inside of the CTE that it names."""
@@ -416,7 +430,7 @@ class Binder:
 
     def _with(self) -> str:
         """The statement's own WITH clause, in case that a bind's text names a CTE."""
-        found = self.text.tree.args.get("with_")
+        found = self._own_with()
         if found is None:
             return ""
         start = next(t.start for t in self.text.tokens if word_of(t) == "WITH")
@@ -430,6 +444,13 @@ class Binder:
             if word == ")" and depth == 0 and token.end + 1 > inner:
                 return self.text.render(start, token.end + 1) + " "
         return ""
+
+    def _own_with(self) -> exp.Expr | None:
+        """The statement's WITH: its query's, where it is CREATE ... AS or INSERT."""
+        tree = self.text.tree
+        query = tree.args.get("expression") if isinstance(tree, exp.Create | exp.Insert) else None
+        found: exp.Expr | None = (query or tree).args.get("with_")
+        return found
 
     def _from(self, other: Source) -> str:
         planned = self.done.get(id(other))

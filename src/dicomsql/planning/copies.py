@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from dicomsql.errors import LanguageError, NotSupportedError, PlanningError
+from dicomsql.errors import (
+    DatabaseError,
+    LanguageError,
+    NotSupportedError,
+    PlanningError,
+    nearest,
+)
 from dicomsql.language.statements import CopyIn
 from dicomsql.planning import exports, options
 from dicomsql.planning.moving import (
@@ -331,7 +337,7 @@ class CopyPlanner:
 
     @property
     def _pieces(self) -> Pieces:
-        return Pieces(self.statement, self.parameters, self.context.dialect, self.evaluate)
+        return Pieces(self.statement, self.parameters, self.context, self.evaluate)
 
 
 def returning_of(fragment: Fragment, pieces: Pieces) -> Returning:
@@ -349,8 +355,25 @@ def returning_of(fragment: Fragment, pieces: Pieces) -> Returning:
     if further or not all(isinstance(c, exp.Column) and c.name in _COPIED_COLUMNS for c in columns):
         listed = ", ".join(f'CAST(NULL AS {t}) AS "{n}"' for n, t in _COPIED_COLUMNS.items())
         asked = f"WITH {COPIED} AS (SELECT {listed}) {sql}"
-        pieces.evaluate(f"SELECT count(*) FROM (DESCRIBE {asked}\n)", values)  # noqa: S608
+        try:
+            pieces.evaluate(f"SELECT count(*) FROM (DESCRIBE {asked}\n)", values)  # noqa: S608
+        except DatabaseError as error:
+            if (unknown := _unknown_column(text.tree, str(error))) is None:
+                raise
+            known = list(_COPIED_COLUMNS)
+            raise PlanningError(
+                f"The result of COPY has no column {unknown}.{nearest(unknown, known)} "
+                f"RETURNING chooses among {', '.join(known)}."
+            ) from error
     return Returning(sql, values)
+
+
+def _unknown_column(tree: exp.Expr, said: str) -> str | None:
+    """The first column of a RETURNING that the result does not have and the engine complains of."""
+    known = {name.lower() for name in _COPIED_COLUMNS}
+    known |= {alias.alias.lower() for alias in tree.find_all(exp.Alias)}
+    names = (column.name for column in tree.find_all(exp.Column))
+    return next((n for n in names if n.lower() not in known and n in said), None)
 
 
 _SETTINGS = ("parallel", "batch_mb", "journal")

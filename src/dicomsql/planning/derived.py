@@ -127,7 +127,7 @@ def _behind(star: exp.Expr, scope: Scope, names: Names) -> list[exp.Column] | No
     found: dict[str, exp.Column] = {}
     first: dict[str, Source] = {}
     for source in starred(star, scope):
-        listed = _names_of(source, names)
+        listed = names_of(source, names)
         if listed is None:
             return None
         for name in listed:
@@ -151,8 +151,8 @@ def _is_again(first: Source, source: Source, name: str, names: Names) -> bool:
     return agreement.is_equated(first, source, name) or agreement.is_identified(first, source, name)
 
 
-def _names_of(source: Source, names: Names) -> list[str] | None:
-    """The columns of a source in their order; None where they are not known."""
+def names_of(source: Source, names: Names) -> list[str] | None:
+    """The columns of a source in their order, in any case; None where they are not known."""
     if source.reshaped:
         return None
     if source.table is not None:

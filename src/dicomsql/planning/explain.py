@@ -12,6 +12,7 @@ from enum import Enum
 from typing import Any
 
 from dicomsql.catalog.model import Method, OffsetPaging, TokenPaging
+from dicomsql.embedded import shown_call, shown_place
 from dicomsql.planning.answers import ListPlan, SettingPlan
 from dicomsql.planning.cost import Estimate, estimate, estimate_scan
 from dicomsql.planning.plan import (
@@ -210,7 +211,8 @@ def call_text(method: Method, base_url: str) -> str:
     What every call of the method has in its query is the document's, and shown.
     """
     query = "&".join(f"{name}={value}" for name, value in method.query)
-    return f"{method.http_method} {base_url}{method.path}{'?' * bool(query)}{query}"
+    target = f"{method.path}{'?' * bool(query)}{query}"
+    return f"{method.http_method} {shown_call(base_url, target)}"
 
 
 def _window_lines(windows: Windows) -> Iterator[str]:
@@ -393,6 +395,10 @@ def _plain(value: Any, show: Show, reveal: Reveal) -> Any:
                 found = HIDDEN
             elif field.name in _TEXTS and isinstance(found, str):
                 found = hidden_text(found, reveal)
+            elif field.name == "base_url":
+                found = shown_place(found)
+            elif field.name == "after":
+                found = tuple(hidden_text(sql, reveal) for sql in found)
             elif field.name == "guards":
                 found = tuple((hidden_text(sql, reveal), name) for sql, name in found)
             made[field.name] = _plain(found, show, reveal)

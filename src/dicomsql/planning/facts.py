@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 from sqlglot import exp
 
+from dicomsql.planning.around import around, holders, restricted
 from dicomsql.planning.constants import Constants, Value, is_constant
 from dicomsql.planning.monotone import DateView, date_view, first_date, last_date, text_dates
-from dicomsql.planning.scopes import conjuncts, correlated, disjuncts
+from dicomsql.planning.scopes import conjuncts, correlated, disjuncts, is_inside
 
 if TYPE_CHECKING:
+    from dicomsql.planning.names import Names
     from dicomsql.planning.scopes import Scope, Source
     from dicomsql.planning.tables import TableColumn
     from dicomsql.planning.text import QueryText
@@ -168,18 +170,20 @@ class FactFinder:
 
     Args:
         text: the query.
-        owners: gives the sources that an (un)qualified column may restrict, with the column.
+        names: where the query's names belong.
         evaluate: the value of a constant expression that only the engine can compute.
     """
 
     def __init__(
         self,
         text: QueryText,
-        owners: Callable[[exp.Column, Scope], list[tuple[Source, TableColumn | None]]],
+        names: Names,
         evaluate: Callable[[str, tuple[tuple[str, object], ...]], Value],
     ) -> None:
         self._text = text
-        self._owners = owners
+        self._names = names
+        # Of the condition that is looked at; None for the source's own.
+        self._scope: Scope | None = None
         self._constants = Constants(text, evaluate)
 
     def find(self, source: Source) -> Facts:
@@ -188,6 +192,12 @@ class FactFinder:
         for condition in source.scope.conditions(source):
             self._add(condition, source, facts)
         self._add_using(source, facts)
+        for condition, scope in around(source, self._names):
+            self._scope = scope
+            self._add(condition, source, facts)
+        self._scope = None
+        for holder in holders(source, self._names):
+            self._add_using_around(holder, source, facts)
         return facts
 
     def branches(self, condition: exp.Or, source: Source) -> list[Facts]:
@@ -200,15 +210,21 @@ class FactFinder:
                 found += self.branches(inner, source) if isinstance(inner, exp.Or) else []
         return found
 
-    def unqualified(self, scope: Scope) -> list[tuple[str, tuple[Value, ...], bool]]:
-        """(name, values, listed) of equalities and lists on names without a table, in WHERE."""
-        return self._of_names(scope.where())
+    def given(self, scope: Scope, alias: str = "") -> list[tuple[str, tuple[Value, ...], bool]]:
+        """(name, values, listed) of equalities and lists on names without a table, in WHERE.
 
-    def _of_names(self, conditions: list[exp.Expr]) -> list[tuple[str, tuple[Value, ...], bool]]:
+        Args:
+            alias: of a table whose own names count too.
+        """
+        return self._of_names(scope.where(), alias.lower())
+
+    def _of_names(
+        self, conditions: list[exp.Expr], alias: str = ""
+    ) -> list[tuple[str, tuple[Value, ...], bool]]:
         found: list[tuple[str, tuple[Value, ...], bool]] = []
         for condition in conditions:
             if isinstance(condition, exp.Or):
-                found += self._of_names_in_all(condition)
+                found += self._of_names_in_all(condition, alias)
                 continue
             if isinstance(condition, exp.EQ):
                 sides = (condition.this, condition.expression)
@@ -218,7 +234,7 @@ class FactFinder:
             else:
                 continue
             for column, others in pairs:
-                if not isinstance(column, exp.Column) or column.table:
+                if not isinstance(column, exp.Column) or column.table.lower() not in {"", alias}:
                     continue
                 values = [self._constants.literal(other) for other in others]
                 if all(value is not None for value in values):
@@ -226,12 +242,14 @@ class FactFinder:
                     found.append((column.name, kept, isinstance(condition, exp.In)))
         return found
 
-    def _of_names_in_all(self, condition: exp.Or) -> list[tuple[str, tuple[Value, ...], bool]]:
+    def _of_names_in_all(
+        self, condition: exp.Or, alias: str
+    ) -> list[tuple[str, tuple[Value, ...], bool]]:
         """The names that each branch of an OR gives values to, with the values of all branches."""
         branches: list[dict[str, tuple[Value, ...]]] = []
         for part in disjuncts(condition):
             said: dict[str, tuple[Value, ...]] = {}
-            for name, values, _ in self._of_names(conjuncts(part)):
+            for name, values, _ in self._of_names(conjuncts(part), alias):
                 known = said.setdefault(name.lower(), values)
                 said[name.lower()] = min(known, values, key=len)
             branches.append(said)
@@ -300,7 +318,7 @@ class FactFinder:
                 spans = [(first_date(view[1], v), last_date(view[1], v)) for v in values]
                 self._add_spans(view[0], spans, facts)
         elif query is not None:
-            if not correlated(query, source.scope, self._owners):
+            if not correlated(query, self._scope or source.scope, self._names.owners):
                 try:
                     place = self._text.group_around(self._text.span(query)[0])
                 except LookupError:
@@ -447,6 +465,17 @@ class FactFinder:
                 fact = Joined(None, None, (other,))
                 facts.joined.setdefault(name.lower(), []).append(fact)
 
+    def _add_using_around(self, holder: Source, source: Source, facts: Facts) -> None:
+        """What USING says of this table through the derived table that shows its column."""
+        said = Facts()
+        self._add_using(holder, said)
+        for name, joined in said.joined.items():
+            column = exp.column(name, table=holder.alias)
+            found = restricted(column, holder.scope, source, self._names)
+            # The rows that bind it are found by the name that both have.
+            if found is not None and found[1] is not None and found[1].name.lower() == name:
+                facts.joined.setdefault(name, []).extend(joined)
+
     # -- parts of conditions ---------------------------------------------------------------------
 
     def _column_of(self, node: exp.Expr, source: Source) -> str | None:
@@ -459,10 +488,8 @@ class FactFinder:
     def _own_column(self, node: exp.Expr, source: Source) -> TableColumn | None:
         if not isinstance(node, exp.Column) or isinstance(node.this, exp.Star):
             return None
-        for owner, column in self._owners(node, source.scope):
-            if owner is source and column is not None:
-                return column
-        return None
+        found = restricted(node, self._scope or source.scope, source, self._names)
+        return found[1] if found is not None else None
 
     def _view_of(self, node: exp.Expr, source: Source) -> tuple[str, DateView] | None:
         """The name of this source's column of dates, and the monotone function of it."""
@@ -480,8 +507,8 @@ class FactFinder:
             return ()
         found: list[Source] = []
         for column in node.find_all(exp.Column):
-            owners = [o for o, _ in self._owners(column, source.scope)]
-            if not owners or source in owners:
+            owners = [o for o, _ in self._names.owners(column, self._scope or source.scope)]
+            if not owners or any(is_inside(source.node, o.node) for o in owners):
                 return ()
             if owners[0] not in found:
                 found.append(owners[0])

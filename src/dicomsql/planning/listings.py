@@ -7,18 +7,33 @@ from typing import TYPE_CHECKING
 
 from dicomsql.errors import PlanningError, nearest
 from dicomsql.language.statements import Describe, Show, Statement
-from dicomsql.planning.answers import Context, ListPlan
+from dicomsql.planning.answers import MARK, Context, ListPlan
 
 if TYPE_CHECKING:
     from dicomsql.catalog.about import Listing
     from dicomsql.catalog.load import Catalog
+    from dicomsql.planning.answers import View
+    from dicomsql.planning.plan import EnginePlan
 
 # The parts of a resource's name: provider, service, resource.
 _WHOLE = 3
 
 # What SHOW lists from the documents, and what the engine lists.
-_SHOWS = ("providers", "services", "resources", "methods", "insert", "version")
+_SHOWS = ("providers", "services", "resources", "methods", "insert", "version", "views")
 _ENGINE_SHOWS = ("tables", "all", "databases", "schemas", "variables")
+# The views of the database: what our comments say of ours, and the engine's own text of others.
+_OURS = f"comment LIKE '{{\"{MARK}\"%'"
+_VIEWS = f"""
+    SELECT view_name AS name, 'view' AS kind,
+        CASE WHEN {_OURS} THEN json_extract_string(comment, '$.sql') ELSE sql END AS definition,
+        CAST(NULL AS VARCHAR) AS refreshed
+    FROM duckdb_views() WHERE NOT internal AND sql NOT LIKE '%arrow_scan%'
+    UNION ALL
+    SELECT table_name, 'materialized view', json_extract_string(comment, '$.sql'),
+        json_extract_string(comment, '$.refreshed')
+    FROM duckdb_tables() WHERE {_OURS}
+"""  # noqa: S608
+
 # What other systems call it, where DESCRIBE is meant.
 _OF_COLUMNS = ("columns", "fields")
 
@@ -65,6 +80,29 @@ def describe(statement: Describe, catalog: Catalog, context: Context) -> ListPla
         like = _pattern(statement.like) if statement.like is not None else None
         listing = described(statement, resource, listing.columns, like)
     return ListPlan(listing)
+
+
+def show_views(statement: Show) -> EnginePlan:
+    """Plan SHOW VIEWS: the engine's own views, ours, and materialized ones."""
+    from dicomsql.planning.plan import EnginePlan
+
+    wanted = []
+    if statement.like is not None:
+        wanted.append("name ILIKE '" + statement.like.replace("'", "''") + "'")
+    if statement.where is not None:
+        wanted.append(f"({statement.where.text}\n)")
+    where = f" WHERE {' AND '.join(wanted)}" if wanted else ""
+    return EnginePlan(f"SELECT * FROM ({_VIEWS}){where} ORDER BY name")  # noqa: S608
+
+
+def describe_view(view: View) -> ListPlan:
+    """Plan DESCRIBE EXTENDED of a view: its columns, and what can be given to it."""
+    from dicomsql.catalog.about import Listing
+
+    columns = [(name, kind, "column") for name, kind in view.columns]
+    shown = {name.lower() for name, _ in view.columns}
+    taken = [(p, "VARCHAR", "parameter") for p in view.parameters if p.lower() not in shown]
+    return ListPlan(Listing(("name", "type", "is"), (*columns, *taken)))
 
 
 def check_shown(statement: Statement, context: Context) -> None:

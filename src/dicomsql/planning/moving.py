@@ -78,6 +78,7 @@ def move_methods(catalog: Catalog, resource: Resource) -> MoveMethods:
 
     tables, retrieve = dict(dicom.tables), dict(moves.retrieve)
     searches = {
+        "study": within(tables.get("study", "")),
         "series": within(tables.get("series", ""), "study"),
         "instance": within(resource.name, "study", "series"),
     }

@@ -43,6 +43,17 @@ def output_columns(plan: ReadPlan, tree: exp.Expr, evaluate: Evaluate) -> tuple[
         return tuple(name for name, _ in plan.direct)
     if reads_once(tree):
         return _selected(tree)
+    return tuple(name for name, _ in bound_columns(plan, evaluate))
+
+
+def bound_columns(plan: ReadPlan, evaluate: Evaluate) -> tuple[tuple[str, str], ...]:
+    """The names and SQL types of the columns that a query will give, in their order.
+
+    The engine binds the query over tables without rows, so that nothing is asked of a server.
+
+    Raises:
+        DatabaseError: the engine refuses the query.
+    """
     tables = [_empty(s.name, s.columns) for s in plan.files]
     tables += [_empty(s.name, s.columns) for s in plan.scans]
     tables += [f"{keep.name} AS ({keep.sql}\n)" for keep in plan.keeps]
@@ -54,14 +65,14 @@ def output_columns(plan: ReadPlan, tree: exp.Expr, evaluate: Evaluate) -> tuple[
     values = dict(plan.values)
     for keep in plan.keeps:
         values |= dict(keep.values)
-    asked = f"SELECT list(column_name) FROM (DESCRIBE {head}{query})"  # noqa: S608
+    asked = f"SELECT list([column_name, column_type]) FROM (DESCRIBE {head}{query})"  # noqa: S608
     try:
         found = evaluate(asked, tuple(values.items()))
     except DatabaseError as error:
         # The engine's excerpt is not of the user's text.
         raise type(error)(str(error).partition("\nLINE ")[0].rstrip()) from None
     assert isinstance(found, list)
-    return tuple(str(name) for name in found)
+    return tuple((str(name), str(kind)) for name, kind in found)
 
 
 def _selected(tree: exp.Expr) -> tuple[str, ...]:

@@ -14,7 +14,8 @@ from sqlglot import exp
 from dicomsql.dicom.columns import Kind, Part
 from dicomsql.errors import PlanningError
 from dicomsql.planning.agreement import Agreement
-from dicomsql.planning.derived import shown
+from dicomsql.planning.arguments import Arguments
+from dicomsql.planning.derived import names_of, shown
 from dicomsql.planning.files import file_table
 from dicomsql.planning.joins import said, same_place, says_alike
 from dicomsql.planning.kinds import Kinds
@@ -47,6 +48,7 @@ class Names:
         outer: ids of the sources that an inner query reads as well.
         kinds: finds types of what is the engine's own.
         unknown: refuses names that are nothing's.
+        arguments: gives views the parameters that they leave open.
     """
 
     text: QueryText
@@ -57,6 +59,7 @@ class Names:
     outer: set[int] = field(default_factory=set)
     kinds: Kinds = field(init=False)
     unknown: Unknown = field(init=False)
+    arguments: Arguments = field(init=False)
     _agreements: dict[int, Agreement] = field(default_factory=dict)
     # Names without a table that several have, with the one that they are read from.
     _shared: list[tuple[exp.Expr, Source, tuple[Source, ...]]] = field(default_factory=list)
@@ -64,6 +67,7 @@ class Names:
     def __post_init__(self) -> None:
         self.kinds = Kinds(self.text, self, self.evaluate)
         self.unknown = Unknown(self.text)
+        self.arguments = Arguments(self.text, self.evaluate)
 
     def resolve(self) -> None:
         """Find the scopes, note which columns each table has to give, and qualify names.
@@ -74,6 +78,7 @@ class Names:
         self.scopes = build(self.text.tree, self.table_of)
         self.unknown.check_numbers(self.scopes)
         self._learn_columns()
+        self._check_views()
         for scope in self.scopes:
             self.unknown.hide_values(scope)
         for scope in self.scopes:
@@ -99,6 +104,23 @@ class Names:
                 if cte is not None:
                     source.known = output_names(cte, source.node)
 
+    def _check_views(self) -> None:
+        """Refuse a view whose query lacks a column that it had when the view was made."""
+        for source in [s for scope in self.scopes for s in scope.sources]:
+            inset = self.text.inset_of(source.node)
+            view = inset.text.view if inset is not None else None
+            shows = next((s for s in self.scopes if s.node.parent is source.node), None)
+            if view is None or not view.shows or shows is None or len(shows.sources) != 1:
+                continue
+            listed = {name.lower() for name in names_of(shows.sources[0], self) or ()}
+            # What has no name of its own is called by the engine as it likes.
+            lacking = [n for n in view.shows if n.lower() not in listed and n.isidentifier()]
+            if listed and "" not in listed and lacking:
+                raise PlanningError(
+                    f"The view {view.name} has changed: its query has no column {lacking[0]} any "
+                    f"more. CREATE OR REPLACE VIEW makes it anew."
+                )
+
     def table_of(self, node: exp.Table) -> Table | None:
         """The resource that a table node names; None for CTEs and for what is the engine's."""
         if (files := file_table(node, self.text, self.evaluate)) is not None:
@@ -106,9 +128,11 @@ class Names:
         parts = tuple(p.name for p in node.parts if isinstance(p, exp.Identifier))
         if not parts or len(parts) != len(node.parts):
             return None  # a table function or a file
+        if ".".join(parts).lower() in self.context.local_tables:
+            return None
         if len(parts) == 1:
             name = parts[0].lower()
-            if cte_of(node, name) is not None or name in self.context.local_tables:
+            if cte_of(node, name) is not None:
                 return None
             if "." in parts[0] or "/" in parts[0]:
                 return None
@@ -247,7 +271,7 @@ class Names:
 
     def _place(self, column: exp.Column, scope: Scope) -> None:
         """Note that a column is needed, and qualify it where the engine would not find it."""
-        if is_bound_name(column):
+        if is_bound_name(column) or self.arguments.place(column, scope):
             return
         owners = self.owners(column, scope)
         if not owners:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,6 +18,12 @@ Parameters = Sequence[object] | Mapping[str, object] | None
 
 # Kinds of tokens that end an operand, so that a colon behind them starts no placeholder.
 _OPERANDS = frozenset({"VAR", "IDENTIFIER", "STRING", "NUMBER", "PLACEHOLDER"})
+
+# How a placeholder begins that has no name: of one that is cast, sqlglot makes an operator.
+_QUESTION_MARKS = frozenset({"PLACEHOLDER", "QDCOLON"})
+
+# The dollar of `$name` and `$1`, where no text in dollars (`$tag$ ... $tag$`) begins or ends.
+_DOLLAR = re.compile(r"(?<![\w$])\$(?=\w+(?![\w$]))")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +57,7 @@ def name_placeholders(text: str, parameters: Parameters, before: int) -> Named:
     shifts: list[tuple[int, int]] = []
     found = _placeholders(text)
     names = {name for _, _, name in found}
-    for start, end, name in found:
+    for place, (start, end, name) in enumerate(found):
         if name == "?" or name.isdigit():
             ordinal = ordinal + 1 if name == "?" else int(name)
             new, value = f"p{ordinal}", _positional(parameters, ordinal)
@@ -69,13 +76,25 @@ def name_placeholders(text: str, parameters: Parameters, before: int) -> Named:
             times += 1
             new = f"{base}_{times}"
         values[new] = value
-        pieces += [text[at:start], "$", new]
+        following = found[place + 1][0] if place + 1 < len(found) else len(text)
+        space = " " if _joined(text, end, following) else ""
+        pieces += [text[at:start], "$", new, space]
         at = end
-        grown = 1 + len(new) - (end - start)
+        grown = 1 + len(new) + len(space) - (end - start)
         shifts.append((start + moved, grown))
         moved += grown
     pieces.append(text[at:])
     return Named("".join(pieces), values, shifts)
+
+
+def _joined(text: str, end: int, following: int) -> bool:
+    """Whether a placeholder and what is behind it would begin a text in dollars, to sqlglot.
+
+    It takes any `$p1,$` for that, unless a space is in it.
+    """
+    dollar = text.find("$", end)
+    until = min(following, dollar if dollar >= 0 else len(text))
+    return until < len(text) and not any(c.isspace() for c in text[end:until])
 
 
 def count_question_marks(text: str) -> int:
@@ -132,7 +151,8 @@ def _placeholders(text: str) -> list[tuple[int, int, str]]:
     from sqlglot.errors import TokenError
 
     try:
-        tokens = sqlglot.tokenize(text, dialect="duckdb")
+        # Of the same length, so that the places are those of the text.
+        tokens = sqlglot.tokenize(_DOLLAR.sub("@", text), dialect="duckdb")
     except TokenError:
         return []  # the parser says what is wrong
     found = []
@@ -143,7 +163,7 @@ def _placeholders(text: str) -> list[tuple[int, int, str]]:
         after_operand = before is not None and (
             before.token_type.name in _OPERANDS or word_of(before) in CLOSERS
         )
-        word = word_of(token)
+        word = "$" if text[token.start : token.end + 1] == "$" else word_of(token)
         if word in OPENERS:
             subscripts.append(word == "[" and after_operand)
         elif word in CLOSERS and subscripts:
@@ -151,8 +171,8 @@ def _placeholders(text: str) -> list[tuple[int, int, str]]:
         # `x[a:b]` and `{'a':b}` are the engine's grammar, and so is `a: 1` before an expression.
         if word == ":" and (after_operand or (subscripts and subscripts[-1])):
             continue
-        if token.text == "?" and token.token_type.name == "PLACEHOLDER":
-            found.append((token.start, token.end + 1, "?"))
+        if token.token_type.name in _QUESTION_MARKS and token.text.startswith("?"):
+            found.append((token.start, token.start + 1, "?"))
         elif (
             word in {":", "$"}
             and following is not None

@@ -12,7 +12,7 @@ from dicomsql.planning.parameters import Parameters, count_question_marks
 
 if TYPE_CHECKING:
     from dicomsql.language.statements import Fragment, Statement
-    from dicomsql.planning.answers import Evaluate
+    from dicomsql.planning.answers import Context, Evaluate
     from dicomsql.planning.text import QueryText
 
 
@@ -22,13 +22,13 @@ class Pieces:
 
     Attributes:
         parameters: values of the whole statement's placeholders.
-        dialect: sqlglot's name of the dialect of its queries; empty for DuckDB's own.
+        context: the dialect of its queries, and the views that they may name.
         evaluate: computes a constant expression.
     """
 
     statement: Statement
     parameters: Parameters
-    dialect: str
+    context: Context
     evaluate: Evaluate
 
     def parsed(self, fragment: Fragment, prefix: str = "") -> QueryText:
@@ -38,16 +38,18 @@ class Pieces:
             prefix: words that make it a query, in the engine's own dialect; none for a whole query.
         """
         from dicomsql.planning.text import QueryText
+        from dicomsql.planning.views import expand
 
         head = self.statement.source[self.statement.start : fragment.start]
-        return QueryText(
+        text = QueryText(
             fragment,
             source=self.statement.source,
             parameters=self.parameters,
             before=count_question_marks(head),
-            dialect=self.dialect if not prefix else "",
+            dialect=self.context.dialect if not prefix else "",
             prefix=prefix,
         )
+        return expand(text, self.context)
 
     def setting(self, fragment: Fragment) -> object:
         """The value of an expression that needs no row; a bare word is its own text."""

@@ -10,6 +10,7 @@ from dicomsql.language.parse import literal
 from dicomsql.language.statements import (
     CopyIn,
     CopyOut,
+    CreateView,
     Delete,
     Describe,
     Engine,
@@ -17,6 +18,7 @@ from dicomsql.language.statements import (
     Explain,
     Fragment,
     Insert,
+    MaterializedView,
     Name,
     Query,
     Set,
@@ -25,8 +27,8 @@ from dicomsql.language.statements import (
     Update,
     Use,
 )
-from dicomsql.planning.answers import Context, SettingPlan
-from dicomsql.planning.listings import check_shown, describe, show
+from dicomsql.planning.answers import Context, ListPlan, SettingPlan
+from dicomsql.planning.listings import check_shown, describe, describe_view, show, show_views
 
 if TYPE_CHECKING:
     from dicomsql.catalog.load import Catalog
@@ -52,29 +54,53 @@ def plan_statement(
     Raises:
         LanguageError, PlanningError, DataError: the statement is wrong; see `dicomsql.errors`.
     """
+    plan = _planned(statement, catalog, context, evaluate, parameters)
+    if not context.files and not isinstance(plan, ListPlan | SettingPlan):
+        from dicomsql.planning.reach import check_no_files
+
+        check_no_files(plan)
+    return plan
+
+
+def _planned(
+    statement: Statement,
+    catalog: Catalog,
+    context: Context,
+    evaluate: Evaluate,
+    parameters: Parameters,
+) -> Plan:
     # SHOW and its like must not wait for the parser and the engine to be imported.
     if isinstance(statement, Show):
+        if statement.kind == "views":
+            return show_views(statement)
         return show(statement, catalog, context)
     if isinstance(statement, Describe) and not _is_local(statement.target, context):
         return describe(statement, catalog, context)
+    if isinstance(statement, Describe) and statement.extended:
+        view = dict(context.views).get(str(statement.target).lower())
+        if view is not None:
+            return describe_view(view)
     if isinstance(statement, Use):
         return SettingPlan("use", _used(statement.target, catalog))
     if isinstance(statement, Explain):
         from dicomsql.planning.plan import ExplainPlan
 
-        inner = plan_statement(statement.statement, catalog, context, evaluate, parameters)
+        inner = _planned(statement.statement, catalog, context, evaluate, parameters)
         mode = "analyze" if statement.analyze else "explain"
         return ExplainPlan(inner, mode, statement.format)
     from dicomsql.planning.parameters import check_parameters
     from dicomsql.planning.text import QueryText
 
     check_parameters(statement.text, parameters)
+    if isinstance(statement, CreateView | MaterializedView):
+        return _defined(statement, catalog, context, evaluate, parameters)
     if isinstance(statement, Set):
         if statement.value is None:
             return SettingPlan(statement.name, None)
         return SettingPlan(statement.name, _setting_value(statement, evaluate, parameters))
     if isinstance(statement, Query):
         from dicomsql.planning.query import plan_query
+        from dicomsql.planning.views import expand
 
         text = QueryText(
             statement.query,
@@ -82,8 +108,23 @@ def plan_statement(
             parameters=parameters,
             dialect=context.dialect,
         )
-        return plan_query(text, catalog, context, evaluate)
+        return plan_query(expand(text, context), catalog, context, evaluate)
     return _write(statement, catalog, context, evaluate, parameters)
+
+
+def _defined(
+    statement: CreateView | MaterializedView,
+    catalog: Catalog,
+    context: Context,
+    evaluate: Evaluate,
+    parameters: Parameters,
+) -> Plan:
+    from dicomsql.planning.defining import Definer
+
+    definer = Definer(catalog, context, evaluate)
+    if isinstance(statement, CreateView):
+        return definer.create(statement, parameters)
+    return definer.refresh(statement) if statement.verb == "refresh" else definer.drop(statement)
 
 
 def _write(
@@ -115,11 +156,7 @@ def _write(
 
 
 def _is_local(target: Name | None, context: Context) -> bool:
-    return (
-        target is not None
-        and len(target.parts) == 1
-        and target.parts[0].lower() in context.local_tables
-    )
+    return target is not None and str(target).lower() in context.local_tables
 
 
 def _engine(
@@ -135,6 +172,7 @@ def _engine(
     from dicomsql.planning.plan import EnginePlan
     from dicomsql.planning.query import plan_query
     from dicomsql.planning.text import QueryText
+    from dicomsql.planning.views import expand
 
     check_shown(statement, context)
     fragment = Fragment(statement.text, statement.start)
@@ -146,13 +184,22 @@ def _engine(
         return EnginePlan(statement.text)
     if isinstance(text.tree, exp.Copy):
         _check_copied(text, catalog, context)
-    plan = plan_query(text, catalog, context, evaluate)
-    if (plan.scans or plan.files) and text.tree.args.get("kind") == "VIEW":
-        raise NotSupportedError(
-            "A view cannot read a provider's resources, nor read_dicom; CREATE TABLE ... AS keeps "
-            "their rows."
+    if isinstance(text.tree, exp.Comment):
+        _check_commented(text, context)
+    return plan_query(expand(text, context), catalog, context, evaluate)
+
+
+def _check_commented(text: QueryText, context: Context) -> None:
+    """Refuse a comment where the database keeps a view's query."""
+    from sqlglot import exp
+
+    named = text.tree.this
+    name = ".".join(p.name for p in named.parts).lower() if isinstance(named, exp.Table) else ""
+    if name in dict(context.views):
+        raise text.error(
+            f"The comment of {named.name} holds the view's query; columns can have comments",
+            named,
         )
-    return plan
 
 
 def _check_copied(text: QueryText, catalog: Catalog, context: Context) -> None:
@@ -164,7 +211,7 @@ def _check_copied(text: QueryText, catalog: Catalog, context: Context) -> None:
     if not isinstance(named, exp.Table):
         return
     parts = tuple(p.name for p in named.parts)
-    if len(parts) == 1 and parts[0].lower() in context.local_tables:
+    if ".".join(parts).lower() in context.local_tables:
         return
     with suppress(PlanningError):
         full = catalog.resolve(parts, context.use).full_name

@@ -359,6 +359,9 @@ class _QueryPlanner:
         assert table is not None
         defaults = usable_defaults(table.resource, table.methods, dict(self.context.defaults))
         session = {n: Constant(n, (value,), "session") for n, value in defaults.items()}
+        if self.context.open_parameters:
+            required = {name for method in table.methods for name in method.required}
+            session = {n: Constant(n, (n,), "open") for n in required} | session
         return session | self.binder.inherited(source)
 
     def _place(self, source: Source) -> dict[str, Constant]:
@@ -371,7 +374,16 @@ class _QueryPlanner:
         assert table is not None
         constants, _ = self.binder.constants(source)
         fallback = self._fallback(source)
-        raise none_fits(table.resource, table.methods, "select", list(constants), list(fallback))
+        error = none_fits(table.resource, table.methods, "select", list(constants), list(fallback))
+        view = self.text.view_at(source.node)
+        if view is None:
+            raise error
+        raise PlanningError(
+            f"In the view {view.name}: {error}",
+            resource=error.resource,
+            missing=error.missing,
+            given=error.given,
+        )
 
     def _could_narrow(self, source: Source) -> bool:
         """Whether a source that is not planned yet will have few rows, as far as can be told."""
@@ -412,6 +424,8 @@ class _QueryPlanner:
 
     def _reasons(self, planned: Planned) -> Iterator[str]:
         """Why a table is read as it is."""
+        if (view := self.text.view_at(planned.source.node)) is not None:
+            yield f"the view {view.name} reads it"
         yield from (r.reason for r in self.recounts if r.source is planned.source)
         if planned.scan.dicom is None or planned.source.scope.where() == []:
             return

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from dicomsql.catalog.model import DicomTable, Method
 
+# Stands in the statements after a plan's own for the time at which they run.
+REFRESHED = "@refreshed@"
+
 # A parameter of the engine's SQL: its name (without `$`) and value.
 Values = tuple[tuple[str, object], ...]
 
@@ -330,6 +333,7 @@ class ReadPlan:
         keeps: each may be run once the scans are there that stand before the first which reads it.
         notes: sentences about the result that planning knows already.
         files: local files that are read as tables.
+        after: statements of the engine that are done together with `sql`, all or none of them.
     """
 
     sql: str
@@ -342,3 +346,4 @@ class ReadPlan:
     keeps: tuple[Keep, ...] = ()
     notes: tuple[str, ...] = ()
     files: tuple[FileScan, ...] = ()
+    after: tuple[str, ...] = ()

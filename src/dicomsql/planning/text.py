@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dicomsql.errors import LanguageError, NotSupportedError, ProgrammingError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from sqlglot.tokenizer_core import Token
 
     from dicomsql.language.statements import Fragment
+    from dicomsql.planning.answers import View
 
 _LITERALS = frozenset({"STRING", "NUMBER", "HEREDOC_STRING", "RAW_STRING", "BYTE_STRING"})
 _COMPARE = frozenset({"=", "==", "<>", "!=", "<", ">", "<=", ">=", "IS", "ISNULL", "NOTNULL"})
@@ -48,12 +50,43 @@ _AFTER_ITEM = frozenset(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Inset:
+    """The text of a view where its name stood.
+
+    Attributes:
+        outer: the offset of what stands around it in the place of the name.
+        start, end: offsets of the view's own text.
+        text: the view's, parsed by itself.
+        alias: what its rows are called.
+    """
+
+    outer: int
+    start: int
+    end: int
+    text: QueryText
+    alias: str
+
+
+@dataclass(frozen=True, slots=True)
+class Splice:
+    """A view's text that is to be put in the place of what stands between two offsets."""
+
+    start: int
+    end: int
+    before: str
+    text: QueryText
+    after: str
+    alias: str
+
+
 class QueryText:
     """A query's text, tokens and tree, with edits.
 
     Attributes:
         text: the text as it is parsed: the user's, its placeholders named `$p1`, `$p2`, ...
         values: the placeholders' values by name.
+        view: of which this is the text; None for a statement's.
         tree: sqlglot's syntax tree; its nodes carry offsets into `text`.
 
     Raises:
@@ -70,7 +103,10 @@ class QueryText:
         before: int = 0,
         dialect: str = "",
         prefix: str = "",
+        view: View | None = None,
     ) -> None:
+        self.view = view
+        self._insets: list[Inset] = []
         self._source = source or fragment.text
         self._start = fragment.start if source else 0
         # What each rewriting before the parse moved: (offset in its result, growth).
@@ -97,6 +133,32 @@ class QueryText:
 
     def insert(self, place: int, text: str) -> None:
         self.replace(place, place, text)
+
+    def splice(self, splices: Sequence[Splice]) -> None:
+        """Put views' texts in the place of their names, before anything is edited.
+
+        Args:
+            splices: in the order of their places.
+        """
+        pieces: list[str] = []
+        shifts: list[tuple[int, int]] = []
+        at = shift = 0
+        for each in splices:
+            inner = each.text.text
+            start = each.start + shift + len(each.before)
+            self._insets.append(
+                Inset(each.start + shift, start, start + len(inner), each.text, each.alias)
+            )
+            new = f"{each.before}{inner}{each.after}"
+            pieces += [self.text[at : each.start], new]
+            at = each.end
+            grown = len(new) - (each.end - each.start)
+            shifts.append((each.start + shift + len(new) - 1 - self.offset, grown))
+            shift += grown
+        self._shifts.append(shifts)
+        self.text = "".join([*pieces, self.text[at:]])
+        self.tokens = self._tokenize(self.text)
+        self.tree = self._parse()
 
     def render(self, start: int | None = None, end: int | None = None) -> str:
         """The text between two offsets with the edits that lie in it."""
@@ -219,21 +281,60 @@ class QueryText:
                     return start, token.end + 1
         raise LookupError("no parentheses enclose this place")
 
+    def view_at(self, node: exp.Expr) -> View | None:
+        """The view in whose text a node stands, the innermost; None for the statement's own."""
+        try:
+            place, _ = self.span(node)
+        except LookupError:
+            return self.view
+        text = self
+        while (inset := text._inset_at(place)) is not None:
+            place, text = place - inset.start, inset.text
+        return text.view
+
+    def _inset_at(self, place: int) -> Inset | None:
+        """The view's text that an offset lies in; None for the statement's own."""
+        return next((i for i in self._insets if i.start <= place < i.end), None)
+
+    def inset_of(self, node: exp.Expr) -> Inset | None:
+        """The view that a derived table was made of; None for one that the user wrote."""
+        try:
+            start, _ = self.span(node)
+        except LookupError:
+            return None
+        return next(
+            (i for i in self._insets if i.outer <= start < i.end and i.alias == node.alias), None
+        )
+
     def hide(self, node: exp.Expr) -> None:
         """Keep a piece of the text out of errors: it may be a value that lacks its quotes."""
-        if self.regenerated:
-            return  # errors show nothing of such a text
         start, end = self.span(node)
-        self._hidden.append((self._original(start), self._original(end)))
+        self._hide(start, end)
+
+    def _hide(self, start: int, end: int) -> None:
+        if (inset := self._inset_at(start)) is not None:
+            inset.text._hide(start - inset.start, end - inset.start)
+        elif not self.regenerated:  # errors show nothing of such a text
+            self._hidden.append((self.original(start), self.original(end)))
 
     def error(self, message: str, node: exp.Expr | None = None) -> LanguageError:
         """A language error with the node's place in the user's own text."""
         position = None
-        if node is not None and not self.regenerated:
+        if node is not None:
             try:
-                position = self._original(self.span(node)[0])
+                return self._error_at(message, self.span(node)[0])
             except LookupError:
-                position = self._start
+                position = None if self.regenerated else self._start
+        return self._shown_error(message, position)
+
+    def _error_at(self, message: str, place: int) -> LanguageError:
+        if (inset := self._inset_at(place)) is not None:
+            return inset.text._error_at(message, place - inset.start)
+        return self._shown_error(message, None if self.regenerated else self.original(place))
+
+    def _shown_error(self, message: str, position: int | None) -> LanguageError:
+        if self.view is not None:
+            message = f"In the view {self.view.name}: {message}"
         shown = self._source
         for start, end in self._hidden:
             hidden = "".join(c if c == "\n" else "·" for c in shown[start:end])
@@ -242,7 +343,7 @@ class QueryText:
 
     # -- parsing ---------------------------------------------------------------------------------
 
-    def _original(self, place: int) -> int:
+    def original(self, place: int) -> int:
         """An offset into `text` as an offset into the whole source."""
         place -= self.offset
         for shifts in reversed(self._shifts):
@@ -262,7 +363,7 @@ class QueryText:
         written: dict[str, str] = {}
         for call in private_calls(text, self._tokenize(text), self.values):
             if not call.column:
-                place = self._original(call.start + shift + self.offset)
+                place = self.original(call.start + shift + self.offset)
                 position = None if self.regenerated else place
                 raise LanguageError(HOW, text=self._source, position=position)
             if written.setdefault(call.column.lower(), call.column) != call.column:
@@ -331,7 +432,7 @@ class QueryText:
             for row in self.text.splitlines(keepends=True):
                 starts.append(starts[-1] + len(row))
             place = starts[min(line, len(starts)) - 1] + column - max(1, len(found))
-            position = self._original(place)
+            position = self.original(place)
         return LanguageError(message, text=self._source, position=position)
 
 

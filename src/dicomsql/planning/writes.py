@@ -200,7 +200,7 @@ class WritePlanner:
 
     @property
     def _pieces(self) -> Pieces:
-        return Pieces(self.statement, self.parameters, self.context.dialect, self.evaluate)
+        return Pieces(self.statement, self.parameters, self.context, self.evaluate)
 
     def _parsed(self, fragment: Fragment, prefix: str = "") -> QueryText:
         return self._pieces.parsed(fragment, prefix)

@@ -8,5 +8,6 @@ with Session(settings) as session:
 from __future__ import annotations
 
 from dicomsql.session.session import Session
+from dicomsql.session.stopping import Stop
 
-__all__ = ["Session"]
+__all__ = ["Session", "Stop"]

@@ -1,67 +1,178 @@
-"""A result that is read while its session may already be asked for the next statement."""
+"""A result that is still read while its session is asked for other statements."""
 
 from __future__ import annotations
 
+import os
+import tempfile
 import threading
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
 
-from dicomsql.errors import Error, InterfaceError
-from dicomsql.result import Result
+from dicomsql.errors import CancelledError, Error, InterfaceError, OperationalError
 
+if TYPE_CHECKING:
+    from dicomsql.session.stopping import Stop
 
-@contextmanager
-def only_thread(busy: threading.RLock) -> Iterator[None]:
-    """Refuse what another thread does at the same time: the engine has one result open at a time.
-
-    Raises:
-        InterfaceError: another thread is at it.
-    """
-    if not busy.acquire(blocking=False):
-        raise InterfaceError(
-            "A connection is used by one thread at a time; open one for each thread."
-        )
-    try:
-        yield
-    finally:
-        busy.release()
+# Bytes of a result that are kept in memory when it has to give way; what is beyond goes to a file.
+_KEPT = 16_000_000
 
 
 class OpenResult:
-    """A result that may still be read when the next statement begins."""
+    """The rows of a statement, which may have to be kept before they are read.
 
-    def __init__(self, result: Result, busy: threading.RLock) -> None:
-        self._result = result
-        self._busy = busy
-        self._source: Iterator[Any] = result.batches()
+    Safe for many threads. Of several that read, each gets other rows.
+
+    Attributes:
+        stop: of the statement.
+
+    Parameters:
+        source: gives the record batches, from the engine or from servers.
+        end: frees what the statement uses; called once.
+        folder: gives the folder for what does not fit into memory.
+        check_process: raises InterfaceError in a process that was forked.
+    """
+
+    def __init__(
+        self,
+        source: Iterator[Any],
+        stop: Stop,
+        end: Callable[[], None],
+        folder: Callable[[], Path],
+        check_process: Callable[[], None],
+    ) -> None:
+        self._source = source
+        self.stop = stop
+        self._end: Callable[[], None] | None = end
+        self._folder = folder
+        self._check_process = check_process
+        self._lock = threading.RLock()
         self._kept: deque[Any] = deque()
         self._error: Exception | None = None
+        self._closed = False
 
-    def batches(self) -> Iterator[Any]:
-        """The rows, from the source or from what was kept of it."""
-        while True:
-            if self._kept:
-                yield self._kept.popleft()
-            elif self._error is not None:
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        """The next batch, from the source or from what was kept of it.
+
+        Raises:
+            CancelledError: the statement was stopped.
+            InterfaceError: the process was forked from the one whose result it is.
+            Error: what the source, or its keeping, raised.
+        """
+        self._check_process()
+        with self._lock:
+            if self._closed:
+                raise StopIteration
+            if self.stop.cancelled:
+                raise CancelledError("The statement was cancelled.")
+            while self._kept:
+                first = self._kept[0]
+                if not isinstance(first, _SpoolFile):
+                    return self._kept.popleft()
+                if (batch := first.next()) is not None:
+                    return batch
+                self._kept.popleft().close()
+            if self._error is not None:
                 raise self._error
-            else:
-                with only_thread(self._busy):
-                    batch = next(self._source, None)
-                if batch is None:
-                    return
-                yield batch
+            return next(self._source)
 
-    def spool(self) -> None:
-        """Keep the rest of the rows; an error among them is that of who reads them."""
+    def spool(self, stop: Stop) -> None:
+        """Keep the rest of the rows; an error among them is that of who reads them.
+
+        Args:
+            stop: of who cannot wait for them any longer, so that the rest stays where it is.
+
+        Raises:
+            CancelledError: that one was stopped.
+        """
+        with self._lock:
+            if self._closed:
+                return
+            try:
+                self._keep(stop)
+            except OSError as error:
+                self._error = OperationalError(
+                    "A result that another statement had to wait for cannot be kept on disk: "
+                    f"{error.strerror or type(error).__name__}. Read or close results first."
+                )
+            except Error as error:
+                self._error = error
+            if stop.cancelled:
+                raise CancelledError("The statement was cancelled.")
+            self._source = iter(())
+            self._free()
+
+    def _keep(self, stop: Stop) -> None:
+        kept = 0
+        file: _SpoolFile | None = None
         try:
-            self._kept.extend(self._source)
-        except Error as error:
-            self._error = error
+            while not stop.cancelled and (batch := next(self._source, None)) is not None:
+                kept += batch.nbytes
+                if kept <= _KEPT:
+                    self._kept.append(batch)
+                    continue
+                if file is None:
+                    file = _SpoolFile(self._folder(), batch.schema)
+                    self._kept.append(file)
+                file.write(batch)
+        finally:
+            if file is not None:
+                file.end()
 
     def close(self) -> None:
-        """Stop what still runs for the result."""
-        self._kept.clear()
-        self._source = iter(())
-        self._result.close()
+        """Stop what still runs for the result; may be called again."""
+        try:
+            self._check_process()
+        except InterfaceError:
+            return
+        with self._lock:
+            self._closed = True
+            while self._kept:
+                kept = self._kept.popleft()
+                if isinstance(kept, _SpoolFile):
+                    kept.close()
+            self._source = iter(())
+            self._free()
+
+    def _free(self) -> None:
+        # Under the lock: who waits to spool it may use the engine only after that.
+        end, self._end = self._end, None
+        if end is not None:
+            end()
+
+
+class _SpoolFile:
+    """Batches in a file without a name, which goes with the process at the latest."""
+
+    def __init__(self, folder: Path, schema: Any) -> None:
+        import pyarrow as pa
+
+        # It is open for as long as its rows are to be read.
+        self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+        self._writer: Any = pa.ipc.new_stream(self._file, schema)
+        self._reader: Any = None
+
+    def write(self, batch: Any) -> None:
+        self._writer.write_batch(batch)
+
+    def end(self) -> None:
+        """All has been written."""
+        import pyarrow as pa
+
+        self._writer.close()
+        self._file.seek(0, os.SEEK_SET)
+        self._reader = pa.ipc.open_stream(self._file)
+
+    def next(self) -> Any:
+        """The next batch; None at the end."""
+        try:
+            return self._reader.read_next_batch()
+        except StopIteration:
+            return None
+
+    def close(self) -> None:
+        self._file.close()

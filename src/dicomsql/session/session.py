@@ -1,49 +1,44 @@
-"""Runs statements one at a time, from text to result.
+"""A session: from text to results, for any number of threads at once.
 
-A session's parts are made when they are first needed, since a statement that only asks the
-documents must not wait for the engine or the network.
+What is shared stands in `parts`; what one statement has for itself, in `running`.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dicomsql.closing import Closing
 from dicomsql.config import Settings
-from dicomsql.errors import InterfaceError, alone, separate
+from dicomsql.errors import alone
 from dicomsql.language.parse import parse
-from dicomsql.planning.answers import Context, ListPlan, SettingPlan
-from dicomsql.result import Result, ResultColumn, Statistics
-from dicomsql.session.results import OpenResult, only_thread
-from dicomsql.session.settings import Current
+from dicomsql.planning.answers import ListPlan, SettingPlan
+from dicomsql.session.ending import close_at_end
+from dicomsql.session.parts import Parts
+from dicomsql.session.running import Running
+from dicomsql.session.stopping import Stop
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from dicomsql.catalog.load import Catalog
     from dicomsql.engine.duck import Engine
-    from dicomsql.execution.audit import AuditLog
-    from dicomsql.execution.run import Run
     from dicomsql.language.statements import Statement
     from dicomsql.planning.parameters import Parameters
-    from dicomsql.planning.plan import CopyPlan, ExplainPlan, Plan, WritePlan
-    from dicomsql.planning.read_plan import ReadPlan
-    from dicomsql.session.transports import Transports
-    from dicomsql.transport.base import Transport
-    from dicomsql.transport.gate import Gate
-
-# The engine's name for what SHOW ... WHERE looks through.
-_LISTING = "dicomsql_listing"
-
-# Seconds between two reports on how far a COPY is, on a terminal and elsewhere.
-_SHOWN_EVERY = 0.2
-_TOLD_EVERY = 10.0
+    from dicomsql.planning.plan import Plan
+    from dicomsql.result import Result
 
 
 class Session(Closing):
     """One user's connection to servers and to an engine of its own.
+
+    Any thread may use it, and several may at a time. A result that is read in part survives
+    whatever comes next; one result is read by one thread at a time.
 
     Parameters:
         settings: see `dicomsql.config.Settings`.
@@ -53,6 +48,10 @@ class Session(Closing):
         lines: takes a line on how far a COPY is every ten seconds, where `progress` is None.
         stop_operation: asks, where a statement is cancelled that waits for an operation, whether
             the operation of that name is to be cancelled too; None where it goes on.
+
+    Attributes:
+        autocommit: a statement that writes local tables is committed by itself, unless `begin` was
+            called before; else the first such statement begins a transaction.
     """
 
     def __init__(
@@ -65,20 +64,24 @@ class Session(Closing):
         stop_operation: Callable[[str], bool] | None = None,
     ) -> None:
         self.settings = settings
-        self._consent = consent
-        self._progress = progress
-        self._lines = lines
-        self._stop_operation = stop_operation
-        self._current = Current(settings)
-        self._cancel = threading.Event()
-        self._proven: set[tuple[str, str, str]] = set()
-        self._busy = threading.RLock()
-        self._catalog: Catalog | None = None
-        self._engine: Engine | None = None
-        self._transports: Transports | None = None
-        self._audit: AuditLog | None = None
-        self._open_result: OpenResult | None = None
-        self._closed = False
+        self.autocommit = settings.autocommit
+        self._parts = Parts(
+            settings,
+            consent=consent,
+            progress=progress,
+            lines=lines,
+            stop_operation=stop_operation,
+        )
+        # A signal may interrupt the thread that holds it.
+        self._lock = threading.RLock()
+        # Statements that are not over, with what stops each.
+        self._statements: dict[object, Stop] = {}
+        # Calls of methods that have not returned, by thread.
+        self._at_work: dict[int, int] = {}
+        # Results that nobody has any more; who comes next closes them, since the collector of
+        # garbage may run in a thread that they would wait for.
+        self._dropped: deque[Callable[[], None]] = deque()
+        self._committed_at = 0
 
     # -- statements ------------------------------------------------------------------------------
 
@@ -99,18 +102,12 @@ class Session(Closing):
     def plan(self, statement: Statement, parameters: Parameters = None) -> Plan:
         """What a statement would do. Sends nothing.
 
-        Where the engine runs, the rest of a result that is still being read is fetched before.
-
         Raises:
-            InterfaceError: another thread uses the session right now.
+            InterfaceError: the session cannot be used any more.
             LanguageError, PlanningError, DataError: the statement is wrong.
         """
-        from dicomsql.planning.planner import plan_statement
-
-        self._check_open()
-        with alone(), only_thread(self._busy):
-            context = self._context()
-            return plan_statement(statement, self.catalog, context, self._evaluate, parameters)
+        with alone(), self._working(), self._running(None) as running:
+            return running.plan(statement, parameters)
 
     def execute(
         self,
@@ -118,314 +115,234 @@ class Session(Closing):
         parameters: Parameters = None,
         *,
         dry_run: bool = False,
+        stop: Stop | None = None,
     ) -> Result:
         """Run a statement; its rows are fetched as the result is read.
 
         Args:
             parameters: a sequence for `?`, a mapping for `:name`.
             dry_run: plan it, and give the plan as the result.
+            stop: stops the statement, from now to the end of its result.
 
         Raises:
-            InterfaceError: another thread uses the session right now.
+            InterfaceError: the session cannot be used any more.
             Error: see `dicomsql.errors`.
         """
-        self._check_open()
-        with alone(), only_thread(self._busy):
-            self._spool()
-            self._cancel.clear()
-            plan = self.plan(statement, parameters)
+        with alone(), self._working(), self._running(stop) as running:
+            plan = running.plan(statement, parameters)
             if dry_run:
                 plan = _dry(plan)
-            result = self._run(plan)
-            separate(result.failure)
+            result = running.run(statement, plan)
+            if running.is_left_open:
+                left = weakref.finalize(result, self._dropped.append, running.dropped)
+                left.atexit = False
             return result
 
-    def cancel(self) -> None:
-        """Stop the statement that runs, from another thread or a signal handler."""
-        self._cancel.set()
-        if self._transports is not None:
-            self._transports.abort()
-        if self._engine is not None:
-            self._engine.interrupt()
+    def execute_many(
+        self,
+        statement: Statement,
+        sets: Sequence[Parameters],
+        *,
+        stop: Stop | None = None,
+    ) -> Result:
+        """Run a statement that gives no rows once for each set of parameters.
+
+        - Calls: all sets are checked, and what they lose together is asked for once, before the
+          first call is sent. They are sent side by side; where some fail, the others are made all
+          the same, stay so, and the error tells which sets failed. Calls that change the same thing
+          are made in turn, up to the first that fails.
+        - Local tables: all sets or none; within a transaction, an error ends it.
+        - COPY: set after set, up to the first that fails.
+
+        Args:
+            sets: at least one, each as `execute` takes it.
+            stop: stops it.
+
+        Returns:
+            a result without rows, whose `affected` is the sum.
+
+        Raises:
+            ProgrammingError: the statement gives rows, or a set does not fit; nothing was sent.
+            Error: see `dicomsql.errors`.
+        """
+        from dicomsql.session.many import run_many
+
+        with alone(), self._working(), self._running(stop) as running:
+            return run_many(running, statement, sets)
+
+    def ingest(
+        self,
+        table: str,
+        data: pa.RecordBatchReader,
+        mode: str,
+        *,
+        temporary: bool = False,
+        stop: Stop | None = None,
+    ) -> int:
+        """Write Arrow data into a local table as it comes, all or none; how many rows there were.
+
+        Args:
+            mode: `create`, `append`, `replace` or `create_append`; what is appended goes into the
+                columns of the same names.
+            temporary: the table that is made goes with the session.
+            stop: stops it.
+
+        Raises:
+            Error: see `dicomsql.errors`.
+        """
+        from dicomsql.session.ingest import ingest
+
+        with alone(), self._working(), self._running(stop) as running:
+            return ingest(running, table, data, mode, temporary=temporary)
+
+    def cancel(self, result: Result | None = None) -> None:
+        """Stop statements, from another thread or a signal handler; the session can be used on.
+
+        Args:
+            result: of the one to stop; None stops all that run or have a result to be read.
+        """
+        if self._parts.is_foreign:
+            return
+        if result is not None:
+            result.cancel()
+            return
+        with self._lock:
+            stops = list(self._statements.values())
+        for stop in stops:
+            stop.cancel()
+
+    # -- transactions ----------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Begin a transaction of the local tables.
+
+        An error of a statement on local tables ends it: what is left is `rollback`.
+
+        Raises:
+            ProgrammingError: there is one.
+        """
+        self._transact(self._parts.engines.begin)
+
+    def commit(self) -> None:
+        """Keep what the transaction has done to local tables; outside of one, nothing is done.
+
+        Raises:
+            OperationalError: it cannot be kept; then all of it is rolled back.
+        """
+        if self.in_transaction:
+            self._transact(self._parts.engines.commit)
+        self._committed_at = self._parts.server_changes
+
+    def rollback(self) -> None:
+        """Take back what the transaction has done to local tables; nothing of it else."""
+        if self.in_transaction:
+            self._transact(self._parts.engines.rollback)
+        self._committed_at = self._parts.server_changes
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether changes of local tables are not committed yet."""
+        return self._parts.engines.in_transaction
+
+    @property
+    def calls_since_commit(self) -> int:
+        """Calls since the last commit or rollback that may have changed something on a server.
+
+        A rollback does not take those back.
+        """
+        return self._parts.server_changes - self._committed_at
+
+    # -- the end ---------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Free connections, threads and the engine; may be called again."""
-        self._closed = True
-        if self._open_result is not None:
-            self._open_result.close()
-            self._open_result = None
-        if self._transports is not None:
-            self._transports.close()
-            self._transports = None
-        if self._engine is not None:
-            self._engine.close()
-            self._engine = None
+        """Free connections, threads and the engine; may be called again.
+
+        What runs is stopped, and a transaction that is open is rolled back.
+        """
+        if self._parts.is_foreign:
+            self._parts.closed = True
+            return
+        self._parts.closed = True
+        self.cancel()
+        with self._lock:
+            left = [r for r in self._statements if isinstance(r, Running)]
+        for running in left:
+            running.dropped()
+        self._parts.close()
 
     def close_unused(self) -> None:
         """Close it at the end of the program, unless another thread is at work with it."""
-        if not self._busy.acquire(blocking=False):
+        if self._parts.is_foreign:
             return
-        try:
-            self._cancel.set()
+        with self._lock:
+            others = set(self._at_work) - {threading.get_ident()}
+        if not others:
             self.close()
-        finally:
-            self._busy.release()
 
     @property
     def closed(self) -> bool:
-        return self._closed
+        return self._parts.closed
 
     # -- parts -----------------------------------------------------------------------------------
 
     @property
     def catalog(self) -> Catalog:
         """The provider documents."""
-        if self._catalog is None:
-            from dicomsql.catalog.load import Catalog
-
-            named = self.settings.connections.values()
-            self._catalog = Catalog.open(
-                self.settings.providers,
-                connections={c.name: (c.service, c.endpoint) for c in named},
-            )
-        return self._catalog
+        return self._parts.catalog
 
     @property
     def engine(self) -> Engine:
-        """The engine, with the tables that statements made."""
-        if self._engine is None:
-            from dicomsql.engine.duck import Engine
-            from dicomsql.session.ending import close_at_end
+        """The main engine, with the tables that statements made."""
+        return self._parts.engines.main
 
-            close_at_end(self)
-            self._engine = Engine(show_values=self.settings.show_phi)
-        return self._engine
-
-    def _gate(self) -> Gate:
-        from dicomsql.transport.connect import gate_for
-
-        return gate_for(self.settings)
-
-    def _context(self) -> Context:
-        endpoint = ""
-        if self.settings.endpoint or self.settings.local is not None:
-            from dicomsql.transport.connect import base_url_for
-
-            endpoint = base_url_for(self.settings, ())
-        tables = frozenset[str]()
-        if self._engine is not None:
-            self._spool()
-            tables = self._engine.local_tables()
-        return Context(
-            use=self._current.use,
-            defaults=tuple(self._current.defaults.items()),
-            endpoint=endpoint,
-            endpoints=tuple((n, c.endpoint) for n, c in self.settings.connected().items()),
-            dialect=self.settings.dialect,
-            wait=self._current.wait,
-            local_tables=tables,
-            approximate_counts=self._current.approximate_counts,
-        )
-
-    def _evaluate(self, sql: str, values: tuple[tuple[str, object], ...]) -> Any:
-        self._spool()
-        return self.engine.value(sql, values)
-
-    def _has_function(self, name: str) -> bool:
-        return self.engine.has_function(name)
-
-    def _new_run(self, *, reading: bool = False) -> Run:
-        """What a statement runs with.
-
-        Args:
-            reading: it only reads, so that kept answers may stand for its calls. What a write
-                looks at first is always asked for: it decides what is lost.
-        """
-        from dicomsql.execution.run import Run
-        from dicomsql.session.ending import close_at_end
-
+    @contextmanager
+    def _working(self) -> Iterator[None]:
+        """A thread is at work with the session."""
+        self._parts.check_usable()
         close_at_end(self)
-        statistics = Statistics()
-        if self._transports is None:
-            from dicomsql.session.transports import Transports
-
-            self._transports = Transports(self.settings, self.catalog, self._cancel)
-        self._transports.statistics = statistics
-        transport: Transport = self._transports
-        age = self._current.cache
-        if reading and age is not None:
-            transport = self._transports.caching(age)
-        return Run(
-            transport=transport,
-            engine_of=lambda: self.engine,
-            gate=self._gate(),
-            limits=self._current.limits(),
-            statistics=statistics,
-            cancel=self._cancel,
-            abort=self._transports.abort,
-            progress=self._progress,
-            documented=self.settings.endpoint is None and not self.settings.connected(),
-            proven=self._proven,
-            wait=self._transports.wait,
-        )
-
-    # -- running ---------------------------------------------------------------------------------
-
-    def _run(self, plan: Plan) -> Result:
-        if isinstance(plan, ListPlan):
-            return self._list(plan)
-        if isinstance(plan, SettingPlan):
-            self._current.apply(plan, lambda: self.engine)
-            return Result(None, iter(()))
-        from dicomsql.planning.plan import EnginePlan, ExplainPlan, WritePlan
-        from dicomsql.planning.read_plan import ReadPlan
-
-        if isinstance(plan, ExplainPlan):
-            return self._explain(plan)
-        if isinstance(plan, EnginePlan):
-            plan = ReadPlan(plan.sql, plan.values)
-        if isinstance(plan, ReadPlan):
-            return self._read(plan)
-        return self._write(plan) if isinstance(plan, WritePlan) else self._copy(plan)
-
-    def _read(self, plan: ReadPlan) -> Result:
-        from dicomsql.engine.guards import check_statement
-        from dicomsql.execution.reads import read
-
-        check_statement(plan.sql, self._has_function)
-        return self._opened(read(self._new_run(reading=True), plan))
-
-    def _write(self, plan: WritePlan) -> Result:
-        from dicomsql.execution.consent import Allowed
-        from dicomsql.execution.writes import WriteContext, write
-
-        allowed = Allowed(self._current.allow_writes, self.settings.yes, self._consent)
-        context = WriteContext(self.catalog, allowed, self._audit_log(), self._stop_operation)
+        me = threading.get_ident()
+        with self._lock:
+            self._at_work[me] = self._at_work.get(me, 0) + 1
         try:
-            return write(self._new_run(), plan, context)
+            while self._dropped:
+                self._dropped.popleft()()
+            yield
         finally:
-            if allowed.used:
-                self._current.use_up_writes()
-            if self._transports is not None:
-                # Operations go on after the call that began them.
-                self._transports.forget(plan.base_url)
+            with self._lock:
+                self._at_work[me] -= 1
+                if not self._at_work[me]:
+                    del self._at_work[me]
 
-    def _copy(self, plan: CopyPlan) -> Result:
-        from dicomsql.copying.run import CopyContext, copy
-        from dicomsql.execution.consent import Allowed
-        from dicomsql.planning.plan import ExportPlan
+    @contextmanager
+    def _running(self, stop: Stop | None) -> Iterator[Running]:
+        """A statement, which ends with the block unless it leaves a result to be read."""
+        stop = stop if stop is not None else Stop()
 
-        allowed = Allowed(self._current.allow_writes, self.settings.yes, self._consent)
-        show, every = self._progress, _SHOWN_EVERY
-        if show is None:
-            show, every = self._lines, _TOLD_EVERY
-        context = CopyContext(allowed, self._audit_log(), show, every)
-        with ExitStack() as stack:
-            stack.callback(lambda: self._current.use_up_writes() if allowed.used else None)
-            run = self._new_run(reading=isinstance(plan, ExportPlan))
-            if not isinstance(plan, ExportPlan) and plan.settings.parallel:
-                assert self._transports is not None
-                stack.enter_context(self._transports.resized(plan.settings.parallel))
-            return self._opened(copy(run, plan, context))
-
-    def _opened(self, result: Result) -> Result:
-        """A result that may still be read when the next statement begins."""
-        if result.columns is None:
-            return result
-        opened = OpenResult(result, self._busy)
-        self._open_result = opened
-        return Result(
-            result.columns,
-            opened.batches(),
-            message=result.message,
-            affected=result.affected,
-            statistics=result.statistics,
-            close=opened.close,
-            summary=result.summary,
-            failure=result.failure,
-        )
-
-    def _audit_log(self) -> AuditLog | None:
-        """The audit log, where there is to be one; opened before what goes into it is done."""
-        if self._audit is None and self.settings.audit_log is not None:
-            from dicomsql.execution.audit import AuditLog
-
-            self._audit = AuditLog(self.settings.audit_log)
-        return self._audit
-
-    def _list(self, plan: ListPlan) -> Result:
-        listing = plan.listing
-        columns = tuple(ResultColumn(name, "VARCHAR") for name in listing.columns)
-        if not plan.condition:
-            return Result(columns, iter(()), rows=listing.rows)
-        import pyarrow as pa
-
-        arrays = [pa.array([r[i] for r in listing.rows], pa.string()) for i in range(len(columns))]
-        self.engine.register(_LISTING, pa.table(arrays, names=list(listing.columns)))
+        running = Running(self._parts, stop, self._over, autocommit=self.autocommit)
+        with self._lock:
+            self._statements[running] = stop
         try:
-            # The condition is the user's own text, for an engine that is theirs.
-            rows = self.engine.rows(f"SELECT * FROM {_LISTING} WHERE {plan.condition}")  # noqa: S608
-        finally:
-            self.engine.unregister(_LISTING)
-        return Result(columns, iter(()), rows=tuple(rows))
+            yield running
+        except BaseException:
+            running.end(usable=False)
+            raise
+        if not running.is_left_open:
+            running.end()
 
-    def _explain(self, plan: ExplainPlan) -> Result:
-        from dicomsql.execution.report import report_document, report_lines
-        from dicomsql.planning.explain import Reveal, explain_json, explain_lines
-        from dicomsql.planning.plan import WritePlan
+    def _over(self, running: Running) -> None:
+        with self._lock:
+            self._statements.pop(running, None)
 
-        gate = self._gate()
-        reveal = Reveal.VALUES if self.settings.show_phi else Reveal.NAMES
-        if plan.format == "json":
-            ran = report_document(*self._measured(plan.plan)) if plan.mode == "analyze" else None
-            text = explain_json(plan.plan, gate.show_value, reveal, ran)
-            return Result((ResultColumn("plan", "JSON"),), iter(()), rows=((text,),))
-        lines = explain_lines(plan.plan, gate.show_value, reveal)
-        if isinstance(plan.plan, WritePlan) and plan.mode == "explain":
-            lines += self._sized(plan.plan)
-        if plan.mode == "analyze":
-            lines += report_lines(*self._measured(plan.plan), lines)
-        rows = tuple((line,) for line in lines)
-        return Result((ResultColumn("plan", "VARCHAR"),), iter(()), rows=rows)
-
-    def _sized(self, plan: WritePlan) -> list[str]:
-        """What a write would touch, from the reads that size it."""
-        from dicomsql.execution.consent import describe, how_to_allow, is_needed, measure
-        from dicomsql.execution.write_calls import calls_of
-
-        run = self._new_run()
-        try:
-            calls = calls_of(run, plan, self.catalog)
-            lines = [f"  sized   {len(calls):,} call{'s' * (len(calls) != 1)}"]
-            if plan.method.consent is not None and calls:
-                values = [c.values for c in calls]
-                size = measure(run, plan, values)
-                lines.append(f"  touches {describe(plan, values, size)}")
-                needed = is_needed(plan, values, size)
-                lines.append(
-                    f"  allow   {how_to_allow(size) if needed else 'This needs no consent.'}"
-                )
-            return lines
-        finally:
-            run.close()
-
-    def _measured(self, plan: Plan) -> tuple[Statistics, int]:
-        """EXPLAIN ANALYZE: run the statement, for what it takes and the number of its rows."""
-        result = self._run(plan)
-        rows = sum(batch.num_rows for batch in result.batches())
-        if result.failure is not None:
-            raise result.failure
-        return result.statistics, rows
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise InterfaceError("The session is closed.")
-
-    def _spool(self) -> None:
-        """Read the rest of the last result, which the next statement would cut off."""
-        opened, self._open_result = self._open_result, None
-        if opened is not None:
-            opened.spool()
+    def _transact(self, what: Callable[[Stop], None]) -> None:
+        with alone(), self._working():
+            stop = Stop()
+            with self._lock:
+                self._statements[what] = stop
+            try:
+                what(stop)
+            finally:
+                with self._lock:
+                    self._statements.pop(what, None)
 
 
 def _dry(plan: Plan) -> Plan:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from dicomsql.config import PARAMETER_DEFAULTS, Settings, bytes_of, seconds_of
@@ -10,7 +11,6 @@ from dicomsql.errors import InterfaceError, PlanningError, nearest
 from dicomsql.planning.answers import SettingPlan
 
 if TYPE_CHECKING:
-    from dicomsql.engine.duck import Engine
     from dicomsql.execution.run import Limits
 
 # Parameters that SET takes as the session's defaults.
@@ -40,6 +40,8 @@ _OWN = (*_DEFAULTS, *_CHOICES, *_NUMBERS, *_SWITCHES, _CACHE)
 class Current:
     """A session's settings as they are now: those that it began with, and what changed since.
 
+    Safe for many threads; a statement looks at a `snapshot` of them, taken once.
+
     Attributes:
         use: parts of the USE prefix.
         defaults: values of parameters by name.
@@ -50,6 +52,7 @@ class Current:
         self.defaults = settings.parameter_defaults()
         self._settings = settings
         self._set: dict[str, Any] = {}
+        self._lock = threading.Lock()
 
     @property
     def wait(self) -> bool:
@@ -67,15 +70,26 @@ class Current:
         age: float | None = self._set.get(_CACHE, self._settings.cache)
         return age
 
-    @property
-    def allow_writes(self) -> int | None:
-        """What the next write may touch; None where nothing was allowed."""
-        allowed: int | None = self._set.get(_ALLOWED)
-        return allowed
+    def snapshot(self) -> Current:
+        """The settings as they are now, which nothing changes any more: for one statement."""
+        with self._lock:
+            made = Current(self._settings)
+            made.use = self.use
+            made.defaults = dict(self.defaults)
+            made._set = dict(self._set)
+            return made
 
-    def use_up_writes(self) -> None:
-        """Take back what was allowed: it holds for one statement."""
-        self._set.pop(_ALLOWED, None)
+    def take_writes(self) -> int | None:
+        """What one write may touch, taken away so that no other write may touch as much too."""
+        with self._lock:
+            allowed: int | None = self._set.pop(_ALLOWED, None)
+            return allowed
+
+    def give_back_writes(self, allowed: int | None) -> None:
+        """Allow it again: the write that took it made no use of it."""
+        if allowed is not None:
+            with self._lock:
+                self._set.setdefault(_ALLOWED, allowed)
 
     def limits(self) -> Limits:
         """What one statement may use."""
@@ -90,29 +104,36 @@ class Current:
             on_error=self._set.get("on_error", "fail"),
         )
 
-    def apply(self, plan: SettingPlan, engine_of: Callable[[], Engine]) -> None:
+    def apply(self, plan: SettingPlan, set_engine: Callable[[SettingPlan], None]) -> None:
         """Do what SET, RESET or USE says.
 
         Args:
-            engine_of: gives the engine, whose own settings are those that are not ours.
+            set_engine: changes a setting that is not ours.
 
         Raises:
             PlanningError: there is no such setting, or it does not take the value.
         """
-        if plan.name == "use":
-            assert isinstance(plan.value, tuple)
-            self.use = plan.value
-            return
         name, value = plan.name.lower(), plan.value
         parameter = next((p for p in _DEFAULTS if p.lower() == name), None)
-        if parameter is not None:
-            self._default(parameter, value)
-        elif name not in _OWN:
-            _set_engine(engine_of(), plan)
-        elif value is None:
-            self._set.pop(name, None)
-        else:
-            self._set[name] = _checked(name, value)
+        if name != "use" and parameter is None and name not in _OWN:
+            set_engine(plan)
+            return
+        with self._lock:
+            if name == "use":
+                assert isinstance(value, tuple)
+                self.use = value
+            elif parameter is not None:
+                self._default(parameter, value)
+            elif value is None:
+                self._set.pop(name, None)
+            else:
+                checked = _checked(name, value)
+                if name == _CACHE and checked is not None and not self._settings.files:
+                    raise PlanningError(
+                        "SET cache keeps answers in files, and local files are switched off here "
+                        "(files = 'off', --no-files)."
+                    )
+                self._set[name] = checked
 
     def _default(self, parameter: str, value: object | None) -> None:
         """SET or RESET of a parameter's default."""
@@ -128,18 +149,24 @@ class Current:
             self.defaults[parameter] = str(value)
 
 
-def _set_engine(engine: Engine, plan: SettingPlan) -> None:
+def check_engine_setting(plan: SettingPlan, known: Iterable[str]) -> None:
+    """Refuse a setting that the engine has not, or that no statement may change.
+
+    Args:
+        known: the names of those that it has.
+
+    Raises:
+        PlanningError: it is one.
+    """
     from dicomsql.engine.guards import check_setting
 
-    name = plan.name.lower()
-    check_setting(name)
-    known = engine.settings()
-    if name not in {setting.lower() for setting in known}:
+    check_setting(plan.name)
+    listed = list(known)
+    if plan.name.lower() not in {setting.lower() for setting in listed}:
         raise PlanningError(
-            f"There is no setting {plan.name}.{nearest(plan.name, [*_OWN, *known])} "
+            f"There is no setting {plan.name}.{nearest(plan.name, [*_OWN, *listed])} "
             f"The settings are {', '.join(_OWN)}, and those of the engine."
         )
-    engine.set(name, plan.value)
 
 
 def _checked(name: str, value: object) -> object:

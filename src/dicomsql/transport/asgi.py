@@ -18,6 +18,7 @@ from urllib.parse import unquote_to_bytes
 import httpx
 
 from dicomsql.errors import InterfaceError, OperationalError
+from dicomsql.transport.scope import Waits
 
 Message = MutableMapping[str, Any]
 Application = Callable[
@@ -98,6 +99,13 @@ class InProcessTransport(httpx.BaseTransport):
             exchange = _Exchange(loop, timeouts)
             self._exchanges.add(exchange)
             loop.call_soon_threadsafe(self._spawn, exchange, _scope(request, self._state))
+        waits: Waits = request.extensions.get("waits") or Waits()
+        waits.add(exchange, exchange.break_off)
+
+        def forget() -> None:
+            waits.discard(exchange)
+            self._forget(exchange)
+
         try:
             # As httpcore does it: whoever listens may break off before the wait begins.
             trace = request.extensions.get("trace")
@@ -107,9 +115,9 @@ class InProcessTransport(httpx.BaseTransport):
             status, headers = exchange.wait_for_start()
         except BaseException:
             exchange.leave()
-            self._forget(exchange)
+            forget()
             raise
-        stream = _BodyStream(exchange, self._forget)
+        stream = _BodyStream(exchange, forget)
         return httpx.Response(status, headers=headers, stream=stream)
 
     def interrupt(self) -> None:
@@ -405,7 +413,7 @@ def _is_of_leaving(error: BaseException | None) -> bool:
 class _BodyStream(httpx.SyncByteStream):
     """The answer's body as httpx reads it."""
 
-    def __init__(self, exchange: _Exchange, forget: Callable[[_Exchange], None]) -> None:
+    def __init__(self, exchange: _Exchange, forget: Callable[[], None]) -> None:
         self._exchange = exchange
         self._forget = forget
 
@@ -414,7 +422,7 @@ class _BodyStream(httpx.SyncByteStream):
 
     def close(self) -> None:
         self._exchange.leave()
-        self._forget(self._exchange)
+        self._forget()
 
 
 def _scope(request: httpx.Request, state: dict[str, Any]) -> Message:

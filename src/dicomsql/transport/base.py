@@ -8,12 +8,15 @@ own segment, and refused where even that could be misread.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 from urllib.parse import quote
 
 from dicomsql.errors import ProgrammingError
+
+if TYPE_CHECKING:
+    from dicomsql.transport.scope import Scope
 
 Body = bytes | Callable[[], Iterable[bytes]] | None
 
@@ -58,8 +61,10 @@ class Request:
         scan: name of the plan's scan that it is made for, by which it is counted.
         answers: statuses beside 200 to 299 whose body is an answer to be read, not a failure, such
             as the 409 of a store that took some of its instances.
+        refusals: (status, sentence): what a status means that the server explains badly or not.
         finishing: brings to an end what a request before it has begun, and goes out even after
             the statement was cancelled.
+        scope: the statement that it belongs to; None where nothing but its client stops it.
     """
 
     method: str
@@ -74,7 +79,9 @@ class Request:
     fresh: bool = False
     scan: str = ""
     answers: frozenset[int] = frozenset()
+    refusals: tuple[tuple[int, str], ...] = ()
     finishing: bool = False
+    scope: Scope | None = field(default=None, compare=False, repr=False)
 
     @property
     def url(self) -> str:

@@ -23,6 +23,7 @@ from dicomsql.transport.failures import api_error, errors_from_response
 from dicomsql.transport.gate import Gate
 from dicomsql.transport.pace import Pace
 from dicomsql.transport.retry import RetryPolicy, asked_delay
+from dicomsql.transport.scope import Scope
 from dicomsql.transport.wire import UNREACHED, Interruptible, Sockets, in_words, unlogged, untrusted
 
 # An error's body is read to this size; servers have been seen to answer with whole studies.
@@ -76,12 +77,13 @@ class Client(Closing):
         parallel: calls to one server at a time.
         timeout: seconds that one attempt may take in all. Of a body that is streamed, up or down,
             it bounds each wait for the other side, not the whole: that has no natural length.
-        cancel: stops waits and further calls once it is set, but for those that are `finishing`;
-            cleared by who set it.
-        on_response: is told of each attempt.
-        on_wait: is told before a wait for another attempt: the status of the last one (0 where
-            there was no answer), and seconds.
+        cancel: stops waits and further calls, of all scopes.
+        on_response: is told of each attempt, beside the scope's own.
+        on_wait: is told before a wait for another attempt, as well: the status of the last one (0
+            where there was no answer), and seconds.
         interruptible: what `abort` wakes.
+        tells_waits: what sends heeds the scope's `waits`, so that one statement's calls can be
+            broken off alone.
         clock, wait, chance: time in seconds, a wait that ends early when cancelled, and a number
             in [0, 1); given by tests.
     """
@@ -99,12 +101,15 @@ class Client(Closing):
         on_response: OnResponse | None = None,
         on_wait: OnWait | None = None,
         interruptible: Interruptible | None = None,
+        tells_waits: bool = True,
         on_close: Callable[[], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
         wait: Callable[[float], object] | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.cancel = cancel if cancel is not None else threading.Event()
+        self.tells_waits = tells_waits
+        self._scope = Scope(self.cancel)
         self._http = http
         self._authorizer = authorizer if authorizer is not None else Anonymous()
         self._gate = gate if gate is not None else Gate.closed()
@@ -116,7 +121,7 @@ class Client(Closing):
         self._interruptible = interruptible
         self._on_close = on_close
         self._clock = clock
-        self._wait = wait if wait is not None else self.cancel.wait
+        self._wait = wait
         self._chance = chance
         self._paces: dict[tuple[str, str, int], Pace] = {}
         self._lock = threading.Lock()
@@ -149,9 +154,11 @@ class Client(Closing):
             if delay is None:
                 raise outcome.error
             if delay:
-                if self._on_wait is not None:
-                    self._on_wait(outcome.status, delay)
-                self._wait(delay)
+                scope = self._scope_of(request)
+                for on_wait in (self._on_wait, scope.on_wait):
+                    if on_wait is not None:
+                        on_wait(outcome.status, delay)
+                (scope.cancel.wait if self._wait is None else self._wait)(delay)
             self._check(request)
 
     def identity(self) -> str:
@@ -177,6 +184,10 @@ class Client(Closing):
     def abort(self) -> None:
         """Cancel, and wake every thread that waits for a server. Safe from a signal handler."""
         self.cancel.set()
+        self.wake()
+
+    def wake(self) -> None:
+        """Break off every call that is on its way, whoever's it is."""
         if self._interruptible is not None:
             self._interruptible.interrupt()
 
@@ -193,15 +204,21 @@ class Client(Closing):
                 self._paces[origin] = Pace(self._parallel)
             return self._paces[origin]
 
+    def _scope_of(self, request: Request) -> Scope:
+        return request.scope or self._scope
+
     def _check(self, request: Request) -> None:
-        if self.cancel.is_set() and not request.finishing:
+        if request.finishing:
+            return
+        if self._scope_of(request).cancel.is_set() or self.cancel.is_set():
             raise CancelledError("The statement was cancelled.")
 
     def _attempt(
         self, request: Request, number: int, pace: Pace, *, stream: bool
     ) -> HttpResponse | _Failed:
         """One try: the response, or how it failed."""
-        with pace.slot(_NEVER if request.finishing else self.cancel) as slot:
+        cancel = _NEVER if request.finishing else self._scope_of(request).cancel
+        with pace.slot(cancel) as slot:
             connect = min(_CONNECT_TIMEOUT, self._timeout)
             timeouts = {
                 "connect": connect,
@@ -264,6 +281,7 @@ class Client(Closing):
         extensions = {
             "timeout": attempt.timeouts,
             "trace": partial(self._trace, request),
+            "waits": self._scope_of(request).waits,
             "repeatable": self._policy.may_repeat(request) and not callable(content),
         }
         return self._http.build_request(
@@ -373,9 +391,11 @@ class Client(Closing):
         )
 
     def _report(self, attempt: _Attempt, status: int, received: int) -> None:
-        if self._on_response is not None:
-            seconds = self._clock() - attempt.start
-            self._on_response(attempt.request, status, received, seconds, attempt.number)
+        seconds = self._clock() - attempt.start
+        scope = self._scope_of(attempt.request)
+        for on_response in (self._on_response, scope.on_response):
+            if on_response is not None:
+                on_response(attempt.request, status, received, seconds, attempt.number)
 
 
 class HttpResponse(Closing):

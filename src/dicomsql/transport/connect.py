@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from dicomsql import embedded
 from dicomsql.config import DEFAULT_TIMEOUT, Settings
 from dicomsql.connections import Connection, Login
 from dicomsql.errors import CredentialsError, InterfaceError
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from dicomsql.transport.client import Client, OnResponse, OnWait
     from dicomsql.transport.google_credentials import AuthRequest
     from dicomsql.transport.wire import Sockets
-
-# The base URL of the emulator that runs in this process; no name server knows it.
-LOCAL_BASE_URL = "http://emulator.local"
 
 _USER_AGENT = "dicomsql"
 
@@ -43,7 +41,7 @@ def base_url_for(settings: Settings, servers: tuple[str, ...]) -> str:
         InterfaceError: there is none.
     """
     if settings.local is not None:
-        return LOCAL_BASE_URL
+        return embedded.BASE_URL
     if settings.endpoint:
         _check_url(settings.endpoint)
         return settings.endpoint.rstrip("/")
@@ -144,6 +142,7 @@ def open_transport(
         on_response=told,
         on_wait=on_wait,
         interruptible=sockets,
+        tells_waits=not _is_proxied(settings),
         on_close=close_auth,
     )
 
@@ -194,7 +193,7 @@ def _http_client(settings: Settings, parallel: int, sockets: Sockets) -> httpx.C
     try:
         return httpx.Client(
             # Proxies are left to the stock transport.
-            transport=None if settings.proxy or _has_proxies() else direct,
+            transport=None if _is_proxied(settings) else direct,
             verify=tls,
             proxy=settings.proxy,
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=idle),
@@ -212,11 +211,12 @@ def _http_client(settings: Settings, parallel: int, sockets: Sockets) -> httpx.C
         ) from None
 
 
-def _has_proxies() -> bool:
-    """Whether the environment, or the system, names a proxy; httpx looks in the same place."""
+def _is_proxied(settings: Settings) -> bool:
+    """Whether there is a proxy, of the settings, the environment or the system."""
     from urllib.request import getproxies
 
-    return any(getproxies().get(name) for name in ("http", "https", "all"))
+    # httpx looks in the same place.
+    return bool(settings.proxy) or any(getproxies().get(name) for name in ("http", "https", "all"))
 
 
 def _tls(settings: Settings) -> ssl.SSLContext:

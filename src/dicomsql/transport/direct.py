@@ -15,12 +15,14 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import httpx
 
 from dicomsql.transport.http1 import Connection, Head, NothingCameError
-from dicomsql.transport.wire import Sockets
+from dicomsql.transport.scope import Waits
+from dicomsql.transport.wire import Sockets, shut
 
 Origin = tuple[str, str, int]
 
@@ -34,8 +36,9 @@ class DirectTransport(httpx.BaseTransport):
 
     Of a request's extensions it heeds `timeout` as httpx does, in it beside httpx's own names
     `body` (seconds that the whole body may take, which then comes in as few pieces as can be),
-    `trace` (is told before the head is sent), and `repeatable` (the request may be sent again
-    where a connection that was kept alive turns out to be closed).
+    `trace` (is told before the head is sent), `repeatable` (the request may be sent again where a
+    connection that was kept alive turns out to be closed), and `waits` (`scope.Waits`, which has
+    the connection while the request uses it).
 
     Parameters:
         tls: for https.
@@ -60,16 +63,17 @@ class DirectTransport(httpx.BaseTransport):
         """
         origin = _origin(request.url)
         timeouts: dict[str, float | None] = request.extensions.get("timeout") or {}
+        waits: Waits = request.extensions.get("waits") or Waits()
         connection = self._take(origin)
         if connection is not None:
             try:
-                return self._exchange(origin, connection, request, timeouts)
+                return self._exchange(origin, connection, request, timeouts, waits)
             except (NothingCameError, httpx.NetworkError):
                 # The server may have closed it in the very moment.
                 if connection.answered or not request.extensions.get("repeatable"):
                     raise
-        fresh = Connection(self._open(origin, timeouts.get("connect")))
-        return self._exchange(origin, fresh, request, timeouts)
+        fresh = Connection(self._open(origin, timeouts.get("connect"), waits))
+        return self._exchange(origin, fresh, request, timeouts, waits)
 
     def close(self) -> None:
         """Close what is idle; what is in use is closed when it has been used."""
@@ -86,7 +90,9 @@ class DirectTransport(httpx.BaseTransport):
         connection: Connection,
         request: httpx.Request,
         timeouts: dict[str, float | None],
+        waits: Waits,
     ) -> httpx.Response:
+        waits.add(connection, connection.shut)
         try:
             trace = request.extensions.get("trace")
             if trace is not None:
@@ -104,9 +110,13 @@ class DirectTransport(httpx.BaseTransport):
             else:
                 head = connection.receive_head(request.method, timeouts.get("read"))
         except BaseException:
+            waits.discard(connection)
             connection.close()
             raise
-        body = _Body(self, origin, connection, head, timeouts, lasting=lasting and head.lasting)
+        lasting = lasting and head.lasting
+        body = _Body(
+            self, origin, connection, head, timeouts=timeouts, waits=waits, lasting=lasting
+        )
         return httpx.Response(
             head.status,
             headers=head.headers,
@@ -139,7 +149,7 @@ class DirectTransport(httpx.BaseTransport):
         if too_many is not None:
             too_many.close()
 
-    def _open(self, origin: Origin, timeout: float | None) -> socket.socket:
+    def _open(self, origin: Origin, timeout: float | None, waits: Waits) -> socket.socket:
         """A connected socket, with TLS where the scheme asks for it.
 
         Raises:
@@ -159,9 +169,12 @@ class DirectTransport(httpx.BaseTransport):
                 failure = error
                 continue
             try:
+                waits.add(sock, partial(shut, sock))
                 return self._connected(sock, address, host if scheme == "https" else "", timeout)
             except OSError as error:
                 failure = error
+            finally:
+                waits.discard(sock)
         if isinstance(failure, TimeoutError):
             raise httpx.ConnectTimeout("no connection in time") from failure
         raise httpx.ConnectError("no connection") from failure
@@ -199,8 +212,9 @@ class _Body(httpx.SyncByteStream):
         origin: Origin,
         connection: Connection,
         head: Head,
-        timeouts: dict[str, float | None],
         *,
+        timeouts: dict[str, float | None],
+        waits: Waits,
         lasting: bool,
     ) -> None:
         self._transport = transport
@@ -208,6 +222,7 @@ class _Body(httpx.SyncByteStream):
         self._connection: Connection | None = connection
         self._head = head
         self._timeouts = timeouts
+        self._waits = waits
         self._lasting = lasting
 
     def __iter__(self) -> Iterator[bytes]:
@@ -221,11 +236,13 @@ class _Body(httpx.SyncByteStream):
             yield from connection.whole(self._head, seconds)
         if self._lasting:
             self._connection = None
+            self._waits.discard(connection)
             self._transport._give_back(self._origin, connection)
 
     def close(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
+            self._waits.discard(connection)
             connection.close()
 
 

@@ -24,7 +24,7 @@ from dicomsql.errors import (
     QuotaError,
 )
 from dicomsql.transport.base import Request
-from dicomsql.transport.gate import Gate, Reveal
+from dicomsql.transport.gate import PLAIN_PARAMETERS, Gate, Reveal
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -54,6 +54,10 @@ _ORTHANC_STATUS = "orthancstatus"
 
 _FAILURE_REASON = "00081197"
 _ERROR_COMMENT = "00000902"
+
+# Statuses by which servers refuse a place, and what else they may mean: some answer 403 for what
+# is not there, so that nobody learns of it.
+_OF_A_PLACE = {403: " (or it may not exist)", 404: ""}
 
 _MESSAGE_LIMIT = 1_000
 # A body larger than this is not parsed: no server has that much to say about an error.
@@ -86,11 +90,15 @@ class _Said:
 
     def through(self, gate: Gate, request: Request, status: int) -> str:
         """What people may see of it."""
+        meant = dict(request.refusals).get(status, "")
         if gate.reveal is Reveal.VALUES:
-            return self.words or self.message or _reason_phrase(status)
+            words = self.words or self.message or _reason_phrase(status)
+            return f"{meant} The server's words: {words}" if meant else words
+        if meant:
+            return meant
         # About instances that were sent, a server may say anything that is in them.
         message = self.message if gate.knows(request) else self.numbers
-        shown = message or _reason_phrase(status)
+        shown = message or _reason_phrase(status) + _place(request, status)
         if not self.words or self.words == message:
             return shown
         return f"{shown.rstrip('.')}. {WITHHELD}".lstrip(". ")
@@ -158,6 +166,14 @@ def _reason_phrase(status: int) -> str:
         return HTTPStatus(status).phrase
     except ValueError:
         return ""
+
+
+def _place(request: Request, status: int) -> str:
+    """Where a call was refused, for statuses that are mostly of the place."""
+    named = [f"{n} {v}" for n, v in request.path_values if n in PLAIN_PARAMETERS]
+    if status not in _OF_A_PLACE or not named:
+        return ""
+    return f" for {', '.join(named)}{_OF_A_PLACE[status]}"
 
 
 def _one_line(text: str) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 from urllib.parse import quote
 
+from dicomsql.embedded import shown_call
 from dicomsql.transport.base import Request, encode_query
 
 HIDDEN = "…"
@@ -95,13 +96,14 @@ class Gate:
 
         Closed: the path template and the names of the query's parameters, each once
         (`https://host/v1/projects/{projectsId}/studies?PatientID=…`). Open: the values as they are
-        sent, but for those of secret parameters.
+        sent, but for those of secret parameters. The embedded emulator has a name instead of an
+        address.
         """
         base = without_user(request.base_url)
         if self.reveal is Reveal.NAMES:
             names = dict.fromkeys(name for name, _ in request.query)
             query = "&".join(f"{quote(name, safe='$.')}={HIDDEN}" for name in names)
-            return base + request.path + (f"?{query}" if query else "")
+            return shown_call(base, request.path + (f"?{query}" if query else ""))
         path = request.url.removeprefix(request.base_url).partition("?")[0]
         pairs = (
             f"{quote(name, safe='$.')}="
@@ -109,7 +111,7 @@ class Gate:
             for name, value in request.query
         )
         query = "&".join(pairs)
-        return base + path + (f"?{query}" if query else "")
+        return shown_call(base, path + (f"?{query}" if query else ""))
 
     def show_value(self, name: str, value: str) -> str:
         """One parameter's value for people: itself, or `…`."""

@@ -23,6 +23,8 @@ from enum import Enum
 
 import httpx
 
+from dicomsql.transport.wire import shut
+
 # What one receive takes at most where the length is not known.
 _PIECE = 1 << 18
 # The same under TLS, which gives a record at most.
@@ -107,6 +109,14 @@ class Connection:
     def close(self) -> None:
         """Close the socket; may be called again."""
         self._sock.close()
+
+    def shut(self) -> None:
+        """Tell the thread that reads or writes, from another one, that the server is gone.
+
+        Raises:
+            OSError: it was so before.
+        """
+        shut(self._sock)
 
     # -- sending ---------------------------------------------------------------------------------
 

@@ -52,8 +52,17 @@ class Sockets:
         with self._lock:
             for found in list(self._sockets):
                 with suppress(OSError):
-                    # Not SSLSocket.shutdown(), which takes the TLS state from under the reader.
-                    socket.socket.shutdown(found, socket.SHUT_RDWR)
+                    shut(found)
+
+
+def shut(found: socket.socket) -> None:
+    """Tell whoever reads from a socket that it has ended.
+
+    Raises:
+        OSError: it had ended before.
+    """
+    # Not SSLSocket.shutdown(), which takes the TLS state from under the reader.
+    socket.socket.shutdown(found, socket.SHUT_RDWR)
 
 
 class _OwnCalls(logging.Filter):

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dicomsql.emulator import images
+from dicomsql.emulator.deidentify import frames
 from dicomsql.emulator.jobs import UnitError
 from dicomsql.emulator.status import StatusError
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
-__all__ = ["recipes", "redact", "remove_embedded_overlays"]
+__all__ = ["recipes", "redact"]
 
 # Pixels that a scanner or a computation makes, with nothing written into them: the modality, and
 # whether only original images of it are so (ImageType, PS3.3 C.7.6.1.1.2).
@@ -37,7 +38,6 @@ _TEXTLESS = {
     "RTDOSE": False,
     "SEG": False,
 }
-_LARGEST = 1024**3  # bytes of pixels that are held at once
 _UNITS = {1: "u1", 2: "u2", 4: "u4"}
 
 
@@ -50,7 +50,6 @@ def redact(dataset: FileDataset, path: Path) -> None:
     Raises:
         UnitError: it may hold text, and nothing says where.
     """
-    remove_embedded_overlays(dataset)
     _remove_other_images(dataset)
     if "PixelData" not in dataset:
         return
@@ -65,27 +64,6 @@ def redact(dataset: FileDataset, path: Path) -> None:
             "the image may have text in its pixels, and no attribute of it says where: it has no"
             " BurnedInAnnotation of NO, no ultrasound regions, and its equipment is not known"
         )
-
-
-def remove_embedded_overlays(dataset: FileDataset) -> None:
-    """Clear the bits of pixels that are none of the image's, where old equipment put overlays
-    (PS3.3 C.9.2, OverlayBitPosition; retired).
-    """
-    positions = [tag for tag in list(dataset.keys()) if int(tag) & 0xFF01FFFF == 0x60000102]
-    native = dataset.file_meta.TransferSyntaxUID in images.NATIVE
-    if not native or not any(dataset[tag].value for tag in positions):
-        return
-    import numpy as np
-
-    width = int(dataset.BitsAllocated) // 8
-    spare = int(dataset.BitsAllocated) - int(dataset.BitsStored)
-    if width not in (1, 2, 4) or int(dataset.HighBit) + 1 != int(dataset.BitsStored):
-        raise UnitError("the image has an overlay in its pixels of a form that cannot be removed")
-    order = "<" if dataset.file_meta.TransferSyntaxUID.is_little_endian else ">"
-    kind = "i" if int(dataset.PixelRepresentation) else "u"
-    pixels = np.frombuffer(dataset.PixelData, dtype=f"{order}{kind}{width}")
-    # up and down again, which keeps the sign
-    dataset.PixelData = ((pixels << spare) >> spare).astype(pixels.dtype).tobytes()
 
 
 def _textless(dataset: Dataset) -> bool:
@@ -142,9 +120,9 @@ def _blank(dataset: FileDataset, path: Path, mask: Mask) -> None:
     """Make all pixels the same that are not in the mask, in every frame."""
     import numpy as np
 
-    frames = int(dataset.get("NumberOfFrames") or 1)
+    count = int(dataset.get("NumberOfFrames") or 1)
     samples, width = int(dataset.SamplesPerPixel), int(dataset.BitsAllocated) // 8
-    if mask.size * frames * samples * max(width, 1) > _LARGEST:
+    if mask.size * count * samples * max(width, 1) > frames.LARGEST:
         raise UnitError("the image is too large to blank the text in it")
     if dataset.file_meta.TransferSyntaxUID not in images.NATIVE:
         with images.opened(path) as image:
@@ -160,11 +138,11 @@ def _blank(dataset: FileDataset, path: Path, mask: Mask) -> None:
     rows, columns = mask.shape
     if photometric == "YBR_FULL_422":  # two pixels are four bytes: Y Y Cb Cr
         mask = np.asarray(mask.reshape(rows, columns // 2, 2).all(axis=2), dtype=np.bool_)
-        shape: tuple[int, ...] = (frames, rows, columns // 2, 4)
+        shape: tuple[int, ...] = (count, rows, columns // 2, 4)
     elif samples > 1 and int(dataset.get("PlanarConfiguration") or 0) == 1:
-        shape = (frames, samples, rows, columns)
+        shape = (count, samples, rows, columns)
     else:
-        shape = (frames, rows, columns, samples)
+        shape = (count, rows, columns, samples)
     used = content[: int(np.prod(shape))].reshape(shape)
     if shape[1] == samples and shape[2:] == (rows, columns):
         used = np.moveaxis(used, 1, -1)

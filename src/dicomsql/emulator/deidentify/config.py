@@ -21,6 +21,10 @@ from dicomsql.emulator.deidentify.tags import (
     TEXT_VRS,
     Action,
     basic_profile,
+    is_address,
+    is_graphic,
+    is_known,
+    names_instance,
     tag_of,
     vr_of,
 )
@@ -70,6 +74,11 @@ class Rules:
         return self.profile in _SEARCHED or self.descriptors
 
     @property
+    def strict(self) -> bool:
+        """Whether pixel data of which cannot be told that it is only the image fails."""
+        return self.searches or self.redact or self.keep is not None
+
+    @property
     def cleans(self) -> bool:
         """Whether they are looked for anywhere at all."""
         return self.searches or any(custom.action is Action.CLEAN for custom in self.custom)
@@ -89,17 +98,22 @@ class Rules:
             action = basic_profile().action(tag)
             if action is Action.KEEP and vr in _TELLING:
                 return Action.EMPTY
+            if action is Action.KEEP and is_address(tag):
+                return Action.DELETE
+            if action is Action.KEEP and names_instance(tag, vr):
+                return Action.UID
             cleaned = self.descriptors and action is not Action.KEEP and vr in _DESCRIPTORS
             return Action.CLEAN if cleaned and not tag >> 16 & 1 else action
         if self.profile == _CONTENTS:
+            basic = basic_profile().action(tag)
+            if tag >> 16 & 1 or not is_known(tag) or is_address(tag) or is_graphic(tag):
+                return Action.DELETE  # nothing tells what is in it, or it leads to the original
             if vr in TEXT_VRS:
                 return Action.CLEAN
-            basic = basic_profile().action(tag)
             if basic is not Action.KEEP and vr_of(tag) in TEXT_VRS:
                 return Action.CLEAN  # whatever VR the file gives it
-            # a UID, also a private one, leads to the original image as well as a number does
-            a_uid = basic is Action.UID or (vr == "UI" and basic is not Action.KEEP)
-            if a_uid and self.regenerate:
+            # a UID leads to the original image as well as a number does
+            if self.regenerate and (basic is Action.UID or names_instance(tag, vr)):
                 return Action.UID
             # what cannot be inspected, such as a vendor's header or a scanned letter
             if vr in _BINARY:

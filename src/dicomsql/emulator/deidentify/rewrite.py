@@ -9,16 +9,19 @@ from __future__ import annotations
 import hashlib
 import hmac
 import io
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dicomsql.emulator import images
-from dicomsql.emulator.deidentify import burned
+from dicomsql.emulator.deidentify import burned, frames
 from dicomsql.emulator.deidentify.config import Rules
 from dicomsql.emulator.deidentify.phrases import Phrases, phrases_of, texts_of
 from dicomsql.emulator.deidentify.tags import Action, basic_profile, vr_of
-from dicomsql.emulator.deidentify.texts import info_type
+from dicomsql.emulator.deidentify.terms import is_term
+from dicomsql.emulator.deidentify.texts import CONTEXT, LONGEST, info_type
 from dicomsql.emulator.jobs import UnitError
 
 if TYPE_CHECKING:
@@ -48,7 +51,7 @@ def deidentified(path: Path, rules: Rules, key: bytes) -> bytes:
             dataset = pydicom.dcmread(path)
             if rules.redact:
                 burned.redact(dataset, path)
-            return _Rewriting(dataset, rules, key).run()
+            return _Rewriting(dataset, rules, key).run(path)
     except images.CannotDecode as error:
         cause = type(error.__cause__ or error).__name__
         raise UnitError(
@@ -67,16 +70,40 @@ class _Rewriting:
         self._rules = rules
         self._key = key
         self._owner = str(dataset.get("PatientID") or dataset.get("StudyInstanceUID") or "")
-        self._phrases = phrases_of(dataset) if rules.cleans else Phrases(frozenset())
+        uids = frozenset(self._mapped(dataset))
+        self._uids = (
+            re.compile(b"|".join(re.escape(uid.encode()) for uid in uids)) if uids else None
+        )
+        if rules.cleans:
+            self._phrases = phrases_of(dataset, uids, self._uid)
+        else:
+            self._phrases = Phrases(frozenset(), uids=uids, new=self._uid)
 
-    def run(self) -> bytes:
+    def run(self, path: Path) -> bytes:
         dataset = self._dataset
+        if self._rules.strict:
+            frames.tidy(dataset, path)
+        else:
+            frames.cut_tails(dataset)
         if self._rules.searches:
-            burned.remove_embedded_overlays(dataset)
             self._check_pixels(dataset)
         self._apply(dataset)
         self._declare(dataset)
         return self._written(dataset)
+
+    def _mapped(self, dataset: Dataset) -> Iterator[str]:
+        """The UIDs that become others, wherever they stand."""
+        left = [dataset]
+        while left:
+            item = left.pop()
+            for tag in list(item.keys()):
+                vr = item.get_item(tag).VR or vr_of(int(tag))
+                if "UI" in {vr, vr_of(int(tag))}:
+                    if self._rules.action(int(tag), vr) is Action.UID:
+                        uids = (uid.strip("\0 ") for uid in texts_of(item[tag]))
+                        yield from (uid for uid in uids if self._uid(uid) != uid)
+                elif vr in {"", "SQ", "UN"} and item[tag].VR == "SQ":
+                    left += item[tag].value or ()
 
     def _apply(self, dataset: Dataset) -> None:
         for tag in list(dataset.keys()):
@@ -99,9 +126,16 @@ class _Rewriting:
         """
         if self._rules.searches:
             return False
-        vr = dataset.get_item(tag).VR or vr_of(int(tag))
-        if vr in {"", "SQ", "UN"}:
+        raw = dataset.get_item(tag)
+        vr = raw.VR or vr_of(int(tag))
+        # a file may be encoded otherwise than it says, and has to be written as it says
+        encoded = raw.VR or self._dataset.file_meta.TransferSyntaxUID.is_implicit_VR
+        if vr in {"", "SQ", "UN"} or not encoded:
             return False
+        if self._uids is not None and vr in _WITH_UIDS:
+            value = raw.value if isinstance(raw.value, bytes) else str(raw.value).encode()
+            if self._uids.search(value):
+                return False
         return self._rules.action(int(tag), vr) in {Action.KEEP, Action.KEEP_WHOLE}
 
     def _act(self, dataset: Dataset, element: DataElement, action: Action) -> None:
@@ -122,6 +156,8 @@ class _Rewriting:
             self._clean(element)
         elif self._rules.searches:
             self._search(dataset, element)
+        elif element.VR in _WITH_UIDS:
+            self._change(element, self._phrases.with_other_uids)
 
     def _fill(self, item: Dataset) -> None:
         """Everything in an item whose sequence is replaced; what its attributes are stays."""
@@ -154,7 +190,7 @@ class _Rewriting:
         """PS3.5 B.2: a UID made of 128 bits. Those that the standard gives are no one's."""
         from pydicom.uid import UID
 
-        if not uid or UID(uid).name != uid:
+        if not uid or UID(uid).name != uid or _CONTEXT_GROUP.fullmatch(uid):
             return uid
         digest = bytearray(hmac.digest(self._key, b"uid\0" + uid.encode(), hashlib.sha256)[:16])
         digest[6] = digest[6] & 0x0F | 0x40  # the bits that make it a UUID of version 4
@@ -177,32 +213,49 @@ class _Rewriting:
         self._change(element, lambda text: texts.apply(text, element.VR, name, self._owner))
 
     def _search(self, dataset: Dataset, element: DataElement) -> None:
-        """Take phrases out of an attribute that is kept."""
-        if element.VR in _SEARCHED_VRS:
+        """Take phrases out of an attribute that is kept, and values that its VR does not have."""
+        vr = element.VR
+        if vr in _SEARCHED_VRS:
             self._change(element, self._phrases.cleaned)
-            return
-        if isinstance(element.value, bytes):
-            found = int(element.tag) not in _PIXELS and self._phrases.within(element.value)
-        else:  # a vendor's number may be a date
-            texts = texts_of(element) if element.tag.is_private and element.VR in _NUMBERS else []
-            found = any(self._phrases.holds(text) for text in texts)
-        if found:
-            del dataset[element.tag]
+        elif vr == "CS":
+            self._change(element, self._code)
+        elif vr in _FORMS:
+            self._change(element, lambda text: self._formed(text, vr))
+        elif isinstance(element.value, bytes) and int(element.tag) not in _PIXELS:
+            if element.keyword == "ICCProfile":  # its first number is its length
+                element.value = element.value[: int.from_bytes(element.value[:4])]
+            if self._phrases.within(element.value):
+                del dataset[element.tag]
+
+    def _code(self, text: str) -> str:
+        return text if is_term(text) or self._phrases.cleaned(text) == text else ""
+
+    def _formed(self, text: str, vr: str) -> str:
+        plain = text.strip(" \0")
+        if not _FORMS[vr].fullmatch(plain):
+            return ""
+        if vr == "UI":
+            return self._phrases.with_other_uids(text)
+        return "" if len(plain) >= _LEAST_NUMBER and plain in self._phrases.words else text
 
     def _change(self, element: DataElement, change: Any) -> None:
         if element.is_empty:
             return
         before = texts_of(element)
+        longest = LONGEST.get(element.VR, math.inf)
         after = [change(text) if text else "" for text in before]
+        after = [
+            CONTEXT if len(new) > max(longest, len(old)) else new
+            for old, new in zip(before, after, strict=True)
+        ]
         if after != before:
             element.value = after if len(after) > 1 else after[0]
 
     def _check_pixels(self, dataset: FileDataset) -> None:
-        """Refuse a compressed image that has a comment about the patient in it."""
+        """Refuse a compressed image that says who the patient is in between its pixels."""
         if dataset.file_meta.TransferSyntaxUID in images.NATIVE:
             return
-        content = dataset.get("PixelData") or b""
-        if self._phrases.within(content):
+        if self._phrases.within(dataset.get("PixelData") or b"", _LEAST_IN_PIXELS):
             raise UnitError(
                 "the compressed pixel data has text in it that identifies the patient; decompress"
                 " the instance first"
@@ -232,8 +285,21 @@ class _Rewriting:
 
 _WHOLE = frozenset({"PERSON_NAME", "AGE", "DATE"})
 _LONG_TEXTS = frozenset({"LT", "ST", "UC", "UT"})
-_SEARCHED_VRS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT", "UR"})
-_NUMBERS = frozenset({"CS", "DS", "IS"})
+_SEARCHED_VRS = frozenset({"AE", "LO", "LT", "PN", "SH", "ST", "UC", "UT", "UR"})
+_WITH_UIDS = _SEARCHED_VRS | {"UI"}
+# PS3.5 Table 6.2-1; anything else in such a value would be a text that nobody looks into
+_FORMS: Mapping[str, re.Pattern[str]] = {
+    "AS": re.compile(r"(\d{3}[DWMY])?"),
+    "DA": re.compile(r"[\d.-]*"),
+    "DS": re.compile(r"[-+.eE\d]*"),
+    "DT": re.compile(r"[-+.\d]*"),
+    "IS": re.compile(r"[-+\d]*"),
+    "TM": re.compile(r"[\d:.-]*"),
+    "UI": re.compile(r"[\d.]*"),
+}
+_LEAST_NUMBER = 6  # figures of a number that is taken for the patient's
+_LEAST_IN_PIXELS = 7  # bytes of a phrase that are hardly there by chance
+_CONTEXT_GROUP = re.compile(r"1\.2\.840\.10008\.6\.1\.\d+")  # PS3.16; pydicom names some of them
 _NO_DATA = frozenset({0, 2})
 _PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 _DECLARED: Mapping[str, str] = {

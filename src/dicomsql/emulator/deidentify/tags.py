@@ -9,6 +9,7 @@ taken.
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -22,7 +23,10 @@ __all__ = [
     "Action",
     "BasicProfile",
     "basic_profile",
+    "is_address",
+    "is_graphic",
     "is_known",
+    "names_instance",
     "tag_of",
     "vr_of",
 ]
@@ -41,7 +45,12 @@ class Action(Enum):
 
 
 # The UIDs that say which instance it is, and that other instances refer to it by.
-PRIMARY = frozenset({0x0020000D, 0x0020000E, 0x00080018, 0x00020003, 0x00081155})
+PRIMARY = frozenset(
+    {
+        *(0x0020000D, 0x0020000E, 0x00080018, 0x00020003, 0x00081155),
+        *(0x00041511, 0x00080058, 0x00081167, 0x00200242),
+    }
+)
 
 # The VRs that are inspected for text, as DicomConfig.filterProfile lists them.
 TEXT_VRS = frozenset({"AE", "LO", "LT", "PN", "SH", "ST", "UC", "UT", "DA", "DT", "AS"})
@@ -72,6 +81,10 @@ _CODES: Mapping[str, Action] = {
     # sequences of references: they stay, with the UIDs in them replaced
     "X_Z_U_STAR_TAGS": Action.KEEP,
 }
+_PUBLIC_UIDS = re.compile("SOPClass|TransferSyntax|CodingScheme|MappingResource|DeviceClass")
+# ContextGroupExtensionCreatorUID and ContextUID of a coded entry (PS3.3 8.3), PrivateRecordUID
+_OF_CODES = frozenset({0x0008010D, 0x00080117, 0x00041432})
+_URN_CODE = 0x00080120
 _EDITION = "dicomfields_2026c"
 
 
@@ -94,7 +107,7 @@ class BasicProfile:
         found = self.actions.get(tag)
         if found is not None:
             return found
-        if (tag >> 16) & 1 or not is_known(tag):
+        if (tag >> 16) & 1 or not is_known(tag) or is_graphic(tag):
             return Action.DELETE
         return next((a for value, mask, a in self.groups if tag & mask == value), Action.KEEP)
 
@@ -133,6 +146,29 @@ def is_known(tag: int) -> bool:
     from pydicom.datadict import dictionary_has_tag, repeater_has_tag
 
     return bool(dictionary_has_tag(tag) or repeater_has_tag(tag))
+
+
+def is_address(tag: int) -> bool:
+    """Whether it says where something can be had, such as the original; codes are no such."""
+    return vr_of(tag) == "UR" and tag != _URN_CODE
+
+
+def is_graphic(tag: int) -> bool:
+    """Whether it is of a curve or an overlay: without their data, which the table removes, what
+    describes them is of no use.
+    """
+    return tag >> 16 & 0xFF01 in {0x5000, 0x6000}
+
+
+def names_instance(tag: int, vr: str) -> bool:
+    """Whether a UID is one that somebody gave to something of a patient's: all but those of
+    classes, transfer syntaxes and codes.
+    """
+    from pydicom.datadict import keyword_for_tag
+
+    if "UI" not in {vr, vr_of(tag)}:
+        return False
+    return not (_PUBLIC_UIDS.search(keyword_for_tag(tag)) or tag in _OF_CODES)
 
 
 def tag_of(name: str) -> int | None:

@@ -14,13 +14,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-__all__ = ["Texts", "Transformation", "default_texts", "info_type"]
+__all__ = ["CONTEXT", "LONGEST", "Texts", "Transformation", "default_texts", "info_type"]
 
 CONTEXT = "[CTX]"
 GENERIC = "GENERIC_ID"
 
 _DAYS = 100  # a date moves by so many days at most, either way
-_LONGEST: Mapping[str, int] = {"AE": 16, "SH": 16, "LO": 64, "PN": 64}
+LONGEST: Mapping[str, int] = {"AE": 16, "SH": 16, "LO": 64, "PN": 64}
 _BY_VR: Mapping[str, str] = {"PN": "PERSON_NAME", "DA": "DATE", "DT": "DATE", "AS": "AGE"}
 # by what a keyword ends with
 _BY_KEYWORD: tuple[tuple[str, str], ...] = (
@@ -65,8 +65,8 @@ class Transformation:
             return re.sub(r"[^\\^=\r\n\t]", self.mask.replace("\\", ""), value)
         if self.kind == "cryptoHash":
             digest = hmac.digest(self.key, value.encode(), hashlib.sha256)
-            return base64.b64encode(digest).decode()[: _LONGEST.get(vr)]
-        return f"[{name}]"[: _LONGEST.get(vr)]
+            return base64.b64encode(digest).decode()[: LONGEST.get(vr)]
+        return f"[{name}]"[: LONGEST.get(vr)]
 
     def _date(self, value: str, owner: str) -> str:
         found = re.fullmatch(r"(\d{4})[.]?(\d\d)[.]?(\d\d)(.*)", value.strip(), re.DOTALL)

@@ -146,5 +146,8 @@ class Neighbours:
     topics: Topics
     tables: Tables
 
+    def interrupt(self) -> None:
+        """End what takes long, for the server ends; what is asked later is refused."""
+
     def close(self) -> None:
         """Let go of what they hold; nothing here, more where they are real."""

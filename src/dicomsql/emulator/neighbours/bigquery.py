@@ -18,6 +18,8 @@ from dicomsql.emulator.neighbours import remote
 from dicomsql.emulator.neighbours.base import Column, Disposition, NeighbourError, TableName, Tables
 from dicomsql.emulator.neighbours.cells import Misfit, cells, checked
 from dicomsql.emulator.neighbours.columns import from_json, to_json
+from dicomsql.emulator.neighbours.queries import Queries
+from dicomsql.emulator.neighbours.query import Question
 from dicomsql.emulator.neighbours.tables import Answer, Dataset, Table, Warehouse, read_rows
 from dicomsql.emulator.neighbours.web import Ask, Handler, Method, known, unimplemented
 from dicomsql.emulator.status import StatusError, invalid
@@ -25,6 +27,8 @@ from dicomsql.emulator.status import StatusError, invalid
 __all__ = ["BigQuery", "open_bigquery"]
 
 _LARGEST_PAGE = 10_000
+_BATCH = 100  # rows that are made at once
+_LONGEST = 10.0**6  # seconds of a query; as long as queries may take
 _LARGEST_ANSWER = 10_000_000  # bytes of a page of rows
 _NAME = re.compile(r"[A-Za-z0-9_]{1,1024}")
 _TABLE_NAME = re.compile(r"[\w -]{1,1024}")
@@ -74,11 +78,16 @@ _ASKED_FIELDS = (
 
 @dataclass(frozen=True, slots=True)
 class BigQuery:
-    """BigQuery, as the stores use it and as it is answered."""
+    """BigQuery, as the stores use it and as it is answered.
+
+    Attributes:
+        interrupt: ends the queries that run.
+    """
 
     tables: Tables
     methods: tuple[Method, ...]
     close: Callable[[], None]
+    interrupt: Callable[[], None] = lambda: None
 
 
 def open_bigquery(place: Path, server: str) -> BigQuery:
@@ -93,12 +102,17 @@ def open_bigquery(place: Path, server: str) -> BigQuery:
         return BigQuery(
             remote.RemoteTables(other), tuple(other.method(path) for path in paths), lambda: None
         )
-    warehouse = Warehouse(place)
-    return BigQuery(warehouse, tuple(_methods(warehouse)), warehouse.close)
+    warehouse, queries = Warehouse(place), Queries()
+
+    def close() -> None:
+        queries.close()
+        warehouse.close()
+
+    methods = tuple(_methods(_Api(warehouse, queries)))
+    return BigQuery(warehouse, methods, close, queries.close)
 
 
-def _methods(warehouse: Warehouse) -> Iterator[Method]:
-    api = _Api(warehouse)
+def _methods(api: _Api) -> Iterator[Method]:
     project = "/bigquery/v2/projects/{project}"
     dataset, jobs = f"{project}/datasets/{{dataset}}", f"{project}/jobs"
     table = f"{dataset}/tables/{{table}}"
@@ -127,8 +141,9 @@ def _methods(warehouse: Warehouse) -> Iterator[Method]:
 class _Api:
     """The methods over a warehouse."""
 
-    def __init__(self, warehouse: Warehouse) -> None:
+    def __init__(self, warehouse: Warehouse, queries: Queries) -> None:
         self._warehouse = warehouse
+        self._queries = queries
 
     def insert_dataset(self, ask: Ask) -> dict[str, Any]:
         body = ask.body()
@@ -198,8 +213,6 @@ class _Api:
 
     def list_rows(self, ask: Ask) -> dict[str, Any]:
         """All rows of a table, in the order in which they came, page by page."""
-        from dicomsql.emulator.neighbours.query import Question, run
-
         if ask.parameter("selectedFields"):
             raise StatusError("UNIMPLEMENTED", "The emulator lists all columns of a table.")
         name = _name(ask)
@@ -209,10 +222,13 @@ class _Api:
         answer["totalRows"] = str(held.rows)
         if not held.columns or count == 0 or start >= held.rows:
             return answer
-        path = ".".join(f"`{part}`" for part in (name.project, name.dataset, name.table))
-        sql = f"SELECT * FROM {path} LIMIT {count} OFFSET {start}"  # noqa: S608 - names checked
-        _, rows = run(Question(sql, name.project), self._warehouse.snapshot)
-        shown = _bounded(cells(held.columns, rows, _moments(ask)))
+        shown_name = ".".join(f"`{part}`" for part in (name.project, name.dataset, name.table))
+        sql = f"SELECT * FROM {shown_name} LIMIT {count} OFFSET {start}"  # noqa: S608 - names checked
+        asked = Question(sql, name.project)
+        with self._warehouse.answer() as path:
+            found = self._queries.run(asked, self._warehouse.snapshot, path, gone=ask.gone)
+            listed = Answer({}, held.columns, found.rows, path)
+            shown = _page(listed, 0, count, _moments(ask))
         answer |= {"rows": shown} if shown else {}
         end = start + len(shown)
         return answer | ({"pageToken": _token([end])} if end < held.rows else {})
@@ -259,7 +275,8 @@ class _Api:
         options = body.get("formatOptions")
         moments = _chosen_moments(options if isinstance(options, dict) else {})
         query = {field: body[field] for field in _QUERY_FIELDS if field in body}
-        answer = self._run(ask, query, {}, bool(body.get("dryRun")))
+        seconds = _seconds(body.get("jobTimeoutMs"))
+        answer = self._run(ask, query, {}, bool(body.get("dryRun")), seconds=seconds)
         return _results(answer, "bigquery#queryResponse", 0, size, moments)
 
     def results(self, ask: Ask) -> dict[str, Any]:
@@ -283,7 +300,9 @@ class _Api:
         reference = body.get("jobReference")
         reference = reference if isinstance(reference, dict) else {}
         dry = bool(configuration.get("dryRun"))
-        answer = self._run(ask, query, reference, dry, labels=configuration.get("labels"))
+        seconds = _seconds(configuration.get("jobTimeoutMs"))
+        labels = configuration.get("labels")
+        answer = self._run(ask, query, reference, dry, labels=labels, seconds=seconds)
         return {**answer.body, "configuration": {**answer.body["configuration"], "dryRun": dry}}
 
     def get_job(self, ask: Ask) -> dict[str, Any]:
@@ -297,9 +316,8 @@ class _Api:
         dry: bool,
         *,
         labels: Any = None,
+        seconds: float = _LONGEST,
     ) -> Answer:
-        from dicomsql.emulator.neighbours.query import Question, run
-
         known(query, _QUERY_FIELDS, _QUERY_UNDONE)
         project = ask.names["project"]
         number = reference.get("jobId") or f"job_{uuid.uuid4().hex}"
@@ -317,23 +335,32 @@ class _Api:
             raise invalid("Invalid queryParameters: a list of objects is needed.")
         started = time.time()
         question = Question(sql, project, _default_dataset(query, project), parameters)
-        columns, rows = run(question, self._warehouse.snapshot, dry=dry)
         location = str(reference.get("location") or "US")
         place = {"projectId": project, "jobId": number, "location": location}
         target = query.get("destinationTable")
-        if isinstance(target, dict) and target and not dry:
-            self._save(target, columns, rows, query, number)
-        body = _job(ask, place, query, labels, started)
-        if dry:
-            del body["jobReference"]["jobId"]
-            return Answer(body, columns, 0, Path())
-        return self._warehouse.keep(project, number, body, (columns, rows))
+        with self._warehouse.answer() as path:
+            found = self._queries.run(
+                question,
+                self._warehouse.snapshot,
+                path,
+                dry=dry,
+                seconds=seconds,
+                gone=ask.gone,
+            )
+            body = _job(ask, place, query, labels, started)
+            answer = Answer(body, found.columns, found.rows, path)
+            if dry:
+                del body["jobReference"]["jobId"]
+                return answer
+            if isinstance(target, dict) and target:
+                self._save(target, answer, query, number)
+            self._warehouse.keep(project, number, answer)
+            return answer
 
     def _save(
         self,
         target: dict[str, Any],
-        columns: tuple[Column, ...],
-        rows: Any,
+        answer: Answer,
         query: dict[str, Any],
         number: str,
     ) -> None:
@@ -346,8 +373,13 @@ class _Api:
         name = TableName(*(str(part) for part in names))
         if query.get("createDisposition") == "CREATE_NEVER":
             self._warehouse.table(name)
-        plain = (_plain(columns, row) for row in rows.to_pylist())
-        self._warehouse.load(name, columns, plain, Disposition(said), once=number)
+        plain = (
+            _plain(answer.columns, row)
+            for _, table in read_rows(answer, 0, answer.rows)
+            for batch in table.to_batches(_BATCH)
+            for row in batch.to_pylist()
+        )
+        self._warehouse.load(name, answer.columns, plain, Disposition(said), once=number)
 
 
 def _check_dialect(query: Mapping[str, Any], sql: str) -> None:
@@ -416,22 +448,23 @@ def _results(answer: Answer, kind: str, start: int, count: int, moments: str) ->
     }
     if count <= 0 or start >= answer.rows:
         return found
-    rows: list[dict[str, Any]] = []
-    for columns, table in read_rows(answer, start, count):
-        rows += cells(columns, table, moments)
-    rows = _bounded(rows)
+    rows = _page(answer, start, count, moments)
     end = start + len(rows)
     found["rows"] = rows
     return found | ({"pageToken": _token([end])} if end < answer.rows else {})
 
 
-def _bounded(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _page(answer: Answer, start: int, count: int, moments: str) -> list[dict[str, Any]]:
     """As many rows as an answer takes, at least one."""
+    rows: list[dict[str, Any]] = []
     size = 0
-    for number, row in enumerate(rows):
-        size += len(json.dumps(row, ensure_ascii=False))
-        if size > _LARGEST_ANSWER and number:
-            return rows[:number]
+    for columns, table in read_rows(answer, start, count):
+        for first in range(0, table.num_rows, _BATCH):
+            for row in cells(columns, table.slice(first, _BATCH), moments):
+                size += len(json.dumps(row, ensure_ascii=False))
+                if size > _LARGEST_ANSWER and rows:
+                    return rows
+                rows.append(row)
     return rows
 
 
@@ -587,6 +620,12 @@ def _number(value: Any, name: str, default: int) -> int:
     if isinstance(value, bool) or not re.fullmatch(r"\d{1,18}", str(value)):
         raise invalid(f"Invalid value for {name}: a number from 0 is needed.")
     return min(int(value), default)
+
+
+def _seconds(milliseconds: Any) -> float:
+    """What a query may take, where it is said."""
+    found = _number(milliseconds, "jobTimeoutMs", 10**9) / 1000
+    return found or _LONGEST
 
 
 def _token(state: list[Any]) -> str:

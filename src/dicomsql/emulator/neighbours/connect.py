@@ -29,6 +29,10 @@ class _Connected(Neighbours):
 
     methods: tuple[Method, ...] = ()
     closing: tuple[Callable[[], None], ...] = ()
+    interrupting: Callable[[], None] = lambda: None
+
+    def interrupt(self) -> None:
+        self.interrupting()
 
     def close(self) -> None:
         for close in self.closing:
@@ -57,6 +61,7 @@ def neighbours(root: Path, environment: Mapping[str, str]) -> Neighbours:
         tables=asked.tables,
         methods=(*kept.methods, *told.methods, *asked.methods),
         closing=(kept.close, told.close, asked.close),
+        interrupting=asked.interrupt,
     )
 
 

@@ -1,7 +1,6 @@
-"""A query of BigQuery's SQL on the tables of a folder: sqlglot translates it, DuckDB runs it.
+"""A query of BigQuery's SQL: what it is about, and what it is in DuckDB's SQL.
 
-Only queries run: nothing that writes, no scripts, no legacy SQL. DuckDB gets the tables that the
-query names and no access to anything outside of itself.
+Only queries are read: nothing that writes, no scripts, no legacy SQL.
 
 One thing is easier here than at Google: eight digits that are compared with a DATE are a date.
 """
@@ -9,46 +8,19 @@ One thing is easier here than at Google: eight digits that are compared with a D
 from __future__ import annotations
 
 import re
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dicomsql.emulator.neighbours.base import Column, NeighbourError, TableName
-from dicomsql.emulator.neighbours.cells import arrow_schema
-from dicomsql.emulator.neighbours.tables import Snapshot
+from dicomsql.emulator.neighbours.googlesql import translate
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from sqlglot import exp
 
-__all__ = ["Question", "run"]
+__all__ = ["Parsed", "Question", "in_duckdb", "parse"]
 
-_TRIES = 5  # at a table whose files are replaced while they are read
-_MEMORY = "2GB"
-_LONGEST = 300.0  # seconds of a query; a server that is to end does not wait for ever
-_TYPES = {
-    "bigint": "INTEGER",
-    "blob": "BYTES",
-    "boolean": "BOOLEAN",
-    "date": "DATE",
-    "decimal": "NUMERIC",
-    "double": "FLOAT",
-    "float": "FLOAT",
-    "hugeint": "INTEGER",
-    "integer": "INTEGER",
-    "null": "INTEGER",
-    "smallint": "INTEGER",
-    "time": "TIME",
-    "timestamp": "DATETIME",
-    "timestamp with time zone": "TIMESTAMP",
-    "tinyint": "INTEGER",
-    "ubigint": "INTEGER",
-    "uinteger": "INTEGER",
-    "usmallint": "INTEGER",
-    "utinyint": "INTEGER",
-    "varchar": "STRING",
-}
+_LONGEST_TEXT = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,32 +39,63 @@ class Question:
     parameters: Sequence[Mapping[str, Any]] = ()
 
 
-def run(
-    question: Question, snapshot: Callable[[TableName], Snapshot], *, dry: bool = False
-) -> tuple[tuple[Column, ...], pa.Table]:
-    """The answer to a query, its rows in Arrow.
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A query, parsed, with its parameters in their places.
 
-    Args:
-        snapshot: gives what a table holds.
-        dry: no rows, only the columns.
+    Attributes:
+        tables: those that it reads, by the names that stand for them.
+    """
+
+    tree: exp.Query
+    tables: dict[str, TableName]
+
+
+def parse(question: Question) -> Parsed:
+    """Read a query.
 
     Raises:
-        NeighbourError: INVALID_ARGUMENT for a query that is none, NOT_FOUND for a table,
-            UNIMPLEMENTED for what is not emulated.
+        NeighbourError: INVALID_ARGUMENT for a query that is none, UNIMPLEMENTED for what is not
+            emulated.
     """
-    tree = _parsed(question.sql)
-    _bind(tree, question.parameters)
-    _name_members(tree)
-    names = _tables(tree, question)
-    for attempt in range(_TRIES):
-        found = {alias: snapshot(name) for alias, name in names.items()}
-        translated = _translated(tree.copy(), found)
-        try:
-            return _answer(translated, found, dry)
-        except FileNotFoundError:
-            if attempt == _TRIES - 1:
-                raise NeighbourError("UNAVAILABLE", "The table changes; ask again.") from None
-    raise AssertionError("the loop returns or raises")
+    if len(question.sql) > _LONGEST_TEXT:
+        raise NeighbourError("INVALID_ARGUMENT", "The query is too large: it is of 1 MB at most.")
+    try:
+        tree = _parsed(question.sql)
+        _bind(tree, question.parameters)
+        _name_members(tree)
+        return Parsed(tree, _tables(tree, question))
+    except RecursionError:
+        raise NeighbourError("INVALID_ARGUMENT", "The query is nested too deeply.") from None
+
+
+def in_duckdb(parsed: Parsed, columns: Mapping[str, Sequence[Column]]) -> str:
+    """A query in DuckDB's SQL, which calls the macros of `macros`.
+
+    Args:
+        columns: of each table that it reads.
+
+    Raises:
+        NeighbourError: UNIMPLEMENTED for what is not emulated.
+    """
+    from sqlglot import exp
+    from sqlglot.errors import ErrorLevel, SqlglotError
+
+    tree = parsed.tree.copy()
+    every = [column for of in columns.values() for column in of]
+    _read_dates(tree, every)
+    try:
+        translate(tree, every)
+        select: exp.Expr = tree
+        while isinstance(select, exp.SetOperation | exp.Subquery):
+            select = select.this
+        if isinstance(select, exp.Select):
+            _name_columns(select)
+        return tree.sql(dialect="duckdb", unsupported_level=ErrorLevel.RAISE)
+    except SqlglotError:
+        raise NeighbourError("UNIMPLEMENTED", "The emulator cannot translate this query.") from None
+    except RecursionError:
+        raise NeighbourError("INVALID_ARGUMENT", "The query is nested too deeply.") from None
 
 
 def _parsed(sql: str) -> exp.Query:
@@ -106,8 +109,6 @@ def _parsed(sql: str) -> exp.Query:
         line, column = details[0].get("line"), details[0].get("col")
         at = f" at [{line}:{column}]" if line else ""
         raise NeighbourError("INVALID_ARGUMENT", f"Syntax error{at}.") from None
-    except RecursionError:
-        raise NeighbourError("INVALID_ARGUMENT", "The query is nested too deeply.") from None
     if not trees:
         raise NeighbourError("INVALID_ARGUMENT", "The query is empty.")
     if len(trees) > 1 or not isinstance(trees[0], exp.Query):
@@ -226,42 +227,28 @@ def _full_name(source: exp.Table, question: Question) -> TableName:
     return TableName(source.catalog or question.project, source.db, source.name)
 
 
-def _translated(tree: exp.Expr, tables: Mapping[str, Snapshot]) -> str:
-    from sqlglot import exp
-    from sqlglot.errors import ErrorLevel, SqlglotError
-
-    _read_dates(tree, tables)
-    select = tree
-    while isinstance(select, exp.SetOperation | exp.Subquery):
-        select = select.this
-    if isinstance(select, exp.Select):
-        _name_columns(select)
-    try:
-        return tree.sql(dialect="duckdb", unsupported_level=ErrorLevel.RAISE)
-    except (SqlglotError, RecursionError):
-        raise NeighbourError("UNIMPLEMENTED", "The emulator cannot translate this query.") from None
-
-
 def _name_columns(select: exp.Select) -> None:
     """Give what has no name the name that BigQuery gives it: f0_, f1_ ..."""
     from sqlglot import exp
 
     count = 0
     for node in list(select.expressions):
-        if isinstance(node, exp.Alias | exp.Column | exp.Dot | exp.Star):
+        if isinstance(node, exp.Dot) and node.name:
+            node.replace(exp.alias_(node.copy(), node.name))
+            continue
+        if isinstance(node, exp.Alias | exp.Column | exp.Star):
             continue
         node.replace(exp.alias_(node.copy(), f"f{count}_"))
         count += 1
 
 
-def _read_dates(tree: exp.Expr, tables: Mapping[str, Snapshot]) -> None:
+def _read_dates(tree: exp.Expr, columns: Iterable[Column]) -> None:
     """`StudyDate >= '20260101'`: DICOM's form of a date, where a DATE is compared with it."""
     from sqlglot import exp
 
     dates = {
         column.name.lower()
-        for table in tables.values()
-        for column in table.columns
+        for column in columns
         if column.type == "DATE" and column.mode != "REPEATED"
     }
     for node in tree.find_all(
@@ -275,122 +262,3 @@ def _read_dates(tree: exp.Expr, tables: Mapping[str, Snapshot]) -> None:
                 match = re.fullmatch(r"(\d{4})(\d\d)(\d\d)", part.name)
                 if match:
                     part.replace(exp.Literal.string("-".join(match.groups())))
-
-
-def _answer(
-    sql: str, tables: Mapping[str, Snapshot], dry: bool
-) -> tuple[tuple[Column, ...], pa.Table]:
-    import duckdb
-
-    with duckdb.connect(":memory:") as db:
-        db.execute(f"SET memory_limit = '{_MEMORY}'")
-        db.execute("SET TimeZone = 'UTC'")
-        db.execute("SET enable_external_access = false")
-        db.execute("SET lock_configuration = true")
-        watch = threading.Timer(_LONGEST, db.interrupt)
-        watch.daemon = True
-        watch.start()
-        try:
-            for name, table in tables.items():
-                _register(db, name, table)
-            relation = db.sql(sql)
-            if relation is None:
-                raise NeighbourError("UNIMPLEMENTED", "The emulator runs single queries only.")
-            columns = _columns(relation)
-            if dry:
-                relation = relation.limit(0)
-            rows = relation.to_arrow_table()
-            return columns, _conformed(rows, columns)
-        except duckdb.Error as error:
-            raise _refused(error) from None
-        finally:
-            watch.cancel()
-
-
-def _register(db: Any, name: str, table: Snapshot) -> None:
-    """Make a table's rows a view, in which JSON is JSON."""
-    import pyarrow.dataset as ds
-
-    schema = arrow_schema(table.columns)
-    sources = [ds.dataset(table.new_rows())]
-    if table.files:
-        sources.append(ds.dataset([str(path) for path in table.files], schema=schema))
-    for path in table.files:
-        path.stat()
-    db.register(f"{name} rows", ds.dataset(sources))
-    quoted = [f'"{column.name}"' for column in table.columns]
-    shown = [
-        f"{text}::JSON{'[]' if column.mode == 'REPEATED' else ''} AS {text}"
-        if column.type == "JSON"
-        else text
-        for text, column in zip(quoted, table.columns, strict=True)
-    ]
-    columns = ", ".join(shown)
-    db.execute(f'CREATE VIEW "{name}" AS SELECT {columns} FROM "{name} rows"')  # noqa: S608
-
-
-def _columns(relation: Any) -> tuple[Column, ...]:
-    names = list(relation.columns)
-    if len({name.lower() for name in names}) < len(names):
-        raise NeighbourError(
-            "INVALID_ARGUMENT", "Duplicate column names in the result are not supported."
-        )
-    return tuple(_column(name, kind) for name, kind in zip(names, relation.types, strict=True))
-
-
-def _column(name: str, kind: Any, mode: str = "NULLABLE") -> Column:
-    if kind.id in {"list", "array"}:
-        member = kind.children[0][1]
-        if mode == "REPEATED" or member.id in {"list", "array"}:
-            raise NeighbourError("INVALID_ARGUMENT", "An array of arrays cannot be returned.")
-        return _column(name, member, "REPEATED")
-    if kind.id == "struct":
-        fields = tuple(_column(part, below) for part, below in kind.children)
-        return Column(name, "RECORD", mode, fields)
-    found = "JSON" if str(kind) == "JSON" else _TYPES.get(kind.id)
-    if found is None:
-        raise NeighbourError("UNIMPLEMENTED", f"The emulator returns no column of type {kind}.")
-    return Column(name, found, mode)
-
-
-def _conformed(rows: pa.Table, columns: Sequence[Column]) -> pa.Table:
-    """The rows in the types of their columns."""
-    import pyarrow as pa
-
-    schema = arrow_schema(columns)
-    found = []
-    for array, field in zip(rows.columns, schema, strict=True):
-        plain = [getattr(chunk, "storage", chunk) for chunk in array.chunks]
-        joined = pa.chunked_array(plain, plain[0].type) if plain else array
-        try:
-            found.append(joined.cast(field.type) if plain else pa.chunked_array([], field.type))
-        except pa.ArrowInvalid:
-            raise NeighbourError(
-                "INVALID_ARGUMENT", "A number of the result is too large."
-            ) from None
-    return pa.table(found, schema=schema)
-
-
-def _refused(error: Exception) -> NeighbourError:
-    """What DuckDB says, without what it quotes of the rows."""
-    import duckdb
-
-    about_names = (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException)
-    if isinstance(error, about_names):
-        first = str(error).split("\n", maxsplit=1)[0]
-        if "max_expression_depth" in first:
-            return NeighbourError("INVALID_ARGUMENT", "The query is nested too deeply.")
-        text = re.sub(r"^\w+ Error: ", "", re.sub(r'"table \d+( rows)?"', "the table", first))
-        return NeighbourError("INVALID_ARGUMENT", text)
-    if isinstance(error, duckdb.OutOfMemoryException):
-        return NeighbourError("UNAVAILABLE", f"The query needs more than {_MEMORY} of memory.")
-    if isinstance(error, duckdb.InterruptException):
-        return NeighbourError("UNAVAILABLE", f"The query took more than {_LONGEST:.0f} seconds.")
-    if isinstance(error, duckdb.PermissionException):
-        return NeighbourError("PERMISSION_DENIED", "A query reads the tables of datasets only.")
-    kind = type(error).__name__.removesuffix("Exception")
-    return NeighbourError(
-        "INVALID_ARGUMENT",
-        f"The query failed on a value of its rows ({kind}); SAFE_CAST and SAFE functions give null"
-        " instead.",
-    )

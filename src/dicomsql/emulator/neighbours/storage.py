@@ -89,6 +89,7 @@ def _methods(shelf: Shelf) -> Iterator[Method]:
         ("GET", "/storage/v1/b/{bucket}/o", api.list_objects),
         ("GET", "/storage/v1/b/{bucket}/o/{object*}", api.get_object),
         ("DELETE", "/storage/v1/b/{bucket}/o/{object*}", api.delete_object),
+        ("POST", "/storage/v1/b/{bucket}/o/{object*}", api.copy),
         ("GET", "/download/storage/v1/b/{bucket}/o/{object*}", api.download),
         *(
             (verb, f"{root}/storage/v1/b/{{bucket}}/o", handler)
@@ -251,6 +252,41 @@ class _Api:
         bucket, name = self._named(ask)
         self._shelf.remove(bucket, name, _conditions(ask), _generation(ask))
         return _nothing()
+
+    def copy(self, ask: Ask) -> dict[str, Any]:
+        """copyTo and rewriteTo, which is done by its first call."""
+        segments = ask.segments
+        at = segments.index("o", segments.index("b") + 2)
+        match segments[at + 1 :]:
+            case (source, "copyTo" | "rewriteTo" as way, "b", bucket, "o", name):
+                pass
+            case _:
+                raise StatusError(
+                    "UNIMPLEMENTED", "The emulator does not implement this method of objects."
+                )
+        if ask.parameter("destinationKmsKeyName"):
+            raise StatusError("UNIMPLEMENTED", "The emulator has no keys for objects.")
+        match = _integer(ask.parameter("ifSourceGenerationMatch"))
+        differ = _integer(ask.parameter("ifSourceGenerationNotMatch"))
+        said = _said(ask.body())
+        generation = _integer(ask.parameter("sourceGeneration"))
+        item, stream = self._shelf.open(segments[at - 1], source, generation)
+        content = pieces(stream)
+        try:
+            Conditions(match, differ).check(item.generation)
+            made = self._shelf.put(bucket, name, content, said or item.body, _conditions(ask))
+        finally:
+            stream.close()
+        shown = _object(ask, made)
+        if way == "copyTo":
+            return shown
+        return {
+            "kind": "storage#rewriteResponse",
+            "totalBytesRewritten": shown["size"],
+            "objectSize": shown["size"],
+            "done": True,
+            "resource": shown,
+        }
 
     def upload(self, ask: Ask) -> Response | dict[str, Any]:
         """A whole object at once, or the beginning of a resumable upload."""

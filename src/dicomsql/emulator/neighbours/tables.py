@@ -7,6 +7,7 @@ may grow; what was written before they did reads as null in the new ones.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -292,18 +293,18 @@ class Warehouse:
                 tuple(json.loads(text) for (text,) in waiting),
             )
 
-    def keep(self, project: str, number: str, body: dict[str, Any], table: Any) -> Answer:
-        """Keep a job and its answer; ALREADY_EXISTS.
-
-        Args:
-            table: columns and Arrow rows.
-        """
-        import pyarrow.parquet as pq
-
-        columns, rows = table
+    @contextlib.contextmanager
+    def answer(self) -> Iterator[Path]:
+        """A file for the rows of an answer; it goes again unless it is kept."""
         path = self._new_file()
-        with path.open("wb") as stream:
-            pq.write_table(rows, stream, row_group_size=_BATCH)
+        try:
+            yield path
+        finally:
+            if not self._is_kept(path):
+                path.unlink(missing_ok=True)
+
+    def keep(self, project: str, number: str, answer: Answer) -> None:
+        """Keep a job and its answer; ALREADY_EXISTS."""
         now = time.time()
         try:
             with self._index.write() as db:
@@ -312,18 +313,16 @@ class Warehouse:
                     (now - _KEPT,),
                 )
                 db.execute("DELETE FROM jobs WHERE created < ?", (now - _KEPT,))
-                texts = (json.dumps(body), json.dumps(to_json(columns)))
+                texts = (json.dumps(answer.body), json.dumps(to_json(answer.columns)))
                 db.execute(
                     "INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    (project, number, *texts, rows.num_rows, path.stem, now),
+                    (project, number, *texts, answer.rows, answer.file.stem, now),
                 )
         except sqlite3.IntegrityError:
-            path.unlink(missing_ok=True)
             raise NeighbourError(
                 "ALREADY_EXISTS", f"Already Exists: Job {project}:{number}"
             ) from None
         self._collect_garbage()
-        return Answer(body, tuple(columns), rows.num_rows, path)
 
     def job(self, project: str, number: str) -> Answer:
         """A job and its answer; NOT_FOUND."""
@@ -423,6 +422,11 @@ class Warehouse:
         path = self._path(uuid.uuid4().hex)
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         return path
+
+    def _is_kept(self, path: Path) -> bool:
+        with self._index.read() as db:
+            found = db.execute("SELECT 1 FROM jobs WHERE file = ?", (path.stem,)).fetchone()
+        return found is not None
 
     def _path(self, file: str) -> Path:
         return self._files / f"{file}.parquet"

@@ -6,6 +6,7 @@ import json
 import re
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,13 @@ from dicomsql.emulator import partial as partial_response
 from dicomsql.emulator.call import COMMON_PARAMETERS
 from dicomsql.emulator.errors import EmulatorError
 from dicomsql.emulator.neighbours.base import NeighbourError
-from dicomsql.emulator.status import HTTP_STATUS, StatusError, invalid, invalid_field
+from dicomsql.emulator.status import (
+    HTTP_STATUS,
+    StatusError,
+    invalid,
+    invalid_field,
+    of_folder,
+)
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -48,6 +55,7 @@ class Ask:
         headers: by lower-case name.
         origin: scheme and host for URLs in answers.
         chunks: gives the body, once.
+        gone: whether nobody waits for the answer any more; once the body was read.
     """
 
     verb: str
@@ -57,6 +65,7 @@ class Ask:
     headers: Mapping[str, str]
     origin: str
     chunks: Callable[[], Iterator[bytes]]
+    gone: Callable[[], bool] = lambda: False
 
     @property
     def segments(self) -> tuple[str, ...]:
@@ -131,7 +140,9 @@ def unimplemented(verbs: str, path: str) -> Method:
     """A method that is not emulated."""
 
     def refuse(ask: Ask) -> dict[str, Any]:
-        raise StatusError("UNIMPLEMENTED", f"The emulator does not implement {ask.verb} {path}.")
+        raise StatusError(
+            "UNIMPLEMENTED", f"The emulator does not implement {ask.verb} {ask.path}."
+        )
 
     return Method(verbs, path, refuse, None)
 
@@ -213,6 +224,7 @@ def _endpoint(method: Method) -> Callable[[Request], Awaitable[Response]]:
             headers=dict(request.headers.items()),
             origin=f"{request.url.scheme}://{request.url.netloc}",
             chunks=partial(_chunks, request),
+            gone=partial(_gone, request),
         )
         try:
             return await run_in_threadpool(_run, method, ask)
@@ -244,13 +256,8 @@ def _run(method: Method, ask: Ask) -> Response:
         return _failure(StatusError("UNAVAILABLE", str(error)))
     except RecursionError:
         return _failure(invalid("The request is nested too deeply."))
-    except sqlite3.OperationalError as error:
-        locked = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-        reason = "busy with another process" if locked else "not usable (disk full or damaged?)"
-        return _failure(StatusError("UNAVAILABLE", f"The emulator's folder is {reason}."))
     except (sqlite3.Error, OSError) as error:
-        reason = type(error).__name__
-        return _failure(StatusError("INTERNAL", f"The emulator's folder failed: {reason}."))
+        return _failure(of_folder(error))
 
 
 def as_json(answer: Any, status: int = 200) -> Response:
@@ -292,6 +299,16 @@ def _chunks(request: Request) -> Iterator[bytes]:
             return
         if chunk:
             yield chunk
+
+
+def _gone(request: Request) -> bool:
+    """Whether the client has left, or the server is about to, for a worker thread."""
+    import anyio.from_thread
+
+    try:
+        return anyio.from_thread.run(request.is_disconnected)
+    except (CancelledError, RuntimeError):
+        return True
 
 
 async def _next(stream: AsyncIterator[bytes]) -> bytes | None:

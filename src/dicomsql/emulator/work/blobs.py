@@ -54,12 +54,18 @@ class SetBlobStorage:
                     moved.append(row)
                 gone = None if found.rowcount else UnitError("the instance was deleted meanwhile")
                 outcomes.append(gone)
-            changes = [
-                dataclasses.replace(change, previous_class=before[row])
-                for row in moved
-                for change in events.described(db, [row])
-            ]
-        events.changed(context, job.spec["store"], changes, action="SetBlobSettings")
+            events.owe(
+                db,
+                job.operation,
+                job.spec["store"],
+                lambda: [
+                    dataclasses.replace(change, previous_class=before[row])
+                    for row in moved
+                    for change in events.described(db, [row])
+                ],
+                action="SetBlobSettings",
+                kind=events.MOVE,
+            )
         return outcomes
 
     def finish(self, context: Context, job: Job) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from dicomsql.emulator import storing
 from dicomsql.emulator.deidentify.config import Rules, read_rules
 from dicomsql.emulator.jobs import Context, Job, UnitError
+from dicomsql.emulator.status import not_found
 from dicomsql.emulator.work import selection
 
 __all__ = ["DeidentifyDataset", "DeidentifyStore"]
@@ -27,7 +28,11 @@ class DeidentifyStore:
             yield from selection.instances(context, source, filter_uri=job.spec["filter"])
 
     def do(self, context: Context, job: Job, units: list[str]) -> list[UnitError | None]:
-        """Put the copies of instances into the destination; the source is only read."""
+        """Put the copies of instances into the destination; the source is only read.
+
+        Raises:
+            StatusError: 404 when the destination is gone.
+        """
         key = bytes.fromhex(job.spec["key"])
         copies = _Copies(context, job, read_rules(job.spec["config"], key), key)
         return [copies.make(unit) for unit in units]
@@ -55,6 +60,7 @@ class _Copies:
 
         try:
             store, path = self._source(selection.row_of(unit))
+            self._check_destination(store)
             content = deidentified(path, self._rules, self._key)
         except UnitError as error:
             return error
@@ -64,7 +70,16 @@ class _Copies:
         if isinstance(received, storing.Outcome):
             return UnitError(f"the copy cannot be stored: {received.failure}")
         [outcome] = storing.commit(self._context.folder, self._destinations[store], [received])
+        if outcome.failure:
+            self._check_destination(store)
         return UnitError(outcome.failure) if outcome.failure else None
+
+    def _check_destination(self, store: int) -> None:
+        """End the operation, rather than fail each instance, where there is no place for any."""
+        with self._context.folder.read() as db:
+            row = self._destinations[store]
+            if not db.execute("SELECT 1 FROM stores WHERE id = ?", (row,)).fetchone():
+                raise not_found("The destination DICOM store was deleted meanwhile.")
 
     def _source(self, row: int) -> tuple[int, Path]:
         """The store and the file of an instance."""

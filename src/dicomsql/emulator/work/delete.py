@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable
 
 from dicomsql.emulator import events, index
@@ -26,16 +27,21 @@ class Delete:
         )
 
     def do(self, context: Context, job: Job, units: list[str]) -> list[UnitError | None]:
-        """Delete instances; one that is gone already is done.
-
-        Others are told before: after a kill they may be told again, but never not at all.
-        """
+        """Delete instances; one that is gone already is done."""
         rows = [selection.row_of(unit) for unit in units]
-        with context.folder.read() as db:
-            changes = events.described(db, rows)
-        events.deleted(context, job.spec["store"], changes, action=job.spec["action"])
-        with context.folder.write() as db:
+
+        def remove(db: sqlite3.Connection) -> None:
+            events.owe(
+                db,
+                job.operation,
+                job.spec["store"],
+                lambda: events.described(db, rows),
+                action=job.spec["action"],
+                kind=events.DELETE,
+            )
             index.remove_instances(db, rows)
+
+        context.folder.delete(remove)
         context.folder.collect_garbage()
         return [None] * len(units)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+import sqlite3
+from collections.abc import Iterator
 
-from dicomsql.emulator import events, index, storing
+from dicomsql.emulator import events, storing
 from dicomsql.emulator.jobs import Context, Job, UnitError
 from dicomsql.emulator.neighbours.base import NeighbourError
 from dicomsql.emulator.status import not_found
@@ -46,11 +47,18 @@ class Import:
             storing.discard(r for r in received if isinstance(r, storing.Upload))
             raise
         uploads = [r for r in received if isinstance(r, storing.Upload)]
-        committed = iter(storing.commit(context.folder, job.spec["store"], uploads))
+
+        def note(db: sqlite3.Connection, rows: list[int]) -> None:
+            events.owe(
+                db,
+                job.operation,
+                job.spec["store"],
+                lambda: events.described(db, rows),
+                action="ImportDicomData",
+            )
+
+        committed = iter(storing.commit(context.folder, job.spec["store"], uploads, note=note))
         outcomes = [next(committed) if isinstance(r, storing.Upload) else r for r in received]
-        events.stored(
-            context, job.spec["store"], _brought(context, job, outcomes), action="ImportDicomData"
-        )
         return [UnitError(outcome.failure) if outcome.failure else None for outcome in outcomes]
 
     def finish(self, context: Context, job: Job) -> None:  # noqa: ARG002 - only told
@@ -73,23 +81,3 @@ class Import:
             received.entry, storage_class=job.spec["class"], operation=job.operation
         )
         return dataclasses.replace(received, entry=entry)
-
-
-def _brought(context: Context, job: Job, outcomes: Iterable[storing.Outcome]) -> list[int]:
-    """The rows that this operation put into the store: now, or before it was interrupted."""
-    rows = []
-    with context.folder.read() as db:
-        for outcome in outcomes:
-            if outcome.failure:
-                continue
-            uids = (outcome.study, outcome.series, outcome.instance)
-            if outcome.row:
-                rows.append(outcome.row)
-            elif index.stored_digest(db, job.spec["store"], *uids) is not None:
-                row = index.row_of(db, job.spec["store"], *uids)
-                ours = db.execute(
-                    "SELECT 1 FROM instances WHERE id = ? AND operation_id = ?",
-                    (row, job.operation),
-                ).fetchone()
-                rows += [row] if ours else []
-    return rows

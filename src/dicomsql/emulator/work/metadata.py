@@ -10,7 +10,8 @@ import dataclasses
 import io
 import json
 import re
-from collections.abc import Iterable, Sequence
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dicomsql.dicom.part10 import BASE, Dataset
@@ -57,16 +58,24 @@ class UpdateMetadata:
     def do(self, context: Context, job: Job, units: list[str]) -> list[UnitError | None]:
         """Patch instances; one that this operation has patched stays as it is."""
         patch = jsonpatch.read(job.spec["patch"])
+
+        def note(db: sqlite3.Connection, row: int) -> None:
+            events.owe(
+                db,
+                job.operation,
+                job.spec["store"],
+                lambda: events.described(db, [row]),
+                action=job.spec["action"],
+            )
+
         outcomes: list[UnitError | None] = []
         for unit in units:
             try:
-                update(context, selection.row_of(unit), patch, job.operation)
+                update(context, selection.row_of(unit), patch, job.operation, note)
                 outcomes.append(None)
             except UnitError as error:
                 outcomes.append(error)
-        done = [int(u) for u, outcome in zip(units, outcomes, strict=True) if outcome is None]
         context.folder.collect_garbage()
-        events.stored(context, job.spec["store"], done, action=job.spec["action"])
         return outcomes
 
     def finish(self, context: Context, job: Job) -> None:  # noqa: ARG002 - only told
@@ -75,13 +84,18 @@ class UpdateMetadata:
 
 
 def update(
-    context: Context, row: int, patch: Sequence[jsonpatch.Operation], operation: int | None
+    context: Context,
+    row: int,
+    patch: Sequence[jsonpatch.Operation],
+    operation: int | None,
+    note: Callable[[sqlite3.Connection, int], None] | None = None,
 ) -> None:
     """Patch one instance.
 
     Args:
         row: its row in the index.
         operation: the row of the operation that does it; an instance that it wrote is left alone.
+        note: called with the row in the transaction that changes it.
 
     Raises:
         UnitError: the instance is as it was.
@@ -114,6 +128,8 @@ def update(
         ).fetchone()
         if current:
             index.replace(db, row, dataclasses.replace(entry, file=admitted))
+            if note is not None:
+                note(db, row)
     if not current:
         context.folder.path(admitted).unlink(missing_ok=True)
         raise UnitError("the instance was changed or deleted meanwhile")

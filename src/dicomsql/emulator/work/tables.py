@@ -7,6 +7,7 @@ operation's folder, and so the table's columns are known, which follow from what
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ class ExportTable:
         yield from selection.instances(context, job.spec["store"], filter_uri=job.spec["filter"])
 
     def do(self, context: Context, job: Job, units: list[str]) -> list[UnitError | None]:
-        """Make rows. A second time, they take the place of those of the first."""
+        """Make rows. Those of a unit that is done again count once."""
         form = Form.of(job.spec["destination"])
         outcomes: list[UnitError | None] = []
         columns: tuple[Column, ...] = ()
@@ -45,14 +46,14 @@ class ExportTable:
                 if made is None:
                     raise UnitError("the row is larger than BigQuery takes")
                 columns = merged(columns, made.columns)
-                lines.append(json.dumps(made.values, ensure_ascii=False))
+                lines.append(json.dumps([unit, made.values], ensure_ascii=False))
                 outcomes.append(None)
             except UnitError as error:
                 outcomes.append(error)
-        # One pair of files for each batch, named by its first unit: a batch that is done again
-        # after a restart may hold fewer units, but begins with the same one.
+        # A pair of files for each batch, whose names nobody else writes: a process that stalled
+        # may come back and write what another has done meanwhile, in batches of other sizes.
         folder = context.folder.scratch(job.operation)
-        name = units[0].rjust(20, "0")
+        name = f"{units[0].rjust(20, '0')}.{uuid.uuid4().hex}"
         context.folder.keep(folder / f"{name}.rows", "".join(f"{line}\n" for line in lines))
         context.folder.keep(folder / f"{name}.columns", json.dumps(to_json(columns)))
         return outcomes
@@ -93,7 +94,11 @@ def _source(context: Context, job: Job, unit: str) -> Source:
 
 
 def _rows(folder: Path) -> Iterator[Mapping[str, Any]]:
+    seen: set[str] = set()
     for path in sorted(folder.glob("*.rows")):
         with path.open(encoding="utf-8") as lines:
             for line in lines:
-                yield json.loads(line)
+                unit, values = json.loads(line)
+                if unit not in seen:
+                    seen.add(unit)
+                    yield values

@@ -21,26 +21,25 @@ AGGREGATE_ORDER_BY = AggregateOrderByStyle.INLINE
 
 # The engine's reserved words, those that cannot name a column or a table, and those that begin a
 # statement's clauses here.
-_RESERVED = frozenset(
-    """
-    all analyse analyze and anti any array as asc asof asymmetric at authorization binary both by
-    case cast check collate collation column columns concurrently constraint create cross default
-    deferrable desc describe distinct do else end except exec explain false fetch for foreign
-    freeze from full generated glob group having ilike in initially inner intersect into is isnull
-    join lambda lateral leading left like limit map natural not notnull null offset on only or
-    order outer overlaps pivot pivot_longer pivot_wider placing positional primary qualify
-    references returning right select semi show similar some struct summarize symmetric table
-    tablesample then to trailing true try_cast tuple union unique unpack unpivot using values
-    variadic verbose when where window with
-    """.split()
-)
+_RESERVED_TEXT = """
+    all analyse analyze and anti any array as asc asof asymmetric at authorization binary
+    both by case cast check collate collation column columns concurrently constraint create
+    cross default deferrable desc describe distinct do else end except exec explain false
+    fetch for foreign freeze from full generated glob group having ilike in initially inner
+    intersect into is isnull join lambda lateral leading left like limit map natural not
+    notnull null offset on only or order outer overlaps pivot pivot_longer pivot_wider
+    placing positional primary qualify references returning right select semi show similar
+    some struct summarize symmetric table tablesample then to trailing true try_cast tuple
+    union unique unpack unpivot using values variadic verbose when where window with
+"""
+_RESERVED = frozenset(_RESERVED_TEXT.split())
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class Preparer(IdentifierPreparer):
     """Quotes names. A schema's dots part the names of which a service's consists."""
 
-    reserved_words = set(_RESERVED)
+    reserved_words = set(_RESERVED)  # noqa: RUF012 - as SQLAlchemy has it
 
     def _requires_quotes(self, value: str) -> bool:
         # Names mean the same in any case, quoted or not, so that case is no reason.
@@ -65,7 +64,8 @@ class Compiler(SQLCompiler):
         return f"length{self.function_argspec(fn, **kw)}"
 
     def visit_aggregate_strings_func(self, fn: Any, **kw: Any) -> str:
-        return super().visit_aggregate_strings_func(fn, use_function_name="string_agg", **kw)
+        text = super().visit_aggregate_strings_func(fn, use_function_name="string_agg", **kw)  # type: ignore[no-untyped-call]
+        return str(text)
 
     def visit_sequence(self, sequence: Any, **kw: Any) -> str:  # noqa: ARG002
         name = self.preparer.format_sequence(sequence).replace("'", "''")
@@ -94,7 +94,11 @@ class Compiler(SQLCompiler):
         return f"xor({left}, {right})"
 
     def visit_json_getitem_op_binary(
-        self, binary: Any, operator: Any, _cast_applied: bool = False, **kw: Any
+        self,
+        binary: Any,
+        operator: Any,  # noqa: ARG002
+        _cast_applied: bool = False,
+        **kw: Any,
     ) -> str:
         """A member of a JSON value, as JSON or, where another type is asked for, as that."""
         if not _cast_applied and binary.type._type_affinity is not types.JSON:
@@ -133,7 +137,7 @@ class Compiler(SQLCompiler):
             text += f"\n OFFSET {self.process(select._offset_clause, **kw)}"
         return text
 
-    def fetch_clause(self, select: Any, **kw: Any) -> str:
+    def fetch_clause(self, select: Any, *_: Any, **kw: Any) -> str:
         """FETCH FIRST as LIMIT, which is pushed down."""
         options = select._fetch_clause_options
         if options["percent"] or options["with_ties"]:
@@ -200,12 +204,12 @@ class DdlCompiler(DDLCompiler):
     """Tables of the engine. An integer key that counts up by itself has a sequence of its own."""
 
     def visit_create_table(self, create: Any, **kw: Any) -> str:
-        text = str(super().visit_create_table(create, **kw))
+        text = str(super().visit_create_table(create, **kw))  # type: ignore[no-untyped-call]
         sequence = sequence_of(self.preparer, create.element)
         return f"CREATE SEQUENCE IF NOT EXISTS {sequence};{text}" if sequence else text
 
     def visit_drop_table(self, drop: Any, **kw: Any) -> str:
-        text = str(super().visit_drop_table(drop, **kw))
+        text = str(super().visit_drop_table(drop, **kw))  # type: ignore[no-untyped-call]
         sequence = sequence_of(self.preparer, drop.element)
         return f"{text};\nDROP SEQUENCE IF EXISTS {sequence}" if sequence else text
 
@@ -245,9 +249,6 @@ class DdlCompiler(DDLCompiler):
         if constraint.deferrable or constraint.initially:
             raise exc.CompileError("A constraint cannot be deferred here.")
         return ""
-
-    def visit_set_column_comment(self, create: Any, **kw: Any) -> str:
-        return str(super().visit_set_column_comment(create, **kw))
 
     def visit_drop_table_comment(self, drop: Any, **kw: Any) -> str:  # noqa: ARG002
         return f"COMMENT ON TABLE {self.preparer.format_table(drop.element)} IS NULL"

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import exc, pool
 from sqlalchemy.engine import URL
@@ -26,11 +24,16 @@ from dicomsql.version import __version__
 if TYPE_CHECKING:
     from types import ModuleType
 
+    from sqlalchemy.engine.interfaces import IsolationLevel
+
+
+# What the engine's transactions see is a snapshot, which is more than this level asks for.
+_SNAPSHOT: Final = "REPEATABLE READ"
+_AUTOCOMMIT: Final = "AUTOCOMMIT"
+
 
 class ExecutionContext(DefaultExecutionContext):
     """One execution of a statement."""
-
-    dialect: Dialect
 
     def create_server_side_cursor(self) -> Any:
         """A cursor for `stream_results`: every cursor gives its rows as they come."""
@@ -40,12 +43,6 @@ class ExecutionContext(DefaultExecutionContext):
         """The next value of a sequence."""
         name = self.identifier_preparer.format_sequence(seq).replace("'", "''")
         return self._execute_scalar(f"SELECT nextval('{name}')", type_)
-
-    def post_exec(self) -> None:
-        """Remember what was written at servers, which no rollback takes back."""
-        statistics = self.cursor.statistics  # type: ignore[attr-defined]
-        if self.cursor.rowcount > 0 and statistics is not None and statistics.requests:
-            self.dialect.wrote(self._dbapi_connection, self.cursor.rowcount)
 
 
 class Dialect(Reflection, DefaultDialect):
@@ -87,18 +84,12 @@ class Dialect(Reflection, DefaultDialect):
     # WITH stands before the query of an INSERT, not before the INSERT.
     cte_follows_insert = True
 
-    # The engine does not say how many rows of its own tables a statement wrote.
-    supports_sane_rowcount = False
-    supports_sane_multi_rowcount = False
-
     def __init__(
         self, json_serializer: Any = None, json_deserializer: Any = None, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         self._json_serializer = json_serializer
         self._json_deserializer = json_deserializer
-        # Connections -> the rows that they wrote at servers since they were last committed.
-        self._written: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
 
     @classmethod
     def import_dbapi(cls) -> ModuleType:
@@ -115,18 +106,22 @@ class Dialect(Reflection, DefaultDialect):
     @classmethod
     def engine_created(cls, engine: Any) -> None:
         """Keep values out of errors and logs: they may be what identifies a patient."""
-        engine.hide_parameters = engine.url.query.get("show_phi") is None or not (
-            connect_arguments(engine.url)["show_phi"]
+        engine.hide_parameters = (
+            engine.url.query.get("show_phi") is None
+            or not (connect_arguments(engine.url)["show_phi"])
         )
 
     def create_connect_args(self, url: URL) -> tuple[list[Any], dict[str, Any]]:
         """The arguments of `dicomsql.connect` that a URL stands for."""
         return [], connect_arguments(url)
 
-    def initialize(self, connection: Any) -> None:  # noqa: ARG002 - SQLAlchemy's name
+    def initialize(self, connection: Any) -> None:
         """Nothing is asked: everything that SQLAlchemy wants to know is known."""
         self.server_version_info = self._get_server_version_info(None)
         self.default_schema_name = self._get_default_schema_name(None)
+        self.default_isolation_level = self.get_default_isolation_level(
+            connection.connection.dbapi_connection
+        )
 
     def _get_server_version_info(self, connection: Any) -> tuple[int, ...]:  # noqa: ARG002
         return tuple(int(part) for part in __version__.split(".") if part.isdigit())
@@ -139,34 +134,43 @@ class Dialect(Reflection, DefaultDialect):
         """Whether the connection was closed; a server that does not answer ends no connection."""
         return isinstance(e, InterfaceError) and connection is not None and connection.closed
 
-    def do_commit(self, dbapi_connection: Any) -> None:
-        """Commit what was done to tables of the engine; calls are done already."""
-        self._written.pop(_own(dbapi_connection), None)
-        dbapi_connection.commit()
+    def get_isolation_level_values(self, dbapi_conn: Any) -> list[IsolationLevel]:  # noqa: ARG002
+        """The levels: the engine has one, and can commit each statement by itself."""
+        return [_SNAPSHOT, _AUTOCOMMIT]
+
+    def get_default_isolation_level(self, dbapi_conn: Any) -> IsolationLevel:
+        """The level that the URL asks for."""
+        return self.get_isolation_level(dbapi_conn)
+
+    def get_isolation_level(self, dbapi_connection: Any) -> IsolationLevel:
+        """The level of a connection."""
+        return _AUTOCOMMIT if dbapi_connection.autocommit else _SNAPSHOT
+
+    def set_isolation_level(self, dbapi_connection: Any, level: str) -> None:
+        """Change the level of a connection."""
+        dbapi_connection.autocommit = level == _AUTOCOMMIT
+
+    def reset_isolation_level(self, dbapi_conn: Any) -> None:
+        """Go back to the level that connections begin with; a closed one has none."""
+        if not dbapi_conn.closed:
+            super().reset_isolation_level(dbapi_conn)  # type: ignore[no-untyped-call]
+
+    def detect_autocommit_setting(self, dbapi_conn: Any) -> bool:
+        """Whether each statement of a connection is committed by itself."""
+        return bool(dbapi_conn.autocommit)
 
     def do_rollback(self, dbapi_connection: Any) -> None:
-        """Take back what can be taken back, and warn of what cannot.
+        """Take back what was done to tables of the engine, and warn of calls, which stay.
 
-        SQLAlchemy does this whenever a connection goes back to its pool, so that it never raises
-        for want of something to take back.
+        SQLAlchemy does this whenever a connection goes back to its pool, so that it does not raise
+        for what cannot be taken back.
         """
-        written = self._written.pop(_own(dbapi_connection), 0)
-        with suppress(NotSupportedError):
+        # A closed connection took its transaction with it; the end of a program closes them all.
+        if dbapi_connection.closed or (
+            self.skip_autocommit_rollback and dbapi_connection.autocommit
+        ):
+            return
+        try:
             dbapi_connection.rollback()
-        if written:
-            warnings.warn(
-                f"Rows that were written at a server ({written:,}) stay: a call cannot be rolled "
-                "back. Commit after such a write.",
-                exc.SAWarning,
-                stacklevel=2,
-            )
-
-    def wrote(self, dbapi_connection: Any, rows: int) -> None:
-        """Remember that rows were written at a server."""
-        own = _own(dbapi_connection)
-        self._written[own] = self._written.get(own, 0) + rows
-
-
-def _own(connection: Any) -> Any:
-    """The connection of the DB-API itself, behind what a pool gives out for it."""
-    return getattr(connection, "dbapi_connection", connection)
+        except NotSupportedError as error:
+            warnings.warn(str(error), exc.SAWarning, stacklevel=2)

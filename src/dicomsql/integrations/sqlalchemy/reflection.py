@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import exc
-from sqlalchemy.engine import reflection
+from sqlalchemy.engine import interfaces, reflection
+from sqlalchemy.sql.compiler import IdentifierPreparer
 
 from dicomsql.errors import ProgrammingError
-from dicomsql.integrations.sqlalchemy import tables
+from dicomsql.integrations.sqlalchemy.tables import Column, LocalTables, is_service
 from dicomsql.integrations.sqlalchemy.types import type_of
 
 # SQL verbs in their order; EXEC has no columns.
@@ -41,34 +42,37 @@ class ServiceInspector(reflection.Inspector):
                 column._omit_from_statements = True
 
 
-class Reflection(tables.LocalTables):
+class Reflection(LocalTables):
     """The part of the dialect that answers the inspector."""
 
-    @reflection.cache  # type: ignore[untyped-decorator]
+    identifier_preparer: IdentifierPreparer
+
+    @reflection.cache
     def get_schema_names(self, connection: Any, **kw: Any) -> list[str]:
         """The engine's schemas, then the services."""
         return [*self.local_schemas(connection), *self._services(connection, **kw)]
 
-    @reflection.cache  # type: ignore[untyped-decorator]
+    @reflection.cache
     def get_table_names(self, connection: Any, schema: str | None = None, **kw: Any) -> list[str]:
         """The tables of a schema of the engine, or the resources of a service."""
-        if not _is_service(schema):
+        if schema is None or not is_service(schema):
             return self.local_tables(connection, schema)
         return list(self._resources(connection, schema, **kw))
 
+    @reflection.cache
     def has_table(
         self, connection: Any, table_name: str, schema: str | None = None, **kw: Any
     ) -> bool:
         """Whether there is a table, view or resource of that name, in any case."""
-        if not _is_service(schema):
+        if schema is None or not is_service(schema):
             return self.has_local(connection, table_name, schema)
         resources = self._resources(connection, schema, **kw)
         return table_name.lower() in {name.lower() for name in resources}
 
-    @reflection.cache  # type: ignore[untyped-decorator]
+    @reflection.cache
     def get_columns(
         self, connection: Any, table_name: str, schema: str | None = None, **kw: Any
-    ) -> list[dict[str, Any]]:
+    ) -> list[interfaces.ReflectedColumn]:
         """The columns of a table.
 
         Those of a resource are what its rows have, then its parameters and what can be written.
@@ -78,8 +82,8 @@ class Reflection(tables.LocalTables):
             hidden: `SELECT *` leaves it out, and `select(table)` too.
             vr, tag, level, source, filter: of DICOM attributes, as DESCRIBE EXTENDED says it.
         """
-        if not _is_service(schema):
-            return self.local_columns(connection, table_name, schema)
+        if schema is None or not is_service(schema):
+            return [*self.local_columns(connection, table_name, schema)]
         if not self.has_table(connection, table_name, schema, **kw):
             raise exc.NoSuchTableError(f"{schema}.{table_name}")
         resource = self._name(schema, table_name)
@@ -87,12 +91,12 @@ class Reflection(tables.LocalTables):
         self._add_inputs(connection, resource, found)
         return list(found.values())
 
-    @reflection.cache  # type: ignore[untyped-decorator]
+    @reflection.cache
     def get_table_comment(
         self, connection: Any, table_name: str, schema: str | None = None, **kw: Any
-    ) -> dict[str, str | None]:
+    ) -> interfaces.ReflectedTableComment:
         """What a table is."""
-        if not _is_service(schema):
+        if schema is None or not is_service(schema):
             return self.local_comment(connection, table_name, schema)
         resources = self._resources(connection, schema, **kw)
         if table_name not in resources:
@@ -101,15 +105,15 @@ class Reflection(tables.LocalTables):
 
     # -- services --------------------------------------------------------------------------------
 
-    @reflection.cache  # type: ignore[untyped-decorator]
+    @reflection.cache
     def _services(self, connection: Any, **_kw: Any) -> list[str]:
         names = []
-        for (provider, *_) in _rows(connection, "SHOW PROVIDERS"):
+        for provider, *_ in _rows(connection, "SHOW PROVIDERS"):
             shown = _rows(connection, f"SHOW SERVICES IN {self._name(provider)}")
             names += [f"{provider}.{name}" for _, name, *_ in shown]
         return names
 
-    @reflection.cache  # type: ignore[untyped-decorator]
+    @reflection.cache
     def _resources(self, connection: Any, schema: str, **kw: Any) -> dict[str, str]:
         """Names of a service's resources -> what they are; none where there is no such service."""
         if schema.lower() not in {name.lower() for name in self._services(connection, **kw)}:
@@ -117,7 +121,7 @@ class Reflection(tables.LocalTables):
         shown = _rows(connection, f"SHOW EXTENDED RESOURCES IN {self._name(schema)}")
         return {name: about or title for name, _, title, about in shown}
 
-    def _attributes(self, connection: Any, resource: str) -> list[dict[str, Any]]:
+    def _attributes(self, connection: Any, resource: str) -> list[Column]:
         """The columns of a resource's rows, and of a DICOM table its parameters."""
         try:
             usual = {name for name, *_ in _rows(connection, f"DESCRIBE {resource}")}
@@ -129,14 +133,13 @@ class Reflection(tables.LocalTables):
         columns = []
         for name, kind, about, *rest in _rows(connection, f"DESCRIBE EXTENDED {resource}"):
             column = _column(name, type_of(kind), about, hidden=name not in usual)
-            column["info"].update(zip(_ABOUT, rest, strict=False))
-            column["info"]["parameter"] = column["info"].get("source") == "parameter"
+            info = column["info"]
+            info.update(zip(_ABOUT, rest, strict=False))
+            info["parameter"] = info.get("source") == "parameter"
             columns.append(column)
         return columns
 
-    def _add_inputs(
-        self, connection: Any, resource: str, found: dict[str, dict[str, Any]]
-    ) -> None:
+    def _add_inputs(self, connection: Any, resource: str, found: dict[str, Column]) -> None:
         """Add what methods take, and say by which verbs it is needed.
 
         Args:
@@ -178,15 +181,11 @@ class Reflection(tables.LocalTables):
         return ".".join(quote(part) for name in dotted for part in name.split("."))
 
 
-def _is_service(schema: str | None) -> bool:
-    return schema is not None and "." in schema
-
-
 def _rows(connection: Any, statement: str) -> list[Any]:
     return list(connection.exec_driver_sql(statement))
 
 
-def _column(name: str, type_: Any, about: str | None, *, hidden: bool) -> dict[str, Any]:
+def _column(name: str, type_: Any, about: str | None, *, hidden: bool) -> Column:
     return {
         "name": name,
         "type": type_,

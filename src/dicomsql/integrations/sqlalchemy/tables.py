@@ -1,5 +1,8 @@
 """Reflection of the engine's own tables, from the engine's catalog."""
 
+# Nothing but the conditions below is put into the texts of the queries.
+# ruff: noqa: S608
+
 from __future__ import annotations
 
 import re
@@ -7,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from sqlalchemy import exc
-from sqlalchemy.engine import reflection
+from sqlalchemy.engine import interfaces, reflection
 
 from dicomsql.integrations.sqlalchemy.types import type_of
 
@@ -18,11 +21,22 @@ _HERE = "database_name = current_database()"
 _TEMPORARY = "database_name = 'temp'"
 _ANYWHERE = f"({_HERE} OR {_TEMPORARY})"
 
-# The rows of an index's `expressions`, each an expression or a quoted name.
-_EXPRESSION = re.compile(r"'((?:[^']|'')*)'|([^,\[\]\s][^,\[\]]*)")
+# What a statement is cut into where its brackets and commas are looked for.
+_PIECES = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|.""", re.DOTALL)
 _PLAIN_NAME = re.compile(r'"((?:[^"]|"")+)"|(\w+)')
 _CAST = re.compile(r"CAST\((\(.*\)) AS [^()]+(?:\([^()]*\))?\)", re.DOTALL)
 _CHECK = re.compile(r"CHECK\s*\((.*)\)\s*", re.DOTALL | re.IGNORECASE)
+
+
+class Column(interfaces.ReflectedColumn, total=False):
+    """A column as it is reflected, with what `Column.info` is to be."""
+
+    info: dict[str, Any]
+
+
+def is_service(schema: str) -> bool:
+    """Whether a schema is a service of a provider: the engine's have no dots."""
+    return "." in schema
 
 
 class LocalTables:
@@ -50,9 +64,12 @@ class LocalTables:
             schema or DEFAULT_SCHEMA,
         )
 
-    @reflection.cache  # type: ignore[untyped-decorator]
+    @reflection.cache
     def get_temp_table_names(
-        self, connection: Any, schema: str | None = None, **_kw: Any  # noqa: ARG002
+        self,
+        connection: Any,
+        schema: str | None = None,  # noqa: ARG002
+        **_kw: Any,
     ) -> list[str]:
         """The tables that end with the connection."""
         return _names(
@@ -60,7 +77,7 @@ class LocalTables:
             f"SELECT table_name FROM duckdb_tables() WHERE {_TEMPORARY} ORDER BY table_name",
         )
 
-    @reflection.cache  # type: ignore[untyped-decorator]
+    @reflection.cache
     def get_view_names(self, connection: Any, schema: str | None = None, **_kw: Any) -> list[str]:
         """The views of a schema; services have none."""
         return _names(
@@ -70,9 +87,12 @@ class LocalTables:
             schema or DEFAULT_SCHEMA,
         )
 
-    @reflection.cache  # type: ignore[untyped-decorator]
+    @reflection.cache
     def get_temp_view_names(
-        self, connection: Any, schema: str | None = None, **_kw: Any  # noqa: ARG002
+        self,
+        connection: Any,
+        schema: str | None = None,  # noqa: ARG002
+        **_kw: Any,
     ) -> list[str]:
         """The views that end with the connection."""
         return _names(
@@ -81,7 +101,7 @@ class LocalTables:
             "ORDER BY view_name",
         )
 
-    @reflection.cache  # type: ignore[untyped-decorator]
+    @reflection.cache
     def get_view_definition(
         self, connection: Any, view_name: str, schema: str | None = None, **_kw: Any
     ) -> str:
@@ -97,7 +117,7 @@ class LocalTables:
             raise exc.NoSuchTableError(_shown(schema, view_name))
         return found[0]
 
-    @reflection.cache  # type: ignore[untyped-decorator]
+    @reflection.cache
     def get_sequence_names(
         self, connection: Any, schema: str | None = None, **_kw: Any
     ) -> list[str]:
@@ -129,7 +149,7 @@ class LocalTables:
 
     # -- tables ----------------------------------------------------------------------------------
 
-    def local_columns(self, connection: Any, name: str, schema: str | None) -> list[dict[str, Any]]:
+    def local_columns(self, connection: Any, name: str, schema: str | None) -> list[Column]:
         """The columns of a table or view.
 
         Raises:
@@ -144,9 +164,9 @@ class LocalTables:
         ).fetchall()
         if not rows:
             raise exc.NoSuchTableError(_shown(schema, name))
-        columns = []
+        columns: list[Column] = []
         for column, kind, nullable, default, comment, generated, expression in rows:
-            about = {
+            about: Column = {
                 "name": column,
                 "type": type_of(kind),
                 "nullable": bool(nullable),
@@ -162,7 +182,7 @@ class LocalTables:
 
     def local_comment(
         self, connection: Any, name: str, schema: str | None
-    ) -> dict[str, str | None]:
+    ) -> interfaces.ReflectedTableComment:
         """The comment on a table or view."""
         self._check_local(connection, name, schema)
         found = [
@@ -176,38 +196,38 @@ class LocalTables:
         ]
         return {"text": found[0] if found else None}
 
-    @reflection.cache  # type: ignore[untyped-decorator]
+    @reflection.cache
     def get_pk_constraint(
         self, connection: Any, table_name: str, schema: str | None = None, **_kw: Any
-    ) -> dict[str, Any]:
+    ) -> interfaces.ReflectedPrimaryKeyConstraint:
         """The primary key; a resource has none, since one row may come from several places."""
         for columns, *_ in self._constraints(connection, table_name, schema, "PRIMARY KEY"):
             return {"constrained_columns": columns, "name": None}
         return {"constrained_columns": [], "name": None}
 
-    @reflection.cache  # type: ignore[untyped-decorator]
+    @reflection.cache
     def get_unique_constraints(
         self, connection: Any, table_name: str, schema: str | None = None, **_kw: Any
-    ) -> list[dict[str, Any]]:
+    ) -> list[interfaces.ReflectedUniqueConstraint]:
         """The constraints by which values are unique."""
         found = self._constraints(connection, table_name, schema, "UNIQUE")
         return [{"name": None, "column_names": columns} for columns, *_ in found]
 
-    @reflection.cache  # type: ignore[untyped-decorator]
+    @reflection.cache
     def get_check_constraints(
         self, connection: Any, table_name: str, schema: str | None = None, **_kw: Any
-    ) -> list[dict[str, Any]]:
+    ) -> list[interfaces.ReflectedCheckConstraint]:
         """The conditions on rows."""
-        checks = []
+        checks: list[interfaces.ReflectedCheckConstraint] = []
         for _, text, *_ in self._constraints(connection, table_name, schema, "CHECK"):
             condition = _CHECK.fullmatch(text)
             checks.append({"name": None, "sqltext": condition[1] if condition else text})
         return checks
 
-    @reflection.cache  # type: ignore[untyped-decorator]
+    @reflection.cache
     def get_foreign_keys(
         self, connection: Any, table_name: str, schema: str | None = None, **_kw: Any
-    ) -> list[dict[str, Any]]:
+    ) -> list[interfaces.ReflectedForeignKeyConstraint]:
         """The keys of other tables, which are always in the same schema."""
         found = self._constraints(connection, table_name, schema, "FOREIGN KEY")
         return [
@@ -222,15 +242,15 @@ class LocalTables:
             for columns, _, table, referred in found
         ]
 
-    @reflection.cache  # type: ignore[untyped-decorator]
+    @reflection.cache
     def get_indexes(
         self, connection: Any, table_name: str, schema: str | None = None, **_kw: Any
-    ) -> list[dict[str, Any]]:
+    ) -> list[interfaces.ReflectedIndex]:
         """The indexes that were made as such."""
         if not self._check_local(connection, table_name, schema):
             return []
         rows = connection.exec_driver_sql(
-            f"SELECT index_name, is_unique, expressions FROM duckdb_indexes() WHERE {_ANYWHERE} "
+            f"SELECT index_name, is_unique, sql FROM duckdb_indexes() WHERE {_ANYWHERE} "
             "AND lower(table_name) = lower(?) AND schema_name = ? ORDER BY index_name",
             (table_name, schema or DEFAULT_SCHEMA),
         )
@@ -258,7 +278,7 @@ class LocalTables:
         """Whether a table is the engine's; it has to exist."""
         if not self.has_table(connection, name, schema):  # type: ignore[attr-defined]
             raise exc.NoSuchTableError(_shown(schema, name))
-        return schema is None or "." not in schema
+        return schema is None or not is_service(schema)
 
 
 def _computed(expression: str) -> str:
@@ -267,20 +287,41 @@ def _computed(expression: str) -> str:
     return found[1] if found else expression
 
 
-def _index(name: str, unique: bool, expressions: str) -> dict[str, Any]:
-    """An index from its row; an expression that is no column stands as such."""
-    texts = [
-        (quoted or plain).replace("''", "'").strip()
-        for quoted, plain in _EXPRESSION.findall(expressions)
-    ]
-    names = [
-        (found[1] or found[2]).replace('""', '"') if (found := _PLAIN_NAME.fullmatch(text)) else None
-        for text in texts
-    ]
-    about: dict[str, Any] = {"name": name, "unique": bool(unique), "column_names": names}
+def _index(name: str, unique: bool, sql: str) -> interfaces.ReflectedIndex:
+    """An index from the statement that makes it; an expression that is no column stands as such."""
+    texts = [_bare(text.strip()) for text in _members(sql)]
+    plain = [_PLAIN_NAME.fullmatch(text) for text in texts]
+    names = [(found[1] or found[2]).replace('""', '"') if found else None for found in plain]
+    about: interfaces.ReflectedIndex = {
+        "name": name,
+        "unique": bool(unique),
+        "column_names": names,
+        "dialect_options": {},
+    }
     if None in names:
         about["expressions"] = [n or t for n, t in zip(names, texts, strict=True)]
     return about
+
+
+def _members(sql: str) -> list[str]:
+    """What stands between the commas of the first brackets of a statement."""
+    members, depth = [""], 0
+    for piece in _PIECES.findall(sql):
+        depth -= piece == ")"
+        if depth == 0 and piece == ")":
+            break
+        if depth == 1 and piece == ",":
+            members.append("")
+        elif depth:
+            members[-1] += piece
+        depth += piece == "("
+    return members
+
+
+def _bare(expression: str) -> str:
+    """An expression without the brackets that stand around the whole of it."""
+    inside = _members(expression)
+    return inside[0] if expression == f"({inside[0]})" else expression
 
 
 def _names(connection: Any, sql: str, *values: str) -> list[str]:

@@ -56,7 +56,8 @@ _SIMPLE: dict[str, Callable[[], TypeEngine[Any]]] = {
     "DOUBLE": types.DOUBLE,
     "FLOAT": types.REAL,
     "INTEGER": types.INTEGER,
-    "JSON": types.JSON,
+    # None stands for no value, as everywhere else; JSON.NULL is the null of JSON.
+    "JSON": lambda: types.JSON(none_as_null=True),
     "SMALLINT": types.SMALLINT,
     "TIME": types.TIME,
     "TIME WITH TIME ZONE": lambda: types.TIME(timezone=True),
@@ -142,7 +143,7 @@ class _Uuid(types.Uuid[Any]):
 
     def result_processor(self, dialect: Dialect, coltype: Any) -> Any:
         if not (self.native_uuid and dialect.supports_native_uuid):
-            return super().result_processor(dialect, coltype)
+            return super().result_processor(dialect, coltype)  # type: ignore[no-untyped-call]
         kind: Callable[[str], Any] = uuid.UUID if self.as_uuid else str
         return lambda value: None if value is None else kind(str(value))
 

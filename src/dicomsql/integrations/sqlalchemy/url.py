@@ -45,11 +45,12 @@ _SETTINGS: Mapping[str, Callable[[str], Any]] = {
     **dict.fromkeys(_PLACE, str),
     **dict.fromkeys(("endpoint", "local", "connection", "config", "user", "token_file"), str),
     **dict.fromkeys(("credentials", "impersonate", "quota_project", "proxy", "ca_bundle"), str),
-    **dict.fromkeys(("cache", "audit_log", "dialect", "providers", "max_bytes"), str),
+    **dict.fromkeys(("cache", "audit_log", "database", "dialect", "files", "providers"), str),
+    "max_bytes": str,
     **dict.fromkeys(("max_pages", "max_calls", "parallel"), _whole),
     "timeout": float,
     **dict.fromkeys(("anonymous", "insecure_auth", "await_operations"), _flag),
-    **dict.fromkeys(("yes", "show_phi"), _flag),
+    **dict.fromkeys(("yes", "show_phi", "autocommit"), _flag),
 }
 
 

@@ -1,0 +1,211 @@
+"""The rows of one statement, given out once: as tuples, or as Arrow batches as they are.
+
+A batch is asked for when its first row is, no sooner: the first rows come before the last page, and
+memory holds a few batches. Rows that were not all given out are never taken for all of them: who
+asks once they are gone is told.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from operator import length_hint
+from typing import TYPE_CHECKING, Any
+
+from dicomsql.dbapi.rows import TupleRow
+from dicomsql.dbapi.values import check_arrow, columns_of, empty_schema
+from dicomsql.errors import Error, InterfaceError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from dicomsql.result import Result
+
+__all__ = ["Stream", "one_at_a_time"]
+
+
+@contextmanager
+def one_at_a_time(busy: threading.Lock) -> Iterator[None]:
+    """Refuse what another thread does with a cursor at the same time.
+
+    Raises:
+        InterfaceError: another thread is at it.
+    """
+    if not busy.acquire(blocking=False):
+        raise InterfaceError(
+            "Another thread uses this cursor right now. Threads may share a connection: let each "
+            "make a cursor of its own."
+        )
+    try:
+        yield
+    finally:
+        busy.release()
+
+
+class Stream:
+    """What is left of a statement's rows.
+
+    Parameters:
+        result: of a statement that gives rows.
+        busy: is held while rows are asked for.
+
+    Raises, from every method that gives rows: what the statement raises while it runs, each time;
+    InterfaceError where the rows are gone.
+    """
+
+    def __init__(self, result: Result, busy: threading.Lock) -> None:
+        assert result.columns is not None
+        self._result = result
+        self._columns = result.columns
+        self._busy = busy
+        self._batches = result.batches()
+        # The batch that `_rows` is of, and those that were only looked at.
+        self._batch: pa.RecordBatch | None = None
+        self._ahead: deque[pa.RecordBatch] = deque()
+        self._rows: Iterator[TupleRow] = iter(())
+        self._given = 0
+        self._at_end = False
+        self._failure: Error | None = None
+
+    @property
+    def position(self) -> int:
+        """How many rows were given out."""
+        return self._given - length_hint(self._rows)
+
+    @property
+    def at_hand(self) -> int:
+        """How many rows can be given out one by one without waiting."""
+        return length_hint(self._rows)
+
+    def one(self) -> TupleRow | None:
+        """The next row, or None where there is none."""
+        while True:
+            row = next(self._rows, None)
+            if row is not None:
+                return row
+            with one_at_a_time(self._busy):
+                if not self._load():
+                    return None
+
+    def take(self, most: int | None, make: Callable[[TupleRow], Any] | None) -> list[Any]:
+        """The next rows, at most so many (None for all), each as `make` makes it."""
+        taken: list[Any] = []
+        with one_at_a_time(self._busy):
+            while most is None or len(taken) < most:
+                rows = self._rows if most is None else islice(self._rows, most - len(taken))
+                before = len(taken)
+                taken.extend(rows if make is None else map(make, rows))
+                if len(taken) == before and not self._load():
+                    break
+        return taken
+
+    def skip(self, rows: int) -> int:
+        """Pass over rows; how many there were."""
+        skipped = 0
+        with one_at_a_time(self._busy):
+            while skipped < rows:
+                here = sum(1 for _ in islice(self._rows, rows - skipped))
+                skipped += here
+                if not here and not self._load():
+                    break
+        return skipped
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The rest as Arrow batches, in the buffers that the result gave."""
+        while True:
+            with one_at_a_time(self._busy):
+                batch = self._rest()
+                if batch is None:
+                    batch = self._pull()
+                    self._given += batch.num_rows if batch is not None else 0
+            if batch is None:
+                return
+            yield batch
+
+    def schema(self) -> pa.Schema:
+        """The schema of those batches.
+
+        Raises:
+            NotSupportedError: Arrow would lose something of a column.
+        """
+        check_arrow(self._columns)
+        with one_at_a_time(self._busy):
+            batch = self._batch if self._batch is not None else next(iter(self._look(1)), None)
+        return batch.schema if batch is not None else empty_schema(self._columns)
+
+    def peek(self, rows: int) -> list[pa.RecordBatch]:
+        """The next rows, at least so many if there are, which are still to be given out."""
+        with one_at_a_time(self._busy):
+            return self._look(rows)
+
+    def end(self, why: str) -> None:
+        """Stop what still runs; who asks for further rows is told why there are none."""
+        if not self._at_end or length_hint(self._rows) or self._ahead:
+            self._failure = self._failure or InterfaceError(why)
+        self._rows, self._batch = iter(()), None
+        self._ahead.clear()
+        self._result.close()
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    def _load(self) -> bool:
+        """Make the next batch the one whose rows are given out."""
+        batch = self._pull()
+        if batch is None:
+            return False
+        # A batch whose values Python does not have can still be had as Arrow.
+        self._ahead.appendleft(batch)
+        rows = list(zip(*columns_of(self._columns, batch), strict=True))
+        self._batch = self._ahead.popleft()
+        self._rows = iter(rows)
+        self._given += len(rows)
+        return True
+
+    def _rest(self) -> pa.RecordBatch | None:
+        """What is left of the batch whose rows are given out; it counts as given out."""
+        rest = self._left()
+        self._rows = iter(())
+        return rest
+
+    def _left(self) -> pa.RecordBatch | None:
+        left = length_hint(self._rows)
+        if not left or self._batch is None:
+            return None
+        return self._batch.slice(self._batch.num_rows - left)
+
+    def _look(self, rows: int) -> list[pa.RecordBatch]:
+        """Batches with at least so many rows, if there are, which stay where they are."""
+        left = self._left()
+        seen = [*([] if left is None else [left]), *self._ahead]
+        while sum(batch.num_rows for batch in seen) < rows:
+            batch = self._receive()
+            if batch is None:
+                break
+            self._ahead.append(batch)
+            seen.append(batch)
+        return seen
+
+    def _pull(self) -> pa.RecordBatch | None:
+        """The next batch of which no row was given out; None at the end."""
+        return self._ahead.popleft() if self._ahead else self._receive()
+
+    def _receive(self) -> pa.RecordBatch | None:
+        """The next batch that comes in; None at the end."""
+        if self._failure is not None:
+            raise self._failure
+        if self._at_end:
+            return None
+        try:
+            batch = next(self._batches, None)
+        except Error as error:
+            # What came before is not all there is, however often one asks.
+            self._failure = error
+            raise
+        except BaseException:
+            self._failure = InterfaceError("The rows were broken off before their end.")
+            raise
+        self._at_end = batch is None
+        return batch
