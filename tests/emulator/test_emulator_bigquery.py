@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -443,3 +444,18 @@ def test_answers_are_kept_for_a_day(
     with pytest.raises(NeighbourError):
         warehouse.job("p", "old")
     assert json.dumps(warehouse.job("p", "new").body) == "{}"
+
+
+def test_files_that_a_kill_left_behind_are_removed(warehouse: Warehouse, tmp_path: Path) -> None:
+    load(warehouse, ({"a": n} for n in range(1000)), Disposition.APPEND)
+    old, new = tmp_path / "tables" / "old.parquet", tmp_path / "tables" / "new.parquet"
+    for path in (old, new):
+        path.touch()
+    os.utime(old, (0, 0))
+    with warehouse.answer() as path:
+        warehouse.keep("p", "job", Answer({}, (), 0, path))
+    assert (old.exists(), new.exists(), path.exists()) == (False, True, True)
+    assert content(warehouse, "SELECT COUNT(*) AS n FROM d.t") == [{"n": 1000}]
+    with warehouse.answer() as path:
+        pass
+    assert not path.exists(), "it was not kept"

@@ -47,6 +47,8 @@ CAST(TIMESTAMP '2020-01-01 00:00:00.12+00' AS STRING)
 SUM(x) FROM UNNEST([9223372036854775807, 1]) AS x
 ARRAY_AGG(x) FROM UNNEST([1, NULL]) AS x
 DATE_DIFF(TIMESTAMP '2020-01-01', 5, DAY)
+DATE '2020-01-02' - DATE '2020-01-01'
+1 - (-9223372036854775807)
 """
 
 REFUSED = """
@@ -142,3 +144,11 @@ def test_numbers_of_columns_are_not_divided_as_decimals(tmp_path: Path) -> None:
     file.touch()
     found, rows = answer(parse(Question("SELECT SUM(n) AS n FROM d.t", "p")), held, file, dry=False)
     assert (found, rows) == ((Column("n", "NUMERIC"),), 1)
+
+
+def test_what_failed_is_said_without_values(tmp_path: Path) -> None:
+    with pytest.raises(NeighbourError, match="division by zero"):
+        ask(tmp_path, "1 / 0")
+    with pytest.raises(NeighbourError) as caught:
+        ask(tmp_path, "JSON_VALUE('google: Doe^Jane', '$.a')")
+    assert "Doe" not in caught.value.message

@@ -153,3 +153,16 @@ def test_refusals(client: Any, verb: str, path: str, body: Any, status: int) -> 
     answer = client.request(verb, path, json=body)
     assert answer.status_code == status
     assert answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(("topic", "status"), [("new", 200), ("t", 400), ("goog-x", 400)])
+def test_the_topic_of_a_store_may_be_in_a_project_of_one_letter(
+    emulator: Any, topic: str, status: int
+) -> None:
+    if status == 200:
+        assert emulator.request("PUT", f"/v1/projects/p/topics/{topic}").status_code == 200
+    path = "/v1/projects/p/locations/us-central1/datasets/d/dicomStores?dicomStoreId=told"
+    body = {"notificationConfig": {"pubsubTopic": f"projects/p/topics/{topic}"}}
+    answer = emulator.post(path, json=body)
+    assert answer.status_code == status
+    assert status == 200 or "3 to 255 letters" in answer.json()["error"]["message"]

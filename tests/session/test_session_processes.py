@@ -126,6 +126,7 @@ def test_close_leaves_neither_thread_nor_socket_nor_folder() -> None:
 
 def _goes_to(found: socket.socket, port: int) -> bool:
     try:
-        return bool(found.getpeername()[1] == port)
+        peer = found.getpeername()
     except OSError:
         return False
+    return isinstance(peer, tuple) and peer[1] == port

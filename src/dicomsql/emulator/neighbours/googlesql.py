@@ -68,7 +68,6 @@ _PLAIN = {
     "Case": "this ifs default",
     "If": "this true false",
     "Add": "this expression",
-    "Sub": "this expression",
     "Mul": "this expression",
     "Neg": "this",
     "DPipe": "this expression safe",
@@ -133,6 +132,7 @@ _PLAIN = {
 
 # Functions that are macros here: their parts in the macro's order; one with = is left away.
 _MACROS = {
+    "Sub": ("google_minus", "this expression"),
     "Div": ("google_divide", "this expression"),
     "IntDiv": ("google_div", "this expression"),
     "Mod": ("google_mod", "this expression"),

@@ -132,6 +132,15 @@ MACROS = (
     _cast("google_to_json", "JSON", _same("JSON", "JSON")),
     # numbers
     _macro("google_divide", "a b", _unless("v.b = 0", "division by zero", "v.a / v.b")),
+    _macro(
+        "google_minus",
+        "a b",
+        _unless(
+            "typeof(v.a) = 'DATE' AND typeof(v.b) = 'DATE'",
+            "the emulator has no intervals; use DATE_DIFF",
+            "v.a - v.b",
+        ),
+    ),
     _macro("google_div", "a b", _unless("v.b = 0", "division by zero", "v.a // v.b")),
     _macro("google_mod", "a b", _unless("v.b = 0", "division by zero", "v.a % v.b")),
     _macro("google_safe_divide", "a b", "CASE WHEN v.b <> 0 THEN v.a / v.b END"),

@@ -313,7 +313,7 @@ def _refused(error: Exception) -> NeighbourError:
             return NeighbourError("INVALID_ARGUMENT", "The query is nested too deeply.")
         text = re.sub(r"^\w+ Error: ", "", re.sub(r'"table \d+( rows)?"', "the table", first))
         return NeighbourError("INVALID_ARGUMENT", text)
-    said = re.search(rf"{SAID}(.*)", str(error))
+    said = re.match(rf"Invalid Input Error: {SAID}(.*)", str(error))
     if said:
         return NeighbourError("INVALID_ARGUMENT", f"The query failed: {said[1]}.")
     if isinstance(error, duckdb.OutOfMemoryException):

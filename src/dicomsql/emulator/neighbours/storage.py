@@ -262,7 +262,7 @@ class _Api:
                 pass
             case _:
                 raise StatusError(
-                    "UNIMPLEMENTED", "The emulator does not implement this method of objects."
+                    "UNIMPLEMENTED", f"The emulator does not implement {ask.verb} {ask.path}."
                 )
         if ask.parameter("destinationKmsKeyName"):
             raise StatusError("UNIMPLEMENTED", "The emulator has no keys for objects.")

@@ -130,6 +130,7 @@ class Warehouse:
     def __init__(self, place: Path) -> None:
         self._files = place / "tables"
         self._index = Database(place / "bigquery.sqlite", _SCHEMA, _VERSION)
+        self._swept = False
 
     def close(self) -> None:
         """Let go of the files."""
@@ -323,6 +324,9 @@ class Warehouse:
                 "ALREADY_EXISTS", f"Already Exists: Job {project}:{number}"
             ) from None
         self._collect_garbage()
+        if not self._swept:
+            self._swept = True
+            self._remove_strays(now - _KEPT)
 
     def job(self, project: str, number: str) -> Answer:
         """A job and its answer; NOT_FOUND."""
@@ -422,6 +426,18 @@ class Warehouse:
         path = self._path(uuid.uuid4().hex)
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         return path
+
+    def _remove_strays(self, before: float) -> None:
+        """Remove files that belong to nothing: of loads and answers that a kill broke off."""
+        with self._index.read() as db:
+            rows = db.execute(
+                "SELECT file FROM parts UNION SELECT file FROM jobs UNION SELECT file FROM garbage"
+            )
+            known = {file for (file,) in rows}
+        for path in self._files.glob("*.parquet"):
+            with contextlib.suppress(FileNotFoundError):
+                if path.stem not in known and path.stat().st_mtime < before:
+                    path.unlink()
 
     def _is_kept(self, path: Path) -> bool:
         with self._index.read() as db:
