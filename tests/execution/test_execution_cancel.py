@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -63,6 +63,17 @@ def test_another_thread_cancels_a_call(make_bench: Make, name: str) -> None:
     assert bench.rows(LIST) == [("a",)]
 
 
+@pytest.fixture(params=["breaks off", "goes on"])
+def system(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What the system does with a wait when a signal comes; polars, imported, has it go on."""
+    before = signal.getsignal(signal.SIGINT)
+    if request.param == "goes on":
+        signal.siginterrupt(signal.SIGINT, False)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("system")
 @pytest.mark.parametrize("name", STATEMENTS)
 def test_ctrl_c_ends_a_call(make_bench: Make, name: str) -> None:
     reached = threading.Event()

@@ -124,8 +124,11 @@ ERRORS = [
 ]
 
 
+@pytest.mark.parametrize("way", ["commit", "roll back"])
 @pytest.mark.parametrize(("wrong", "said"), ERRORS)
-def test_an_error_ends_it_and_says_how_to_go_on(session: Session, wrong: str, said: str) -> None:
+def test_an_error_ends_it_and_says_how_to_go_on(
+    session: Session, wrong: str, said: str, way: str
+) -> None:
     rows(session, "INSERT INTO t VALUES (1)")
     with pytest.raises(DatabaseError, match=said):
         rows(session, wrong)
@@ -135,8 +138,11 @@ def test_an_error_ends_it_and_says_how_to_go_on(session: Session, wrong: str, sa
             rows(session, text)
     # What has nothing to do with local tables goes on.
     assert rows(session, f"SELECT count(*) FROM {STUDIES}") == [3]
-    with pytest.raises(OperationalError, match="all of it has been rolled back"):
-        session.commit()
+    if way == "commit":
+        with pytest.raises(OperationalError, match="all of it has been rolled back"):
+            session.commit()
+    else:
+        rows(session, "ROLLBACK")
     assert not session.in_transaction
     assert rows(session, COUNT) == [0]
 

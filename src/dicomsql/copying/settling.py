@@ -9,7 +9,6 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterable
-from concurrent.futures import wait as wait_futures
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 from dicomsql.copying.folder import BlockedError, Landing
 from dicomsql.copying.outcomes import Status
 from dicomsql.errors import OperationalError
+from dicomsql.waiting import wait_for
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -95,7 +95,7 @@ class Settler:
                 with suppress(queue.Full):
                     self._queue.put(None, timeout=_LOOK)
                     break
-        wait_futures(self._futures)
+        wait_for(self._futures)
         self._drop()
         self._raise()
 

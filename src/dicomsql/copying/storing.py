@@ -11,7 +11,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_EXCEPTION
-from concurrent.futures import wait as wait_futures
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +24,7 @@ from dicomsql.copying.upload import CHANGED, Part, PartError, PartFailedError, d
 from dicomsql.files.find import find
 from dicomsql.files.headers import InvalidFileError, read_header
 from dicomsql.planning.plan import Conflict
+from dicomsql.waiting import wait_for
 
 if TYPE_CHECKING:
     from dicomsql.copying.journal import Journal
@@ -123,7 +123,7 @@ def _run_threads(run: Run, width: int, work: Work) -> None:
     pool = run.pool(width, "store")
     futures = [pool.submit(work, stop) for _ in range(width)]
     try:
-        wait_futures(futures, return_when=FIRST_EXCEPTION)
+        wait_for(futures, return_when=FIRST_EXCEPTION)
     except BaseException:
         run.cancel.set()
         if run.abort is not None:

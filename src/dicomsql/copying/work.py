@@ -6,11 +6,11 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, Future
-from concurrent.futures import wait as wait_futures
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from dicomsql.errors import CancelledError
+from dicomsql.waiting import wait_for
 
 if TYPE_CHECKING:
     from dicomsql.copying.fetching import Key, Unit, Wanted
@@ -204,10 +204,10 @@ def run_threads(run: Run, width: int, work: Work[T], make: Callable[[], Worker[T
     pool = run.pool(width, "fetch")
     futures = [pool.submit(lambda: work.do(make())) for _ in range(width)]
     try:
-        wait_futures(futures, return_when=FIRST_EXCEPTION)
+        wait_for(futures, return_when=FIRST_EXCEPTION)
         work.stop()
         # What is on its way notices the end at its next piece, unless it waits for the server.
-        if wait_futures(futures, timeout=_GRACE).not_done:
+        if wait_for(futures, _GRACE)[1]:
             _break_off(run)
     except BaseException:
         work.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from dicomsql.dicom.tags import lookup
@@ -153,6 +154,8 @@ class AttributeColumn:
         return found
 
 
+# A statement's planning asks for the same few names many times.
+@lru_cache(maxsize=4096)
 def column(name: str) -> AttributeColumn | None:
     """The column of that name, or None where it names no attribute.
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future
-from concurrent.futures import wait as wait_futures
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -28,6 +27,7 @@ from dicomsql.execution.saving import check_free, save
 from dicomsql.execution.write_calls import WriteCall, calls_of
 from dicomsql.execution.write_results import DONE, check_returning, result_of
 from dicomsql.result import Result
+from dicomsql.waiting import wait_for
 
 if TYPE_CHECKING:
     from dicomsql.catalog.load import Catalog
@@ -210,7 +210,7 @@ class _Writer:
                     pending[pool.submit(self._make_one, self._calls[following])] = following
                 if not pending:
                     return
-                done, _ = wait_futures(pending, return_when=FIRST_COMPLETED)
+                done, _ = wait_for(pending, return_when=FIRST_COMPLETED)
                 for future in done:
                     self._take(pending.pop(future), future)
         except KeyboardInterrupt:
@@ -220,7 +220,7 @@ class _Writer:
             self._run.cancel.set()
             for future, index in pending.items():
                 if not future.cancel():
-                    wait_futures([future])
+                    wait_for([future])
                     self._take(index, future)
             raise
 

@@ -22,6 +22,7 @@ from dicomsql.errors import CancelledError
 from dicomsql.files.local import LocalFile
 from dicomsql.files.work import Done, Task, work
 from dicomsql.files.workers import Workers
+from dicomsql.waiting import result_of
 
 __all__ = ["Fact", "FileTable"]
 
@@ -125,11 +126,11 @@ class FileTable:
             under_way.append((files, workers.submit(self._task, files)))
             if len(under_way) > 3 * workers.count:
                 first, future = under_way.popleft()
-                yield first, future.result()
+                yield first, result_of(future)
         while under_way:
             self._go_on()
             first, future = under_way.popleft()
-            yield first, future.result()
+            yield first, result_of(future)
 
     def _go_on(self) -> None:
         self._check()

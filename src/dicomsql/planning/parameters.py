@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from dicomsql.errors import ProgrammingError
@@ -143,10 +144,16 @@ def _positional(parameters: Parameters, ordinal: int) -> object:
     return parameters[ordinal - 1]
 
 
-def _placeholders(text: str) -> list[tuple[int, int, str]]:
+def _placeholders(text: str) -> tuple[tuple[int, int, str], ...]:
     """(start, end, name) of `?`, `:name`, `$name` and `$1`, in the order of the text."""
     if "?" not in text and ":" not in text and "$" not in text:
-        return []
+        return ()
+    return _tokenized_placeholders(text)
+
+
+# A statement's planning asks several times, and a statement is often asked with other values.
+@lru_cache(maxsize=32)
+def _tokenized_placeholders(text: str) -> tuple[tuple[int, int, str], ...]:
     import sqlglot
     from sqlglot.errors import TokenError
 
@@ -154,7 +161,7 @@ def _placeholders(text: str) -> list[tuple[int, int, str]]:
         # Of the same length, so that the places are those of the text.
         tokens = sqlglot.tokenize(_DOLLAR.sub("@", text), dialect="duckdb")
     except TokenError:
-        return []  # the parser says what is wrong
+        return ()  # the parser says what is wrong
     found = []
     subscripts: list[bool] = []
     previous: Token | None = None
@@ -182,4 +189,4 @@ def _placeholders(text: str) -> list[tuple[int, int, str]]:
             and not (word == ":" and following.text.isdigit())
         ):
             found.append((token.start, following.end + 1, following.text))
-    return found
+    return tuple(found)

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from dicomsql.errors import LanguageError, NotSupportedError, ProgrammingError
@@ -382,11 +383,10 @@ class QueryText:
         return "".join(pieces)
 
     def _tokenize(self, text: str) -> list[Token]:
-        import sqlglot
         from sqlglot.errors import TokenError
 
         try:
-            return list(sqlglot.tokenize(text, dialect="duckdb"))
+            return list(_tokens(text))
         except TokenError:
             raise LanguageError(
                 "The text cannot be read: a quote or a comment is not closed",
@@ -477,3 +477,11 @@ def _transpiled(text: str, dialect: str) -> str:
         details = (getattr(error, "errors", None) or [{}])[0]
         said = details.get("description") or "the text cannot be read"
         raise LanguageError(f"Not {dialect}: {said}", text=text, position=0) from None
+
+
+# Tokens are only read; a statement is often asked again with other values.
+@lru_cache(maxsize=32)
+def _tokens(text: str) -> tuple[Token, ...]:
+    import sqlglot
+
+    return tuple(sqlglot.tokenize(text, dialect="duckdb"))

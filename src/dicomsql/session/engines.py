@@ -49,9 +49,10 @@ class Engines:
             settings of the engine, have changed.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, on_opened: Callable[[], None]) -> None:
         self.version = 0
         self._settings = settings
+        self._on_opened = on_opened
         self._main: Engine | None = None
         self._idle: list[Engine] = []
         self._leased: set[Engine] = set()
@@ -86,6 +87,7 @@ class Engines:
             if self._main is None:
                 from dicomsql.engine.duck import Engine
 
+                self._on_opened()
                 self._main = Engine(
                     str(self._settings.database or ":memory:"),
                     show_values=self._settings.show_phi,

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 class Parts:
     """The shared parts of a session. Safe for many threads.
 
+    Parameters:
+        on_opened: is called before something is opened that has to be closed.
+
     Attributes:
         consent, progress, lines, stop_operation: see `Session`.
         current: the settings as they are now.
@@ -37,6 +40,7 @@ class Parts:
         progress: Callable[[str], None] | None,
         lines: Callable[[str], None] | None,
         stop_operation: Callable[[str], bool] | None,
+        on_opened: Callable[[], None],
     ) -> None:
         self.settings = settings
         self.consent = consent
@@ -44,7 +48,8 @@ class Parts:
         self.lines = lines
         self.stop_operation = stop_operation
         self.current = Current(settings)
-        self.engines = Engines(settings)
+        self.engines = Engines(settings, on_opened)
+        self._on_opened = on_opened
         self.plans = Plans()
         self.proven: set[tuple[str, str, str]] = set()
         self.closed = False
@@ -102,6 +107,7 @@ class Parts:
             if self._transports is None:
                 from dicomsql.session.transports import Transports
 
+                self._on_opened()
                 self._transports = Transports(self.settings, self.catalog)
             return self._transports
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -149,6 +148,8 @@ class _SpoolFile:
     """Batches in a file without a name, which goes with the process at the latest."""
 
     def __init__(self, folder: Path, schema: Any) -> None:
+        import tempfile
+
         import pyarrow as pa
 
         # It is open for as long as its rows are to be read.

@@ -235,7 +235,7 @@ class Running:
                 raise
             finally:
                 if kind not in _READS:
-                    self._engines.changes(objects=kind not in _OF_ROWS)
+                    self._engines.changes(objects=kind not in _OF_ROWS or bool(plan.after))
 
     def _transaction(self, sql: str) -> Result:
         """BEGIN, COMMIT and ROLLBACK, as the session's methods do it."""

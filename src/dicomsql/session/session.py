@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dicomsql.closing import Closing
@@ -18,7 +19,6 @@ from dicomsql.config import Settings
 from dicomsql.errors import alone
 from dicomsql.language.parse import parse
 from dicomsql.planning.answers import ListPlan, SettingPlan
-from dicomsql.session.ending import close_at_end
 from dicomsql.session.parts import Parts
 from dicomsql.session.running import Running
 from dicomsql.session.stopping import Stop
@@ -71,6 +71,7 @@ class Session(Closing):
             progress=progress,
             lines=lines,
             stop_operation=stop_operation,
+            on_opened=partial(_close_at_end, weakref.ref(self)),
         )
         # A signal may interrupt the thread that holds it.
         self._lock = threading.RLock()
@@ -299,7 +300,6 @@ class Session(Closing):
     def _working(self) -> Iterator[None]:
         """A thread is at work with the session."""
         self._parts.check_usable()
-        close_at_end(self)
         me = threading.get_ident()
         with self._lock:
             self._at_work[me] = self._at_work.get(me, 0) + 1
@@ -343,6 +343,15 @@ class Session(Closing):
             finally:
                 with self._lock:
                     self._statements.pop(what, None)
+
+
+def _close_at_end(session: weakref.ref[Session]) -> None:
+    """Have a session closed at the end of the program: it has something open from now on."""
+    # What this imports is not needed by a session that opens nothing.
+    from dicomsql.session.ending import close_at_end
+
+    if (found := session()) is not None:
+        close_at_end(found)
 
 
 def _dry(plan: Plan) -> Plan:

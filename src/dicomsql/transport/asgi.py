@@ -19,6 +19,7 @@ import httpx
 
 from dicomsql.errors import InterfaceError, OperationalError
 from dicomsql.transport.scope import Waits
+from dicomsql.waiting import wait_until
 
 Message = MutableMapping[str, Any]
 Application = Callable[
@@ -326,7 +327,8 @@ class _Exchange:
     def _wait(self, until: Callable[[], bool], kind: str) -> None:
         timeout = self._timeouts.get(kind)
         with self._changed:
-            if self._changed.wait_for(until, _DEFAULT_TIMEOUT if timeout is None else timeout):
+            seconds = _DEFAULT_TIMEOUT if timeout is None else timeout
+            if wait_until(self._changed, until, seconds):
                 return
         raise httpx.ReadTimeout("the application did not answer in time")
 
