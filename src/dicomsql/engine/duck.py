@@ -63,6 +63,9 @@ _RETURNING = re.compile(r"\bRETURNING\b", re.IGNORECASE)
 
 Values = Mapping[str, object] | tuple[tuple[str, object], ...]
 
+# Texts whose kinds an engine remembers: the same ones are often asked again.
+_MOST_KNOWN = 64
+
 # Seconds after which a statement that was stopped, and runs on, is interrupted once more.
 _LOOK = 0.2
 
@@ -158,6 +161,7 @@ class Engine:
         self._opened: duckdb.DuckDBPyConnection | None = None
         # Whether a statement may have made something whose names are values of rows.
         self._made_of_values = False
+        self._known_kinds: dict[str, tuple[str, ...]] = {}
         self._in_transaction = False
         self._aborted = False
         # Registered tables that could not be taken away yet.
@@ -390,10 +394,17 @@ class Engine:
 
     def _kinds(self, sql: str) -> tuple[str, ...]:
         """The engine's words for the statements in a text."""
+        known = self._known_kinds.get(sql)
+        if known is not None:
+            return known
         try:
-            return tuple(s.type.name for s in self._connection.extract_statements(sql))
+            kinds = tuple(s.type.name for s in self._connection.extract_statements(sql))
         except ValueError:
-            return (UNKNOWN,)  # its Python side has no name for what it parsed
+            kinds = (UNKNOWN,)  # its Python side has no name for what it parsed
+        if len(self._known_kinds) >= _MOST_KNOWN:
+            self._known_kinds.clear()
+        self._known_kinds[sql] = kinds
+        return kinds
 
     def _is_grammar(self, sql: str) -> bool:
         try:
