@@ -70,6 +70,8 @@ def dicom_table(dicom: Json, name: str) -> Json:
         made["split"] = dicom["split"]
         if table["level"] == order[-1] and "moves" in dicom:
             made["moves"] = dicom["moves"]
+        if table["level"] in dicom.get("previews", {}):
+            made["preview"] = dicom["previews"][table["level"]]
     made["attributes"] = attributes
     return made
 

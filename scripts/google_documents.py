@@ -126,6 +126,8 @@ class ServiceDocument:
             resource["description"] = entry["about"]
         if "dicom" in entry:
             resource["x-dicomsql"] = {"dicom": dicom_table(self.overlay.dicom, entry["dicom"])}
+        if entry.get("offered"):
+            resource.setdefault("x-dicomsql", {})["offered"] = True
         # The method that gets one of these resources by its name.
         get = self.methods[entry["methods"]["get"]["of"]] if "get" in entry["methods"] else None
         resource["methods"] = {

@@ -16,6 +16,7 @@ ALLOWED = {
     "embedded": set(),
     "closing": set(),
     "waiting": set(),
+    "progress": set(),
     "connections": {"errors"},
     "config": {"errors", "connections"},
     "result": {"errors"},
@@ -24,28 +25,47 @@ ALLOWED = {
     "language": {"errors"},
     "catalog": {"errors", "config", "dicom"},
     "planning": {"errors", "catalog", "language", "dicom", "embedded", "version"},
-    "engine": {"errors", "planning", "result"},
+    "engine": {"errors", "language", "planning", "result"},
     "files": {"errors", "waiting", "dicom"},
     "execution": {
         *("errors", "catalog", "planning", "language", "dicom", "transport", "engine", "result"),
-        *("files", "waiting"),
+        *("files", "waiting", "progress"),
     },
     "copying": {
         *("errors", "catalog", "planning", "dicom", "transport", "execution", "engine", "result"),
-        *("embedded", "waiting"),
+        *("embedded", "waiting", "progress"),
         # Rows go to a file of COPY ... TO by the same code as to one of the command line.
         *("files", "output"),
     },
     "session": {
-        *("errors", "closing", "config", "catalog", "language", "planning", "execution"),
-        *("transport", "result", "copying", "engine"),
+        *(
+            "errors",
+            "closing",
+            "config",
+            "connections",
+            "catalog",
+            "language",
+            "planning",
+            "execution",
+        ),
+        *("transport", "result", "copying", "engine", "progress"),
     },
-    "output": {"errors", "result"},
+    "output": {"errors", "result", "progress"},
     "dbapi": {"errors", "closing", "config", "language", "session", "result", "output"},
     "aio": {"errors", "dbapi", "result"},
     # Each on the DB-API module alone, which they import by its public names.
     "integrations": {"errors", "version", "__init__"},
-    "cli": {"errors", "config", "language", "session", "result", "output", "version"},
+    # The two programs share how a session is opened and how a person is talked to.
+    "cli": {
+        *("errors", "config", "language", "session", "result", "output", "version", "shell"),
+        # `provider` looks at documents alone, without a session.
+        *("progress", "catalog"),
+    },
+    "shell": {
+        *("errors", "config", "language", "session", "result", "output", "version", "cli"),
+        # Completion knows what there is to complete.
+        *("catalog", "dicom"),
+    },
     "emulator": {"dicom"},
     "__init__": {"aio", "dbapi", "errors", "version"},
     "__main__": {"cli"},
@@ -56,7 +76,7 @@ ALLOWED = {
 # Of the rest it uses only the reader of DICOM files, which both sides need and none is tested
 # against the other by.
 EMULATOR_READS = {"part10", "charset"}
-EMULATOR_USERS = {"cli/emulator.py", "cli/run.py", "transport/asgi.py"}
+EMULATOR_USERS = {"cli/emulator.py", "cli/failures.py", "transport/asgi.py"}
 
 
 def modules() -> list[Path]:

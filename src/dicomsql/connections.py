@@ -1,6 +1,6 @@
-"""Servers with names of their own, and whom they are asked as: the file of connections (TOML).
+"""Servers with names of their own, and whom they are asked as, as the configuration has them.
 
-docs/connections.md tells what stands in it. No message repeats a secret or a member's value.
+docs/connections.md tells what stands there. No message repeats a secret or a member's value.
 """
 
 from __future__ import annotations
@@ -8,8 +8,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,22 +16,24 @@ from typing import Any
 from dicomsql.errors import InterfaceError, nearest
 
 __all__ = [
-    "SWITCHES",
-    "Configuration",
+    "MEMBERS",
+    "SECRETS",
     "Connection",
     "Login",
+    "Where",
     "base_url",
-    "default_config_file",
+    "connection_of",
     "is_private",
-    "read_configuration",
-    "read_connections",
 ]
+
+# Says where in a file the member of those names stands: `config.toml:3, connections.pacs`.
+Where = Callable[..., str]
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _TEXTS = ("service", "endpoint", "auth", "user", "ca_bundle")
-_SECRETS = ("password", "token")
-_REFERENCES = tuple(f"{name}_{how}" for name in _SECRETS for how in ("env", "file"))
-_MEMBERS = (*_TEXTS, *_SECRETS, *_REFERENCES, "parallel", "timeout", "insecure_auth")
+SECRETS = ("password", "token")
+_REFERENCES = tuple(f"{name}_{how}" for name in SECRETS for how in ("env", "file"))
+MEMBERS = (*_TEXTS, *SECRETS, *_REFERENCES, "parallel", "timeout", "insecure_auth")
 _SECRET_OF = {"basic": "password", "bearer": "token"}
 
 
@@ -81,84 +82,6 @@ class Connection:
         return f"{self.service.partition('.')[0]}.{self.name}"
 
 
-def default_config_file() -> Path:
-    """The file of connections, in the user's configuration folder."""
-    if sys.platform == "win32":
-        base = Path(os.environ.get("APPDATA", Path.home() / "AppData" / "Roaming"))
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Application Support"
-    else:
-        base = Path(os.environ.get("XDG_CONFIG_HOME", Path.home() / ".config"))
-    return base / "dicomsql" / "config.toml"
-
-
-# How a setting that is on or off is written.
-SWITCHES: dict[object, bool] = {"on": True, "off": False, True: True, False: False}
-
-
-@dataclass(frozen=True, slots=True)
-class Configuration:
-    """What the configuration file says.
-
-    Attributes:
-        connections: by name.
-        files: whether statements may read and write local files; None where it does not say.
-    """
-
-    connections: dict[str, Connection]
-    files: bool | None = None
-
-
-def read_connections(file: str | Path | None = None) -> dict[str, Connection]:
-    """The connections of the configuration file, by name; see `read_configuration`."""
-    return read_configuration(file).connections
-
-
-def read_configuration(file: str | Path | None = None) -> Configuration:
-    """What the configuration file says.
-
-    Args:
-        file: None for the one in the user's configuration folder, which need not be there.
-
-    Raises:
-        InterfaceError: the file cannot be read, or something in it does not fit.
-    """
-    path = default_config_file() if file is None else Path(file).expanduser()
-    try:
-        text = path.read_bytes().decode("utf-8")
-    except FileNotFoundError:
-        if file is None:
-            return Configuration({})
-        raise InterfaceError(f"There is no configuration file {path}.") from None
-    except OSError as error:
-        raise InterfaceError(f"Cannot read {path}: {error.strerror}.") from None
-    except UnicodeDecodeError:
-        raise InterfaceError(f"{path} is not UTF-8 text.") from None
-    import tomllib
-
-    try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        # Its text names a place and a character, and quotes no line.
-        raise InterfaceError(f"{path} is not TOML: {error}.") from None
-    for key in content:
-        if key not in {"connections", "files"}:
-            raise InterfaceError(
-                f"{path}: {key} is not known; the file holds files and [connections.NAME]."
-            )
-    files = content.get("files")
-    if files is not None and (not isinstance(files, str | bool) or files not in SWITCHES):
-        raise InterfaceError(f'{path}: files is "on" or "off".')
-    tables = content.get("connections", {})
-    if not isinstance(tables, dict):
-        raise InterfaceError(f"{path}: connections are tables, [connections.NAME].")
-    private = is_private(path)
-    return Configuration(
-        {name: _connection(name, table, path, private) for name, table in tables.items()},
-        None if files is None else SWITCHES[files],
-    )
-
-
 def is_private(path: Path) -> bool:
     """Whether nobody but its owner may do anything with a file; what is no file has no say.
 
@@ -176,28 +99,40 @@ def is_private(path: Path) -> bool:
     return not mode & (stat.S_IRWXG | stat.S_IRWXO)
 
 
-def _connection(name: str, table: Any, path: Path, private: bool) -> Connection:
-    where = f"{path}, connections.{name}"
+def connection_of(name: str, table: Any, path: Path, private: bool, where: Where) -> Connection:
+    """The connection that a table of the configuration describes.
+
+    Args:
+        path: the file, which files that it names lie beside.
+        private: nobody but its owner may read it.
+        where: says where in it a member stands, for errors.
+
+    Raises:
+        InterfaceError: something in it does not fit.
+    """
     if not _NAME.fullmatch(name):
         raise InterfaceError(
-            f"{where}: a name has small letters, digits and underscores, and begins with a letter."
+            f"{where()}: a name has small letters, digits and underscores, and begins with a "
+            "letter."
         )
     if not isinstance(table, dict):
-        raise InterfaceError(f"{where} is no table; write [connections.{name}].")
+        raise InterfaceError(f"{where()} is no table; write [connections.{name}].")
     for key, value in table.items():
-        if key not in _MEMBERS:
-            raise InterfaceError(f"{where}: {key} is not known.{nearest(key, _MEMBERS)}")
+        if key not in MEMBERS:
+            raise InterfaceError(f"{where(key)}: {key} is not known.{nearest(key, MEMBERS)}")
         _check_member(where, key, value)
     for key in ("service", "endpoint"):
         if not table.get(key):
-            raise InterfaceError(f"{where}: {key} is missing.")
+            raise InterfaceError(f"{where()}: {key} is missing.")
     if table["service"].count(".") != 1:
-        raise InterfaceError(f"{where}: service is the full name of one, such as dicomweb.orthanc.")
-    secrets = [key for key in _SECRETS if key in table]
+        raise InterfaceError(
+            f"{where('service')}: service is the full name of one, such as dicomweb.orthanc."
+        )
+    secrets = [key for key in SECRETS if key in table]
     if secrets and not private:
         raise InterfaceError(
-            f"{where}: {secrets[0]} stands in a file that others may read. Make it yours alone "
-            f"(chmod 600 {path}), or name the secret's place with {secrets[0]}_env or "
+            f"{where(secrets[0])}: {secrets[0]} stands in a file that others may read. Make it "
+            f"yours alone (chmod 600 {path}), or name the secret's place with {secrets[0]}_env or "
             f"{secrets[0]}_file."
         )
     return Connection(
@@ -214,7 +149,7 @@ def _connection(name: str, table: Any, path: Path, private: bool) -> Connection:
     )
 
 
-def _check_member(where: str, key: str, value: object) -> None:
+def _check_member(where: Where, key: str, value: object) -> None:
     """The type of a connection's member; what it is stays out of the message."""
     if key == "insecure_auth":
         fits, due = isinstance(value, bool), "true or false"
@@ -227,26 +162,26 @@ def _check_member(where: str, key: str, value: object) -> None:
     else:
         fits, due = isinstance(value, str) and bool(value), "a text that is not empty"
     if not fits:
-        raise InterfaceError(f"{where}: {key} is {due}.")
+        raise InterfaceError(f"{where(key)}: {key} is {due}.")
 
 
-def _login(where: str, table: Mapping[str, Any], path: Path) -> Login:
+def _login(where: Where, table: Mapping[str, Any], path: Path) -> Login:
     kind = table.get("auth", "none")
     if kind not in {"none", *_SECRET_OF}:
-        raise InterfaceError(f"{where}: auth is basic, bearer or none.")
-    given = [key for key in (*_SECRETS, *_REFERENCES) if key in table]
+        raise InterfaceError(f"{where('auth')}: auth is basic, bearer or none.")
+    given = [key for key in (*SECRETS, *_REFERENCES) if key in table]
     wanted = _SECRET_OF.get(kind, "")
     stray = [key for key in given if not wanted or not key.startswith(wanted)]
     stray += ["user"] if "user" in table and kind != "basic" else []
     if stray:
-        raise InterfaceError(f'{where}: {stray[0]} does not go with auth = "{kind}".')
+        raise InterfaceError(f'{where(stray[0])}: {stray[0]} does not go with auth = "{kind}".')
     if kind == "none":
         return Login()
     if kind == "basic" and "user" not in table:
-        raise InterfaceError(f"{where}: user is missing.")
+        raise InterfaceError(f"{where()}: user is missing.")
     if len(given) != 1:
         ways = f"{wanted}_env or {wanted}_file"
-        raise InterfaceError(f"{where}: say with one of {ways} where the {wanted} is.")
+        raise InterfaceError(f"{where()}: say with one of {ways} where the {wanted} is.")
     file = table.get(f"{wanted}_file")
     return Login(
         kind,

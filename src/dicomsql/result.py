@@ -24,6 +24,8 @@ class ScanStatistics:
         bytes_received: bytes of their answers, decoded.
         from_cache: answers that were kept from before.
         rows: rows that it gave.
+        expected: rows that it will give as far as metrics tell, which lag; None where none did.
+        searches, searched: lists and searches that it consists of, and those that were read.
         decided: sentences on what was decided once the statement ran.
     """
 
@@ -34,6 +36,9 @@ class ScanStatistics:
     bytes_received: int = 0
     from_cache: int = 0
     rows: int = 0
+    expected: int | None = None
+    searches: int = 0
+    searched: int = 0
     decided: list[str] = field(default_factory=list)
 
     def decide(self, what: str) -> None:
@@ -55,6 +60,7 @@ class Statistics:
         seconds: time from the start of the execution to its last row.
         notes: sentences for people, such as what was skipped.
         scans: the parts of this that single tables took, in the order in which they were read.
+        rows_of: the scan whose rows are those of the result, if there is one.
     """
 
     requests: int = 0
@@ -65,6 +71,13 @@ class Statistics:
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
     scans: list[ScanStatistics] = field(default_factory=list)
+    rows_of: str = ""
+
+    @property
+    def expected(self) -> int | None:
+        """Rows that the result will have, as far as metrics tell; None where nothing tells."""
+        scan = self.scan(self.rows_of)
+        return scan.expected if scan is not None else None
 
     def scan(self, name: str) -> ScanStatistics | None:
         """What the table of a scan cost so far; None where there is none of that name."""
@@ -85,6 +98,9 @@ class ResultColumn:
 class Result:
     """The rows of one statement, read once.
 
+    Parameters:
+        schema: of the batches; without one they are texts.
+
     Attributes:
         columns: None for a statement that gives no rows (then `batches` gives nothing).
         rows: the rows themselves where they came without Arrow (SHOW, EXPLAIN); else None.
@@ -102,6 +118,7 @@ class Result:
         columns: tuple[ResultColumn, ...] | None,
         batches: Iterator[pa.RecordBatch],
         *,
+        schema: pa.Schema | None = None,
         rows: tuple[tuple[object, ...], ...] | None = None,
         message: str = "",
         affected: int = -1,
@@ -112,6 +129,7 @@ class Result:
         failure: Exception | None = None,
     ) -> None:
         self.columns = columns
+        self._schema = schema
         self.rows = rows
         self.message = message
         self.affected = affected
@@ -121,6 +139,13 @@ class Result:
         self._batches = batches
         self._close = close
         self._cancel = cancel
+
+    @property
+    def schema(self) -> pa.Schema | None:
+        """The Arrow schema of the batches, known before there is one; None without columns."""
+        if self._schema is None and self.columns is not None:
+            self._schema = _text_batch(self.columns, ()).schema
+        return self._schema
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The rows as Arrow record batches, as they come in."""

@@ -86,7 +86,7 @@ def test_the_schemas_are_schemas(kind: str) -> None:
     schema = json.loads((bundled_root() / "schema" / f"{kind}.json").read_text("utf-8"))
     Draft202012Validator.check_schema(schema)
     for name, part in schema["$defs"].items():
-        closed = {"dicom", "attribute", "moves", "consent", "measure"}
+        closed = {"dicom", "attribute", "moves", "preview", "consent", "measure"}
         if name.endswith("Extension") or name in closed:
             assert part["additionalProperties"] is False, name
 

@@ -25,7 +25,9 @@ def python(code: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("argv", [["--help"], ["exec", "--help"], ["--version"], []])
+@pytest.mark.parametrize(
+    "argv", [["--help"], ["exec", "--help"], ["--version"], ["config", "set", "--help"]]
+)
 def test_help_and_version_import_nothing_heavy(argv: list[str]) -> None:
     code = (
         "import sys\nfrom dicomsql.cli import main\n"
@@ -54,14 +56,23 @@ def test_module_runs_as_a_program() -> None:
     assert done.stdout.startswith("dicomsql ")
 
 
-def test_no_command_prints_help(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([]) == 0
-    assert "usage: dicomsql" in capsys.readouterr().out
+def test_no_command_without_a_terminal_runs_nothing_and_says_so() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "dicomsql"],
+        input="SELECT 1", capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "usage: dicomsql" in done.stderr
 
 
 def test_an_unknown_command_is_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["exce", "SELECT 1"]) == 2
-    assert "invalid choice" in capsys.readouterr().err
+    assert capsys.readouterr().err == (
+        "error: There is no command exce. Did you mean exec?\n"
+        "`dicomsql --help` lists the options.\n"
+    )
+    assert main(["config", "shw"]) == 2
+    assert capsys.readouterr().err.startswith("error: There is no command shw. Did you mean show?")
 
 
 PIPED = """
@@ -71,7 +82,7 @@ class Session:
     def __init__(self, *_, **__): pass
     def __enter__(self): return self
     def __exit__(self, *_): pass
-    def parse(self, text, variables): return [text]
+    def parse(self, text, variables): return [types.SimpleNamespace(text=text)]
     def execute(self, statement, dry_run):
         batch = pa.record_batch({"a": ["x" * 1000] * 1000})
         return Result((ResultColumn("a", "VARCHAR"),), (batch for _ in range(50)))

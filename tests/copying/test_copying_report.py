@@ -13,11 +13,12 @@ import pyarrow as pa
 import pytest
 
 from dicomsql.copying.outcomes import Outcome, Status
-from dicomsql.copying.progress import Progress, size_text, time_text
+from dicomsql.copying.progress import Progress
 from dicomsql.copying.report import Report, check_returning
 from dicomsql.engine.duck import Engine
 from dicomsql.errors import OperationalError, ProgrammingError
 from dicomsql.planning.plan import Returning
+from dicomsql.progress import Standing, size_text, time_text
 from dicomsql.result import Result, Statistics
 from dicomsql.transport.base import Wait
 
@@ -111,17 +112,17 @@ class Clock:
 def test_the_line_of_progress() -> None:
     clock = Clock()
     progress = Progress(clock=clock)
-    assert progress.line() == "0 files"
+    assert str(progress.standing()) == "0 files"
     progress.expect(4, 4_000_000)
-    assert progress.line() == "[..........] 0/4 files, 0.0/4.0 MB"
+    assert str(progress.standing()) == "[..........] 0/4 files, 0.0/4.0 MB"
     clock.now += 2
     progress.moved(1_500_000)
     progress.done(Outcome(Status.STORED, size=1_000_000))
-    assert progress.line() == ("[###.......] 1/4 files, 1.0/4.0 MB, 750.0 kB/s, 0:03 left")
+    assert str(progress.standing()) == ("[###.......] 1/4 files, 1.0/4.0 MB, 750.0 kB/s, 0:03 left")
     progress.done(Outcome(Status.FAILED, size=1_000_000))
     progress.expect(1)
     clock.now += 1
-    line = progress.line()
+    line = str(progress.standing())
     assert line.startswith("[####......] 2/5 files, 1 failed, 2.0 MB, 500.0 kB/s, ")
     assert line.endswith(" left")
 
@@ -131,20 +132,20 @@ def test_what_holds_it_up_is_said() -> None:
     progress = Progress(clock=clock, statistics=statistics, wait=wait)
     progress.expect(4)
     clock.now += 9
-    assert progress.line() == "[..........] 0/4 files"
+    assert str(progress.standing()) == "[..........] 0/4 files"
     clock.now += 66
-    assert progress.line() == "[..........] 0/4 files, nothing moved for 1:15"
+    assert str(progress.standing()) == "[..........] 0/4 files, nothing moved for 1:15"
     statistics.repeated, wait.status, wait.until = 1, 429, clock.now + 30
-    assert progress.line() == (
+    assert str(progress.standing()) == (
         "[..........] 0/4 files, waiting 0:30 (the server answered 429), 1 request made again"
     )
     statistics.repeated, wait.status, wait.until = 2, 0, clock.now + 2
-    line = progress.line()
+    line = str(progress.standing())
     assert line.endswith("waiting 0:02 (the server did not answer), 2 requests made again")
     progress.moved(1)
     clock.now += 2
-    assert "waiting" not in progress.line()
-    assert "nothing moved" not in progress.line()
+    assert "waiting" not in str(progress.standing())
+    assert "nothing moved" not in str(progress.standing())
 
 
 def test_the_rate_is_that_of_the_last_seconds() -> None:
@@ -153,20 +154,20 @@ def test_the_rate_is_that_of_the_last_seconds() -> None:
     for _ in range(60):
         clock.now += 1
         progress.moved(1_000)
-        progress.line()
+        str(progress.standing())
     for _ in range(15):
         clock.now += 1
         progress.moved(5_000)
-        line = progress.line()
+        line = str(progress.standing())
     assert line == "0 files, 5.0 kB/s"
 
 
 def test_progress_is_shown_until_it_ends() -> None:
-    shown: list[str] = []
+    shown: list[Standing] = []
     twice = threading.Event()
 
-    def show(line: str) -> None:
-        shown.append(line)
+    def show(standing: Standing) -> None:
+        shown.append(standing)
         if len(shown) == 2:
             twice.set()
 
@@ -175,7 +176,7 @@ def test_progress_is_shown_until_it_ends() -> None:
         report.add(outcome(7))
         assert twice.wait(10)
     number = len(shown)
-    assert progress.line() == "1 file, 7 bytes"
+    assert str(progress.standing()) == "1 file, 7 bytes"
     assert len(shown) == number
     assert not any(t.name == "dicomsql-progress" for t in threading.enumerate())
 

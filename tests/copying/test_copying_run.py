@@ -43,6 +43,7 @@ from dicomsql.planning.plan import (
     TransferPlan,
 )
 from dicomsql.planning.read_plan import ReadPlan
+from dicomsql.progress import Standing
 from dicomsql.result import Result
 from dicomsql.session import running
 from dicomsql.session.running import Running
@@ -278,9 +279,9 @@ def test_how_far_it_is_is_said_while_it_runs(
     shown: list[str] = []
     seen = threading.Event()
 
-    def show(line: str) -> None:
-        shown.append(line)
-        if line.startswith("[#####.....] 1/2 files, 1.0 MB"):
+    def show(standing: Standing | str) -> None:
+        shown.append(str(standing))
+        if shown[-1].startswith("[#####.....] 1/2 files, 1.0 MB"):
             seen.set()
 
     def work(run: Run, report: Report, journal: Journal | None) -> None:
@@ -367,9 +368,9 @@ def test_replacing_has_to_be_allowed(copies: Copies) -> None:
     with pytest.raises(ConsentError, match="It was not allowed; nothing was changed"):
         copies(one, consent=lambda _: False, **overwriting)
     assert copies.journals == []
-    said: list[str] = []
+    said: list[Standing] = []
     copies(one, yes=True, progress=said.append, **overwriting)
-    assert said[0].startswith("Going to replace instances")
+    assert str(said[0]).startswith("Going to replace instances")
     # Files that come in after the question are not among those that were allowed.
     most: list[int | None] = []
     copies.seen = lambda plan: most.append(plan.most)

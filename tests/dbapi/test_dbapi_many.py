@@ -6,6 +6,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -149,3 +150,54 @@ def test_no_sets_at_all_and_sets_of_a_generator(connection: dicomsql.Connection)
     cursor = connection.cursor()
     assert cursor.executemany(INSERT, []).rowcount == -1
     assert cursor.executemany(INSERT, ([name] for name in "ab")).rowcount == 2
+
+
+LOCAL: list[tuple[str, list[Any], int]] = [
+    ("INSERT INTO t VALUES (?, ?)", [(7, "a"), (8, None), (9, "b")], 3),
+    ("INSERT INTO t VALUES (?, ?), (0, 'z')", [(7, "a"), (8, "b")], 4),
+    # Values of other types than the first set has.
+    ("INSERT INTO t VALUES (?, ?)", [(7, "a"), ("8", 5), (None, None)], 3),
+    ("INSERT INTO t (b) VALUES (:b)", [{"b": "x"}, {"b": "y", "c": 1}], 2),
+    ("INSERT INTO t SELECT ?, b FROM t WHERE a < ?", [(7, 2), (8, 0), (9, 3)], 1 + 0 + 2),
+    ("UPDATE t SET b = ? WHERE a <= ?", [("x", 3), ("y", 1), ("z", 0)], 3 + 1 + 0),
+    ("DELETE FROM t WHERE a = ?", [(1,), (1,), (2,)], 2),
+]
+
+
+@pytest.mark.parametrize(("sql", "sets", "rows"), LOCAL)
+def test_local_tables_get_what_single_statements_would_write(
+    sql: str, sets: list[Any], rows: int
+) -> None:
+    made = "CREATE TABLE t AS SELECT a, 'b' AS b FROM range(1, 4) t(a)"
+    found = []
+    for many in (True, False):
+        with dicomsql.connect(anonymous=True, autocommit=True) as connection:
+            cursor = connection.execute(made)
+            if many:
+                assert cursor.executemany(sql, sets).rowcount == rows
+            else:
+                for one in sets:
+                    cursor.execute(sql, one)
+            found.append(cursor.execute("SELECT * FROM t ORDER BY ALL").fetchall())
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    ("sql", "sets", "said"),
+    [
+        ("INSERT INTO t VALUES (?)", [(1,), (2,), (5,), (3,), (4,)], "Set 3: CHECK"),
+        ("INSERT INTO t VALUES (?)", [(5,), (1,)], "Set 1: CHECK"),
+        ("INSERT INTO t VALUES (?)", [(1,), ("x",)], "Set 2: Could not convert"),
+        ("INSERT INTO t VALUES (?)", [(1,), (1, 2)], "Set 2: .* 2 parameters"),
+        ("INSERT INTO t VALUES (:a)", [{"a": 1}, {"b": 1}], "Set 2: .*:a has no value"),
+        ("UPDATE t SET a = ?", [(1,), (2,), (5,)], "Set 3: CHECK"),
+        ("INSERT INTO t SELECT ?", [(1,), (5,)], "Set 2: CHECK"),
+    ],
+)
+def test_an_error_tells_the_set_and_takes_all_back(sql: str, sets: list[Any], said: str) -> None:
+    with dicomsql.connect(anonymous=True, autocommit=True) as connection:
+        cursor = connection.execute("CREATE TABLE t (a INTEGER CHECK (a <> 5))")
+        cursor.execute("INSERT INTO t VALUES (0)")
+        with pytest.raises(dicomsql.DatabaseError, match=said):
+            cursor.executemany(sql, sets)
+        assert cursor.execute("SELECT a FROM t").fetchall() == [(0,)]

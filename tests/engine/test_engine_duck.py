@@ -22,6 +22,7 @@ from dicomsql.errors import (
     DataError,
     IntegrityError,
     InterfaceError,
+    InternalError,
     NotSupportedError,
     OperationalError,
     PlanningError,
@@ -385,8 +386,92 @@ def test_ctrl_c_while_connecting_is_itself(tmp_path: Path, monkeypatch: pytest.M
         raise KeyboardInterrupt
 
     # Raised in the engine's thread it reaches the caller just as a signal in the wait does.
-    monkeypatch.setattr("dicomsql.engine.database._opened", interrupted)
+    monkeypatch.setattr("dicomsql.engine.database._locked", interrupted)
     with pytest.raises(KeyboardInterrupt):
         Engine()
     assert list(tmp_path.iterdir()) == []
     assert not [t for t in threading.enumerate() if t.name.startswith("dicomsql-engine")]
+
+
+def reader(rows: int = 3, *, name: str = "a") -> pa.RecordBatchReader:
+    batch = pa.record_batch([pa.array(range(rows), pa.int64())], names=[name])
+    return pa.RecordBatchReader.from_batches(batch.schema, iter([batch]))
+
+
+def read_once(engine: Engine, data: pa.RecordBatchReader, sql: str) -> list[object]:
+    engine.register("scan_1", data)
+    try:
+        return [value for (value,) in engine.rows(sql)]
+    finally:
+        engine.unregister("scan_1")
+
+
+@pytest.mark.parametrize("of_pool", [True, False])
+def test_readers_of_a_name_follow_each_other(of_pool: bool) -> None:
+    main = Engine()
+    engine = main.sibling() if of_pool else main
+    try:
+        for rows in (3, 0, 5):
+            assert read_once(engine, reader(rows), "SELECT count(*) FROM scan_1") == [rows]
+        # Other columns under the same name.
+        assert read_once(engine, reader(2, name="b"), "SELECT b FROM scan_1") == [0, 1]
+        with pytest.raises(ProgrammingError):
+            read_once(engine, reader(2, name="b"), "SELECT a FROM scan_1")
+        assert read_once(engine, reader(1), "SELECT a FROM scan_1") == [0]
+        # Statements that have none of them find none.
+        listed = "SELECT count(*) FROM duckdb_views() WHERE NOT internal"
+        assert engine.rows(listed) == [(0,)]
+        with pytest.raises(ProgrammingError):
+            engine.rows("SELECT * FROM scan_1")
+    finally:
+        engine.close()
+        main.close()
+
+
+def test_a_reader_that_is_read_twice_is_an_error(engine: Engine) -> None:
+    sql = "SELECT count(*) FROM (FROM scan_1 UNION ALL FROM scan_1)"
+    with pytest.raises(InternalError, match="scan_1 twice"):
+        read_once(engine, reader(), sql)
+    assert read_once(engine, reader(), "SELECT count(*) FROM scan_1") == [3]
+
+
+def test_an_error_of_a_reader_is_the_statements_and_the_next_one_is_right() -> None:
+    main = Engine()
+    engine = main.sibling()
+
+    def failing() -> Iterator[pa.RecordBatch]:
+        yield pa.record_batch([pa.array([1], pa.int64())], names=["a"])
+        raise ValueError("1.2.3")
+
+    schema = pa.schema([("a", pa.int64())])
+    try:
+        data = pa.RecordBatchReader.from_batches(schema, failing())
+        with pytest.raises(DatabaseError) as caught:
+            read_once(engine, data, "SELECT a FROM scan_1")
+        assert "1.2.3" not in str(caught.value)
+        assert read_once(engine, reader(), "SELECT count(*) FROM scan_1") == [3]
+    finally:
+        engine.close()
+        main.close()
+
+
+def test_rows_that_are_there_do_not_wait_for_the_next(engine: Engine) -> None:
+    first_seen, waited = threading.Event(), []
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        yield pa.RecordBatch.from_pydict({"a": list(range(2_048))})
+        waited.append(first_seen.wait(20))
+        yield pa.RecordBatch.from_pydict({"a": [2_048]})
+
+    # Several threads ask for some batches ahead before the first is given.
+    engine.rows("SET threads = 1")
+    schema = pa.schema([("a", pa.int64())])
+    engine.register("t", pa.RecordBatchReader.from_batches(schema, batches()))
+    rows = engine.stream("SELECT a + 1 AS a FROM t WHERE a >= 0", at_once=True)
+    assert rows is not None
+    found = []
+    for batch in rows.batches():
+        first_seen.set()
+        found += batch.column(0).to_pylist()
+    assert waited == [True]
+    assert found == list(range(1, 2_050))

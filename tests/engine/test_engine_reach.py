@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from dicomsql.engine.database import Database
@@ -84,6 +86,19 @@ FILES = (
     "CREATE SECRET s (TYPE s3)",
     "CREATE PERSISTENT SECRET s (TYPE http, BEARER_TOKEN 'x')",
     "SELECT getenv('HOME')",
+    # What it has open itself it would read: its database and what is not in there yet.
+    "SELECT content FROM read_blob('{database}')",
+    "SELECT content FROM Read_Text /* a */ ('{database}.wal')",
+    "SELECT content FROM \"read_blob\" ('file://{database}')",
+    "SELECT content FROM system.main.read_blob('{database}')",
+    "SELECT E'\\'', (SELECT content FROM read_blob('{database}')), ''",
+    "SELECT * FROM query('SELECT content FROM read_b' || 'lob(''{database}'')')",
+    "SELECT (SELECT count(*) FROM read_csv('{database}', ignore_errors = true))",
+    "SELECT * FROM '{database}'",
+    "SELECT * FROM glob('{spilled}/*')",
+    "CREATE MACRO f(p) AS TABLE SELECT content FROM read_blob(p)",
+    "PREPARE p AS SELECT content FROM read_blob('{database}')",
+    "EXPLAIN ANALYZE SELECT content FROM read_blob('{database}')",
 )
 
 
@@ -161,13 +176,36 @@ def test_without_files_no_statement_reaches_the_disk_or_the_network(
     assert read(engine, "SELECT count(*) FROM t") == [0]
 
 
-def test_a_macro_of_a_file_reaches_nothing_either(
+def test_what_was_made_with_files_reaches_nothing_without(
     opened: Callable[[bool], Engine], folder: Path
 ) -> None:
-    engine = opened(False)
-    engine.stream("CREATE MACRO f(p) AS TABLE SELECT * FROM read_csv(p)")
-    with pytest.raises(DatabaseError):
-        read(engine, f"FROM f('{folder}/a.csv')")
+    database = folder / "own.duckdb"
+    with_files = opened(True)
+    for sql in (
+        "CREATE MACRO f(p) AS TABLE SELECT content FROM read_blob(p)",
+        "CREATE MACRO g(p) AS (SELECT count(*) FROM f(p))",
+        f"CREATE VIEW w AS SELECT content FROM read_blob('{database}')",
+        "CREATE VIEW plain AS SELECT a FROM t",
+    ):
+        with_files.stream(sql)
+    with_files.close()
+    engine = Engine(str(database), files=False)
+    try:
+        for sql in (f"FROM f('{database}')", f"SELECT g('{database}')", 'FROM "W"'):
+            with pytest.raises(NotSupportedError, match="switched off"):
+                read(engine, sql)
+            with pytest.raises(NotSupportedError, match="switched off"):
+                engine.rows(sql)
+        assert read(engine, "SELECT count(*) FROM plain") == [0]
+    finally:
+        engine.close()
+
+
+def test_without_files_a_column_may_be_called_like_a_function(
+    opened: Callable[[bool], Engine],
+) -> None:
+    sql = "SELECT read_text FROM (SELECT range AS read_text FROM range(1)) AS read_blob"
+    assert read(opened(False), sql) == [0]
 
 
 def test_without_files_local_tables_work(opened: Callable[[bool], Engine]) -> None:
@@ -201,15 +239,62 @@ def test_with_files_they_are_read_and_written(
 def test_all_files_of_a_database_are_their_owners_alone(
     opened: Callable[[bool], Engine], folder: Path
 ) -> None:
+    before = os.umask(0o022)
+    try:
+        engine = opened(True)
+        for sql in ("INSERT INTO t VALUES (1)", "CHECKPOINT", "INSERT INTO t VALUES (2)"):
+            engine.stream(sql)
+            found = {p.name: p for p in folder.iterdir() if "own" in p.name}
+            assert {stat.S_IMODE(path.stat().st_mode) for path in found.values()} == {0o600}
+        assert set(found) == {"own.duckdb", "own.duckdb.wal"}
+        engine.close()
+        assert {p.name for p in folder.iterdir()} == {"a.csv", "own.duckdb"}
+        again = Engine(str(folder / "own.duckdb"))
+        assert read(again, "SELECT count(*) FROM t") == [2]
+        again.close()
+    finally:
+        os.umask(before)
+
+
+def test_what_others_make_beside_a_query_is_as_open_as_they_want(
+    opened: Callable[[bool], Engine], folder: Path
+) -> None:
     engine = opened(True)
-    for sql in ("INSERT INTO t VALUES (1)", "CHECKPOINT", "INSERT INTO t VALUES (2)"):
-        engine.stream(sql)
-        found = [path for path in folder.iterdir() if path.name.startswith("own")]
-        assert {stat.S_IMODE(path.stat().st_mode) for path in found} == {0o600}
-    assert {path.name for path in found} == {"own.duckdb", "own.duckdb.wal"}
-    # What others make meanwhile is as it was.
-    (folder / "else").write_text("")
-    assert stat.S_IMODE((folder / "else").stat().st_mode) != 0o600
+    umask = os.umask(0o022)
+
+    def touching() -> Iterator[pa.RecordBatch]:
+        (folder / "else").write_text("")
+        yield pa.record_batch([pa.array([1])], names=["a"])
+
+    try:
+        schema = pa.schema([("a", pa.int64())])
+        engine.register("s", pa.RecordBatchReader.from_batches(schema, touching()))
+        assert read(engine, "SELECT a FROM s") == [1]
+        assert stat.S_IMODE((folder / "else").stat().st_mode) == 0o644
+    finally:
+        os.umask(umask)
+
+
+def test_a_database_that_is_there_keeps_its_mode(folder: Path) -> None:
+    path = folder / "x.duckdb"
+    Engine(str(path)).close()
+    path.chmod(0o640)
+    engine = Engine(str(path))
+    engine.stream("CREATE TABLE t AS SELECT 1 AS a")
+    assert stat.S_IMODE((folder / "x.duckdb.wal").stat().st_mode) == 0o600
+    engine.close()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def test_a_database_stays_where_it_is_when_the_program_goes_elsewhere(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    engine = Engine("x.duckdb")
+    monkeypatch.chdir(folder.parent)
+    engine.stream("CREATE TABLE t AS SELECT 1 AS a")
+    assert {p.name for p in folder.glob("x.*")} == {"x.duckdb", "x.duckdb.wal"}
+    engine.close()
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from dicomsql.errors import (
     PlanningError,
     ProgrammingError,
 )
+from dicomsql.progress import Standing
 
 Make = Callable[..., Bench]
 INSERT = f"INSERT INTO {STORES} (projectsId, locationsId, datasetsId, dicomStoreId, labels) "
@@ -284,14 +285,14 @@ def test_an_operation_that_is_not_awaited_is_named(make_bench: Make) -> None:
 
 
 def test_an_operation_is_awaited_and_its_progress_told(make_bench: Make) -> None:
-    said: list[str] = []
+    said: list[Standing] = []
     counted = {"metadata": {"counter": {"success": "3", "failure": "2"}}}
     made = {"done": True, "response": {"@type": "x", "name": "made"}, **counted}
     bench = make_bench(operating({}, counted, made), progress=said.append)
     result = bench.open(MAKE + VALUES)
     (batch,) = result.batches()
     assert batch.column("done").to_pylist() == [True]
-    assert any("3 success, 2 failure" in sentence for sentence in said)
+    assert any("3 success, 2 failure" in str(standing) for standing in said)
     assert "2 items failed" in result.statistics.notes[0]
     bench = make_bench(operating({}, made))
     assert bench.rows(f"SET await = true; {MAKE} {VALUES} RETURNING name, done") == [("made", True)]

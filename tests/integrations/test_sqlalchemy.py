@@ -474,3 +474,44 @@ def test_a_thread_has_a_connection_of_its_own(memory: sa.Engine) -> None:
 def test_what_cannot_be_done_fails(memory: sa.Engine, query: Any, message: str) -> None:
     with pytest.raises(sa.exc.CompileError, match=message):
         query.compile(memory)
+
+
+# -- tables that connections share ---------------------------------------------------------------
+
+
+def test_a_local_insert_that_reads_a_server_is_rolled_back_without_a_warning(
+    engine: sa.Engine,
+) -> None:
+    with engine.connect() as connection, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        connection.exec_driver_sql("CREATE TABLE kept (PatientID VARCHAR)")
+        connection.commit()
+        fill = f"INSERT INTO kept SELECT PatientID FROM {HEALTHCARE}.studies"
+        assert connection.exec_driver_sql(fill).rowcount > 0
+        connection.rollback()
+        assert connection.scalar(sa.text("SELECT count(*) FROM kept")) == 0
+
+
+@pytest.mark.parametrize("database", [":memory:cohorts", "{}/own.duckdb"])
+def test_threads_share_the_tables_of_a_named_database(tmp_path: Path, database: str) -> None:
+    engine = sa.create_engine("dicomsql://?database=" + database.format(tmp_path))
+    assert isinstance(engine.pool, sa.pool.QueuePool)
+    metadata = sa.MetaData(schema="reports")
+    rows = sa.Table("rows", metadata, sa.Column("id", sa.Integer, primary_key=True))
+    with engine.begin() as connection:
+        connection.execute(sa.schema.CreateSchema("reports"))
+        metadata.create_all(connection)
+
+        def write() -> None:
+            with engine.begin() as other:
+                other.execute(sa.insert(rows), [{"id": 10}, {"id": 11}])
+
+        connection.commit()
+        thread = threading.Thread(target=write)
+        thread.start()
+        thread.join()
+        with engine.begin() as again:
+            again.execute(sa.update(rows).where(rows.c.id == 10).values(id=12))
+            assert list(again.scalars(sa.select(rows.c.id).order_by("id"))) == [11, 12]
+    assert sa.inspect(engine).has_table("rows", schema="reports")
+    engine.dispose()

@@ -233,6 +233,9 @@ def compact(plan: Any) -> list[str]:
     values = ", ".join(f"{k}={v!r}" for k, v in plan.values)
     lines.append(" ".join(plan.sql.split()) + (f"  [{values}]" if values else ""))
     lines += [f"guard {name}" for _, name in plan.guards]
+    for scan in plan.pictures:
+        limit = f" | limit {scan.limit}" if scan.limit is not None else ""
+        lines.append(f"then {scan.name}: {_short(scan.method)}{limit}")
     return lines
 
 

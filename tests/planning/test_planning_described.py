@@ -21,6 +21,7 @@ ASKED = "search (asked for)"
             f"{INSTANCES} repetitiontime",
             ("RepetitionTime", "DOUBLE", "DS", "00180080", "instance", ASKED, ""),
         ),
+        (f"{INSTANCES} PREVIEW", ("preview", "BLOB", None, None, None, "rendered", "")),
         (
             f"{STUDIES} StudyDate",
             ("StudyDate", "DATE", "DA", "00080020", "study", "search", "exact, range"),

@@ -199,7 +199,7 @@ def test_every_attribute_is_in_the_dictionary(document: dict[str, Any]) -> None:
     tables = {
         name: resource["x-dicomsql"]["dicom"]
         for name, resource in document["components"]["x-stackQL-resources"].items()
-        if "x-dicomsql" in resource
+        if "dicom" in resource.get("x-dicomsql", {})
     }
     assert sorted(tables) == [
         "instances",

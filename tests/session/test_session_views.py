@@ -59,6 +59,7 @@ def session(opened: Callable[..., Session]) -> Session:
         f"""CREATE VIEW v AS SELECT StudyInstanceUID, PatientID, StudyDate FROM {STUDIES} -- all
         ;
         CREATE VIEW every AS SELECT * FROM {STUDIES};
+        CREATE TABLE whole AS SELECT * FROM every;
         CREATE VIEW counted(who, n) AS SELECT PatientID, count(*) FROM {STUDIES} GROUP BY PatientID;
         CREATE TABLE cohort AS SELECT '1CT1' AS PatientID""",
     )
@@ -112,6 +113,53 @@ def test_what_is_said_of_a_view_reaches_the_server(
     plan = explained(session, query)
     assert pushed in plan
     assert "the view " in plan
+
+
+@pytest.mark.parametrize(
+    ("query", "fetched"),
+    [
+        ("SELECT PatientID FROM every", "PatientID"),
+        ("SELECT e.PatientID FROM every AS e ORDER BY e.StudyTime", "StudyTime PatientID"),
+        (
+            "SELECT StudyDate FROM (SELECT * FROM every WHERE PatientSex = 'F')",
+            "StudyDate PatientSex",
+        ),
+        ("WITH c AS (SELECT * FROM every) SELECT max(StudyDate) FROM c", "StudyDate"),
+        ("SELECT StudyID FROM nested", "StudyID PatientSex"),
+        (
+            "SELECT n, StudyDate FROM (SELECT StudyID AS n, * FROM " + STUDIES + ")",
+            "StudyID StudyDate",
+        ),
+        ("SELECT StudyID FROM (SELECT DISTINCT * FROM " + STUDIES + ")", ""),
+        ("SELECT StudyID FROM (SELECT * FROM " + STUDIES + " ORDER BY 2 LIMIT 1)", ""),
+        ("SELECT StudyID FROM (SELECT * FROM every UNION ALL SELECT * FROM every)", ""),
+        ("SELECT every FROM every", ""),
+        ("SELECT COLUMNS('Patient.*') FROM every", ""),
+        ("SELECT d.b FROM every AS d(a, b)", ""),
+        ("SELECT * FROM every", ""),
+        ("SELECT count(*) FROM every", ""),
+        ("SUMMARIZE every", ""),
+    ],
+)
+def test_of_a_star_only_what_is_named_around_it_is_fetched(
+    session: Session, query: str, fetched: str
+) -> None:
+    run(session, "CREATE VIEW nested AS SELECT * FROM every WHERE PatientSex IS NOT NULL")
+    plan: Any = session.plan(session.parse(query)[0])
+    columns = {c.name for c in plan.scans[0].columns}
+    if fetched:
+        assert columns == set(fetched.split())
+    else:
+        assert {"StudyID", "PatientSex", "StudyDescription"} <= columns
+    assert run(session, query) == run(session, query.replace("every", "whole"))
+
+
+def test_a_subquery_of_a_view_that_has_the_views_name_is_left_whole(session: Session) -> None:
+    run(
+        session,
+        "CREATE VIEW w(a, b) AS SELECT a, n FROM (SELECT 1 AS a, count(*) AS n FROM v) AS w",
+    )
+    assert run(session, "SELECT a FROM w") == [(1,)]
 
 
 def test_local_tables_are_made_and_changed_from_views(session: Session) -> None:
@@ -296,6 +344,14 @@ def test_a_view_whose_query_lost_a_column_says_so(session: Session) -> None:
     run(session, "CREATE VIEW w AS SELECT t.*, PatientID FROM t, v; ALTER TABLE t DROP COLUMN b")
     with pytest.raises(PlanningError, match=r"The view w has changed: .* no column b any more"):
         run(session, "SELECT a FROM w")
+
+
+def test_a_view_shows_more_of_its_one_table_than_a_star_does(session: Session) -> None:
+    run(session, f"CREATE VIEW w AS SELECT *, PatientComments FROM {STUDIES}")
+    assert run(session, "SELECT PatientID, PatientComments FROM w ORDER BY 1") == run(
+        session, f"SELECT PatientID, PatientComments FROM {STUDIES} ORDER BY 1"
+    )
+    assert len(run(session, "SELECT * FROM w")) == len(run(session, f"SELECT 1 FROM {STUDIES}"))
 
 
 # -- materialized views, files ---------------------------------------------------------------------

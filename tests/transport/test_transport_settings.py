@@ -6,8 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from dicomsql.config import Settings, bytes_of, seconds_of, settings
-from dicomsql.connections import Connection, Login, default_config_file, read_connections
+from dicomsql.config import (
+    Settings,
+    bytes_of,
+    default_config_file,
+    read_connections,
+    seconds_of,
+    settings,
+)
+from dicomsql.connections import Connection, Login
 from dicomsql.errors import InterfaceError
 
 URL = "https://pacs.example/dicom-web"

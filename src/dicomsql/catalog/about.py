@@ -30,6 +30,7 @@ SOURCES = {
     "include": "search (asked for)",
     "metadata": "metadata",
     "counted": "counted",
+    "rendered": "rendered",
 }
 
 # How deep DESCRIBE METHOD unfolds the schemas that a field refers to.
@@ -202,6 +203,12 @@ def parameter_row(parameter: Parameter) -> Row:
     return parameter.name, str(kind), parameter.description, None, None, None, "parameter", match
 
 
+def preview_row(table: DicomTable) -> Row:
+    """What DESCRIBE EXTENDED says of the column `preview`."""
+    about = f"A small picture of the {table.level}, where it has one; never part of *"
+    return "preview", str(Type.BLOB), about, None, None, None, SOURCES["rendered"], ""
+
+
 def _describe_dicom(resource: Resource, table: DicomTable, detail: Detail) -> Listing:
     """The columns of a DICOM table: those of SELECT *; extended, all that the document names."""
     rows = [
@@ -214,6 +221,8 @@ def _describe_dicom(resource: Resource, table: DicomTable, detail: Detail) -> Li
         parameters = {
             p.name: p for method in resource.for_verb("select") for p in method.parameters
         }
+        if table.preview is not None:
+            rows.append(preview_row(table))
         rows += [parameter_row(p) for p in parameters.values()]
         return Listing(("name", "type", "description", *_DICOM_COLUMNS), tuple(rows))
     return Listing(("name", "type", *_DICOM_COLUMNS), tuple(rows))

@@ -305,6 +305,7 @@ def _dicom_faults(
     yield from _relation_faults(document, dicom, base)
     yield from _matching_faults(dicom, base)
     yield from _moving_faults(document, dicom, base)
+    yield from _preview_faults(document, resource, dicom, base)
     named = {"/include": dicom.get("include"), "/fuzzy": dicom.get("fuzzy", {}).get("parameter")}
     for reference in resource.get("sqlVerbs", {}).get("select", ()):
         target = pointed(document, reference["$ref"])["operation"]["$ref"]
@@ -378,6 +379,41 @@ def _moving_faults(document: Document, dicom: Mapping[str, Any], base: str) -> I
         found = reference.rsplit("/", 1)[1]
         if found != _MOVING[key]:
             yield where, f"{name} is a {found.upper()}, where a {_MOVING[key].upper()} belongs"
+
+
+def _preview_faults(
+    document: Document, resource: Mapping[str, Any], dicom: Mapping[str, Any], base: str
+) -> Iterator[Fault]:
+    """A method that is said to give a row's picture and cannot."""
+    preview = dicom.get("preview")
+    if preview is None:
+        return
+    base += "/preview"
+    if dicom["source"] != "search":
+        yield base, "stands at searches alone"
+    resources = document["components"][RESOURCES]
+    known = [f"{name}.{method}" for name in resources for method in resources[name]["methods"]]
+    if preview["method"] not in known:
+        said = f"there is no method {preview['method']}.{nearest(preview['method'], known)}"
+        yield base + "/method", said
+        return
+    of, _, method = preview["method"].partition(".")
+    reference = resources[of]["methods"][method]["operation"]["$ref"]
+    item, _, verb = reference.rpartition("/")
+    if verb != "get":
+        yield base + "/method", f"{preview['method']} is a {verb.upper()}, where a GET belongs"
+    given = {*dicom.get("identity", {})}
+    for each in resource.get("sqlVerbs", {}).get("select", ()):
+        target = pointed(document, each["$ref"])["operation"]["$ref"]
+        given |= _in_path(document, target.rpartition("/")[0], target)
+    for name in sorted(_in_path(document, item, reference) - given):
+        yield base + "/method", f"{preview['method']} takes {name}, which a row does not tell"
+
+
+def _in_path(document: Document, item: str, operation: str) -> set[str]:
+    """The path parameters of an operation, by the references of its path and of itself."""
+    found = operation_parameters(document, pointed(document, item), pointed(document, operation))
+    return {p["name"] for p in found if p["in"] == "path"}
 
 
 def _matching_faults(dicom: Mapping[str, Any], base: str) -> Iterator[Fault]:

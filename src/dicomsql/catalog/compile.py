@@ -19,6 +19,7 @@ from dicomsql.catalog.model import (
     OffsetPaging,
     Operations,
     Parameter,
+    Preview,
     Provider,
     Resource,
     Rowset,
@@ -151,6 +152,7 @@ class _Compiler:
             verbs={verb: names for verb, names in verbs.items() if names},
             own_id=_own_id(methods, verbs),
             dicom=_dicom(dicom) if dicom else None,
+            offered=entry.get("x-dicomsql", {}).get("offered", False),
         )
 
     def _method(
@@ -193,7 +195,7 @@ class _Compiler:
             body_required=self._required(body, request, http_method),
             response=_schema_name(answer),
             accept=extension.get("accept") or response.get("mediaType") or "application/json",
-            object_key=response.get("objectKey", "") if key else "",
+            object_key=f"$.{'.'.join(key)}" if key else "",
             columns=self._columns(answer, key) if plain and answer is not None else (),
             page_columns=shapes.columns(self.schemas, answer) if key and answer else (),
             row_name=row_name.get("member", ""),
@@ -364,6 +366,7 @@ def _dicom(entry: Entry) -> DicomTable:
         sizes=tuple((size["resource"], size["column"]) for size in entry.get("sizes", ())),
         split=entry.get("split", ""),
         moves=_moves(entry["moves"]) if "moves" in entry else None,
+        preview=_preview(entry["preview"]) if "preview" in entry else None,
     )
 
 
@@ -379,6 +382,15 @@ def _moves(entry: Entry) -> Moves:
         single=entry.get("single", False),
         tells_conflicts=entry.get("tellsConflicts", False),
         exists=tuple(entry.get("exists", ())),
+    )
+
+
+def _preview(entry: Entry) -> Preview:
+    return Preview(
+        method=entry["method"],
+        accept=entry["accept"],
+        query=tuple(entry.get("query", {}).items()),
+        none=tuple(entry.get("none", ())),
     )
 
 

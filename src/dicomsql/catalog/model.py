@@ -359,6 +359,25 @@ class MoveMethods:
 
 
 @dataclass(frozen=True)
+class Preview:
+    """How the small picture of a row is got that the column `preview` shows.
+
+    Attributes:
+        method: `resource.method`, a GET whose path names the row by its UIDs.
+        accept: media type to ask for.
+        query: (name, value) of query parameters that ask for a small picture. A server may refuse
+            them: a row that is refused with them is asked for without, until the server has been
+            seen to take them.
+        none: statuses that say that a row has no picture; any other refusal is a failure.
+    """
+
+    method: str
+    accept: str
+    query: tuple[tuple[str, str], ...] = ()
+    none: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
 class DicomTable:
     """What the document says of a resource whose rows are DICOM datasets.
 
@@ -382,6 +401,7 @@ class DicomTable:
             applies where the calls' parameters are all that its method requires.
         split: attribute whose ranges divide a search that offsets cannot reach the end of.
         moves: how instances are moved; only at the resource of instances.
+        preview: how a row's picture is got; None where the table has no column `preview`.
     """
 
     level: str
@@ -401,6 +421,7 @@ class DicomTable:
     sizes: tuple[tuple[str, str], ...] = ()
     split: str = ""
     moves: Moves | None = None
+    preview: Preview | None = None
 
 
 @dataclass(frozen=True)
@@ -413,6 +434,8 @@ class Resource:
         own_id: the path parameter that names one of these resources (`dicomStoresId` for
             `dicom_stores`); no session default fills it. Empty where there is none.
         dicom: set where the rows are DICOM datasets.
+        offered: its ids name places and no person, so that they are listed, unasked, for whoever
+            types a statement.
     """
 
     provider: str
@@ -424,6 +447,7 @@ class Resource:
     verbs: Mapping[str, tuple[str, ...]]
     own_id: str = ""
     dicom: DicomTable | None = None
+    offered: bool = False
 
     @property
     def full_name(self) -> str:

@@ -26,6 +26,7 @@ from dicomsql.catalog.model import (
     OffsetPaging,
     Operations,
     Parameter,
+    Preview,
     Provider,
     Resource,
     Rowset,
@@ -200,6 +201,9 @@ def _dicom(found: dict[str, Any]) -> DicomTable:
     if "moves" in found:
         moves = _tuples(found["moves"], "exists")
         made["moves"] = Moves(**moves | {"retrieve": _pairs(moves.get("retrieve", ()))})
+    if "preview" in found:
+        preview = _tuples(found["preview"], "none")
+        made["preview"] = Preview(**preview | {"query": _pairs(preview.get("query", ()))})
     return DicomTable(**made)
 
 

@@ -66,6 +66,8 @@ def members(key: str) -> tuple[str, ...]:
             rest = rest[3:]
         elif rest.startswith("['") and "']" in rest:
             name, rest = rest[2:].split("']", 1)
+            if "." in name:
+                raise ValueError(f"the object key {key!r} names a member with a dot in it")
             parts.append(name)
         elif rest.startswith(".") and len(rest) > 1 and rest[1] not in ".[*":
             end = min((i for i in (rest.find(c, 1) for c in ".[") if i > 0), default=len(rest))

@@ -54,7 +54,8 @@ def entry() -> NoReturn:
             prepare()
         code = main()
         for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError):
+            # A program that is started without one has None.
+            with suppress(OSError, ValueError, AttributeError):
                 stream.flush()
     os._exit(TERMINATED if told and code == INTERRUPTED else code)
 

@@ -8,27 +8,26 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from dicomsql.cli.failures import ReaderGoneError, UsageError
-from dicomsql.errors import Warning
+from dicomsql.errors import OperationalError, Warning
+from dicomsql.output.progress import ProgressLine
 
-_CLEAR_LINE = "\r\x1b[2K"
-
-
-def terminal_width() -> int:
-    """Columns of the terminal, or 80 where it does not say."""
-    import shutil
-
-    return shutil.get_terminal_size().columns
+if TYPE_CHECKING:
+    from dicomsql.progress import Standing
 
 
 class Console:
-    """Standard error, with a line of progress where it is a terminal."""
+    """Standard error, with a line of progress where it is a terminal.
+
+    Attributes:
+        line: the line of progress.
+    """
 
     def __init__(self) -> None:
         self._terminal = sys.stderr.isatty()
-        self._shown = False
+        self.line = ProgressLine(sys.stderr)
 
     @property
     def interactive(self) -> bool:
@@ -37,34 +36,27 @@ class Console:
 
     @property
     def shows_progress(self) -> bool:
-        return self._terminal
+        return self.line.is_drawn
 
     def say(self, text: str) -> None:
         """Write a line."""
-        self.clear()
-        sys.stderr.write(f"{text}\n")
+        with self.line.hidden():
+            sys.stderr.write(f"{text}\n")
 
-    def progress(self, text: str) -> None:
-        """Replace the line of progress; its text comes from servers and is made safe."""
-        from dicomsql.output.cells import cut, safe
-
-        sys.stderr.write(_CLEAR_LINE + cut(safe(text), terminal_width() - 1))
-        sys.stderr.flush()
-        self._shown = True
+    def progress(self, standing: Standing | str) -> None:
+        """Show on the line of progress how far something is."""
+        self.line.show(standing)
 
     def clear(self) -> None:
         """Take the line of progress away."""
-        if self._shown:
-            sys.stderr.write(_CLEAR_LINE)
-            sys.stderr.flush()
-            self._shown = False
+        self.line.clear()
 
     def ask(self, question: str) -> bool:
         """Whether the person says yes; anything else, and the end of the input, is a no."""
-        self.clear()
-        sys.stderr.write(f"{question.rstrip()} [y/N] ")
-        sys.stderr.flush()
-        return sys.stdin.readline().strip().lower() in {"y", "yes"}
+        with self.line.hidden():
+            sys.stderr.write(f"{question.rstrip()} [y/N] ")
+            sys.stderr.flush()
+            return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
     def ask_to_stop(self, operation: str) -> bool:
         """Whether an operation that is waited for is to be cancelled with its statement."""
@@ -110,12 +102,20 @@ class RowStream:
             self._file.write(data)
         except BrokenPipeError:
             raise ReaderGoneError from None
+        except OSError as error:
+            raise _unwritten(error) from None
 
     def flush(self) -> None:
         try:
             self._file.flush()
         except BrokenPipeError:
             raise ReaderGoneError from None
+        except OSError as error:
+            raise _unwritten(error) from None
+
+
+def _unwritten(error: OSError) -> OperationalError:
+    return OperationalError(f"The output cannot be written: {error.strerror}.")
 
 
 @contextmanager
@@ -126,6 +126,8 @@ def row_stream(outfile: str | None, console: Console) -> Iterator[RowStream]:
         UsageError: the file cannot be made.
     """
     if outfile is None or outfile == "-":
+        if sys.stdout is None:
+            raise UsageError("Standard output is closed; name a file with -f FILE.")
         stream = RowStream(sys.stdout.buffer, console)
         yield stream
         stream.flush()

@@ -14,6 +14,7 @@ from dicomsql.copying.settling import Settler
 from dicomsql.copying.source import Source
 from dicomsql.copying.wanted import groups
 from dicomsql.copying.work import Work, run_threads
+from dicomsql.dicom.pictures import FORMS
 from dicomsql.errors import ApiError, EndpointError
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from dicomsql.copying.progress import Progress
     from dicomsql.copying.report import Report
     from dicomsql.copying.wanted import Group
+    from dicomsql.dicom.pictures import Form
     from dicomsql.execution.run import Run
     from dicomsql.planning.plan import Named, RetrievePlan
     from dicomsql.transport.base import Request, Response
@@ -28,29 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["render"]
 
 _LAYOUT = "{StudyInstanceUID}/{SeriesInstanceUID}/{SOPInstanceUID}"
-
-
-@dataclass(frozen=True, slots=True)
-class _Format:
-    """What a picture is: its media type, the names of its files, how it begins and ends.
-
-    Attributes:
-        tail: stands among the last bytes of a whole one.
-    """
-
-    media: str
-    extension: str
-    head: bytes
-    tail: bytes
-
-
-# PNG 5.2 and 11.2.5; ISO/IEC 10918-1 annex B.
-_FORMATS = {
-    "png": _Format("image/png", ".png", b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"),
-    "jpeg": _Format("image/jpeg", ".jpg", b"\xff\xd8\xff", b"\xff\xd9"),
-}
-# Bytes among which the tail is looked for: some writers fill up with zeros.
-_TAIL = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +51,7 @@ def render(
 
     Raises: as `retrieving.retrieve`.
     """
-    form = _FORMATS[plan.format]
+    form = FORMS[plan.format]
     template = plan.layout or _LAYOUT + form.extension
     source = Source(run, plan.source)
     with (
@@ -95,7 +74,7 @@ class _Fetching:
 
     run: Run
     source: Source
-    form: _Format
+    form: Form
     refusals: Refusals
 
 
@@ -204,7 +183,7 @@ class _Worker:
         self._progress.moved(len(content))
         if media != form.media:
             return f"the server answered with {media or 'no media type'} instead of {form.media}"
-        if not content.startswith(form.head) or form.tail not in content[-_TAIL:]:
+        if not form.is_whole(content):
             return f"what the server gave is no whole picture of the type {form.media}"
         for target in targets:
             landing = self._files.begin(wanted.instance, target)

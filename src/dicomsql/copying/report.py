@@ -110,7 +110,8 @@ class Report:
         """
         table = self._table()
         if returning is None:
-            return Result(COLUMNS, iter(table.to_batches(_KEPT)), close=self.close)
+            batches = iter(table.to_batches(_KEPT))
+            return Result(COLUMNS, batches, schema=table.schema, close=self.close)
         from dicomsql.planning.copies import COPIED
 
         assert engine_of is not None
@@ -129,7 +130,7 @@ class Report:
             engine.unregister(COPIED)
             self.close()
 
-        return Result(rows.columns, rows.batches(), close=close)
+        return Result(rows.columns, rows.batches(), schema=rows.schema, close=close)
 
     def close(self) -> None:
         """Give up the rows that no result has; may be called again."""

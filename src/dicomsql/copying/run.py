@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from dicomsql.copying.beside import beside, beside_folder, folders
 from dicomsql.copying.journal import Journal
 from dicomsql.copying.outcomes import Status
-from dicomsql.copying.progress import Progress, size_text, time_text
+from dicomsql.copying.progress import Progress
 from dicomsql.copying.report import MOVED, Report, check_returning
 from dicomsql.copying.there import place_of
 from dicomsql.embedded import shown_place
@@ -26,6 +26,7 @@ from dicomsql.errors import (
     OperationalError,
 )
 from dicomsql.planning.plan import Conflict, ExportPlan, RetrievePlan, StorePlan, TransferPlan
+from dicomsql.progress import size_text, time_text
 from dicomsql.result import Result
 from dicomsql.transport.gate import without_user
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from dicomsql.execution.run import Run
     from dicomsql.planning.plan import CopyPlan, DicomStore
     from dicomsql.planning.read_plan import ReadPlan
+    from dicomsql.progress import Standing
     from dicomsql.transport.base import Request, Response, Transport
 
 MovePlan = StorePlan | RetrievePlan | TransferPlan
@@ -76,13 +78,13 @@ class CopyContext:
         allowed: the consent that was given.
         audit: takes a line for each request that writes and for the statement; None where none is
             kept.
-        show: takes the line of progress; None where nobody looks.
+        show: takes how far it is; None where nobody looks.
         every: seconds between two such lines.
     """
 
     allowed: Allowed
     audit: AuditLog | None = None
-    show: Callable[[str], None] | None = None
+    show: Callable[[Standing], None] | None = None
     every: float = 0.2
 
 

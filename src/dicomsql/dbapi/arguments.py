@@ -17,13 +17,15 @@ class ConnectArguments(TypedDict, total=False):
         local: folder of the embedded emulator; True for the default folder.
         connection: a server of the configuration file, for the service that it names.
         config: that file; by default the one in the user's configuration folder.
+        profile: a profile of it, whose settings stand behind arguments and environment.
         user, password, token, token_file: for basic or bearer authentication at the endpoint.
         insecure_auth: credentials may go to the endpoint over plain http.
         project, location, dataset, dicom_store: defaults of projectsId, locationsId, datasetsId
             and dicomStoresId.
         credentials: a credentials file, or an object of google-auth.
         cache: how long answers are kept on disk and used again, such as `10m`.
-        database: file of the local tables; without it they are in memory.
+        database: file of the local tables, or `:memory:NAME` for memory that connections of the
+            program share by the name; without it they are in this connection's memory.
         files: `off`, and statements neither read nor write local files.
         autocommit: each statement that writes local tables is committed by itself; without it
             `commit` does it, as PEP 249 asks.
@@ -37,6 +39,7 @@ class ConnectArguments(TypedDict, total=False):
     local: str | os.PathLike[str] | bool | None
     connection: str | None
     config: str | os.PathLike[str] | None
+    profile: str | None
     user: str | None
     password: str | None
     token: str | None

@@ -58,6 +58,7 @@ class Cursor(Closing, Generic[Row]):
         self._busy = threading.Lock()
         self._closed = False
         self._results: list[Result] = []
+        self._affected = -1
         self._stream: Stream | None = None
         self._make: Callable[[TupleRow], Row] | None = None
         self._messages: list[Message] = []
@@ -321,8 +322,11 @@ class Cursor(Closing, Generic[Row]):
 
     @property
     def rowcount(self) -> int:
-        """Rows that the last write wrote; -1 for a query, whose rows come as they are fetched."""
-        return self._results[0].affected if self._results else -1
+        """Rows that the last write wrote; -1 for a query, whose rows come as they are fetched.
+
+        It is still there when the cursor is closed.
+        """
+        return self._results[0].affected if self._results else self._affected
 
     @property
     def rownumber(self) -> int | None:
@@ -408,10 +412,13 @@ class Cursor(Closing, Generic[Row]):
     def close(self) -> None:
         """Stop what still runs for this cursor; may be called again, and from another thread."""
         self._closed = True
+        if self._session.is_foreign:
+            return  # who held it at the fork is not here
         if not self._busy.acquire(blocking=False):
             self.cancel()
             self._busy.acquire()
         try:
+            self._affected = self.rowcount
             self._reset("The cursor is closed.")
         finally:
             self._busy.release()
@@ -424,6 +431,7 @@ class Cursor(Closing, Generic[Row]):
         self._check()
         with one_at_a_time(self._busy):
             self._reset(_GONE_ON)
+            self._affected = -1
             self._messages.clear()
             self._stop = Stop()
             yield

@@ -16,7 +16,7 @@ from operator import length_hint
 from typing import TYPE_CHECKING, Any
 
 from dicomsql.dbapi.rows import TupleRow
-from dicomsql.dbapi.values import check_arrow, columns_of, empty_schema
+from dicomsql.dbapi.values import columns_of
 from dicomsql.errors import Error, InterfaceError
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from dicomsql.result import Result
 
 __all__ = ["Stream", "one_at_a_time"]
+
+_BROKEN_OFF = "The rows were broken off before their end. Execute the statement again."
 
 
 @contextmanager
@@ -82,59 +84,80 @@ class Stream:
 
     def one(self) -> TupleRow | None:
         """The next row, or None where there is none."""
-        while True:
-            row = next(self._rows, None)
-            if row is not None:
-                return row
-            with one_at_a_time(self._busy):
-                if not self._load():
-                    return None
+        try:
+            while True:
+                row = next(self._rows, None)
+                if row is not None:
+                    return row
+                with one_at_a_time(self._busy):
+                    if not self._load():
+                        return None
+        except BaseException as error:
+            self._break_off(error)
+            raise
 
     def take(self, most: int | None, make: Callable[[TupleRow], Any] | None) -> list[Any]:
-        """The next rows, at most so many (None for all), each as `make` makes it."""
+        """The next rows, at most so many (None for all), each as `make` makes it.
+
+        Where `make`, or a value that Python does not have, fails, no row is taken.
+        """
         taken: list[Any] = []
         with one_at_a_time(self._busy):
-            while most is None or len(taken) < most:
-                rows = self._rows if most is None else islice(self._rows, most - len(taken))
-                before = len(taken)
-                taken.extend(rows if make is None else map(make, rows))
-                if len(taken) == before and not self._load():
-                    break
+            start, rest, loaded = self.position, self._left(), list[Any]()
+            try:
+                while most is None or len(taken) < most:
+                    rows = self._rows if most is None else islice(self._rows, most - len(taken))
+                    before = len(taken)
+                    taken.extend(rows if make is None else map(make, rows))
+                    if len(taken) == before:
+                        if not self._load():
+                            break
+                        loaded.append(self._batch)
+            except Exception:
+                self._rows, self._given = iter(()), start
+                self._ahead.extendleft(reversed([*([] if rest is None else [rest]), *loaded]))
+                raise
+            except BaseException as error:
+                self._break_off(error)
+                raise
         return taken
 
     def skip(self, rows: int) -> int:
         """Pass over rows; how many there were."""
         skipped = 0
         with one_at_a_time(self._busy):
-            while skipped < rows:
-                here = sum(1 for _ in islice(self._rows, rows - skipped))
-                skipped += here
-                if not here and not self._load():
-                    break
+            try:
+                while skipped < rows:
+                    here = sum(1 for _ in islice(self._rows, rows - skipped))
+                    skipped += here
+                    if not here and not self._load():
+                        break
+            except BaseException as error:
+                self._break_off(error)
+                raise
         return skipped
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The rest as Arrow batches, in the buffers that the result gave."""
         while True:
-            with one_at_a_time(self._busy):
-                batch = self._rest()
-                if batch is None:
-                    batch = self._pull()
-                    self._given += batch.num_rows if batch is not None else 0
+            try:
+                with one_at_a_time(self._busy):
+                    batch = self._rest()
+                    if batch is None:
+                        batch = self._pull()
+                        self._given += batch.num_rows if batch is not None else 0
+            except BaseException as error:
+                self._break_off(error)
+                raise
             if batch is None:
                 return
             yield batch
 
     def schema(self) -> pa.Schema:
-        """The schema of those batches.
-
-        Raises:
-            NotSupportedError: Arrow would lose something of a column.
-        """
-        check_arrow(self._columns)
-        with one_at_a_time(self._busy):
-            batch = self._batch if self._batch is not None else next(iter(self._look(1)), None)
-        return batch.schema if batch is not None else empty_schema(self._columns)
+        """The schema of those batches."""
+        schema = self._result.schema
+        assert schema is not None
+        return schema
 
     def peek(self, rows: int) -> list[pa.RecordBatch]:
         """The next rows, at least so many if there are, which are still to be given out."""
@@ -205,7 +228,15 @@ class Stream:
             self._failure = error
             raise
         except BaseException:
-            self._failure = InterfaceError("The rows were broken off before their end.")
+            self._failure = InterfaceError(_BROKEN_OFF)
             raise
         self._at_end = batch is None
         return batch
+
+    def _break_off(self, error: BaseException) -> None:
+        """After Ctrl-C nobody knows which rows were given out: nobody gets what is left for all."""
+        if isinstance(error, Exception):
+            return
+        self._failure = self._failure or InterfaceError(_BROKEN_OFF)
+        self._rows, self._batch = iter(()), None
+        self._ahead.clear()

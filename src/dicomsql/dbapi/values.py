@@ -2,7 +2,7 @@
 
 pyarrow's own conversion does most of it. What it would make slowly (dates, moments), otherwise
 where pandas happens to be installed (nanoseconds), or not at all as people know it (integers of
-128 bits, bits) is made here from the numbers that the buffers hold.
+128 bits, which are decimals there; what the engine carries as text) is made here.
 """
 
 from __future__ import annotations
@@ -13,15 +13,14 @@ from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from dicomsql.errors import DataError, NotSupportedError
+from dicomsql.errors import DataError
 
 if TYPE_CHECKING:
-    import duckdb
     import pyarrow as pa
 
     from dicomsql.result import ResultColumn
 
-__all__ = ["check_arrow", "columns_of", "empty_schema"]
+__all__ = ["columns_of"]
 
 _DAY_0 = datetime.date(1970, 1, 1).toordinal()
 _EPOCH = datetime.datetime(1970, 1, 1)
@@ -31,8 +30,6 @@ _DAY = 86_400_000_000
 # Microseconds of one unit of Arrow's; nanoseconds are fewer than one.
 _MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1}
 
-# What Arrow does not carry over: an offset, and the upper half of the numbers.
-_NOT_IN_ARROW = re.compile(r"\b(?:TIME WITH TIME ZONE|UHUGEINT)\b")
 _WIDE = re.compile(r"\bU?HUGEINT\b")
 
 
@@ -41,47 +38,8 @@ def columns_of(columns: Iterable[ResultColumn], batch: pa.RecordBatch) -> list[l
 
     Raises:
         DataError: a value is none that Python has, such as a date after the year 9999.
-        NotSupportedError: Python has no such values at all.
     """
     return [_values(c, array) for c, array in zip(columns, batch.columns, strict=True)]
-
-
-def check_arrow(columns: Iterable[ResultColumn]) -> None:
-    """Make sure that Arrow holds what the columns do.
-
-    Raises:
-        NotSupportedError: it would lose some of it.
-    """
-    lossy = next((c for c in columns if _NOT_IN_ARROW.search(c.type)), None)
-    if lossy is not None:
-        raise NotSupportedError(
-            f"Column {lossy.name} is a {lossy.type}, which Arrow does not hold whole: cast it to "
-            "VARCHAR."
-        )
-
-
-def empty_schema(columns: Iterable[ResultColumn]) -> pa.Schema:
-    """The Arrow schema of columns of which there is no row, as the engine would give it."""
-    import duckdb
-    import pyarrow as pa
-
-    # Each by itself: a type that the engine gives a name to only in results is text here.
-    with duckdb.connect() as engine:
-        return pa.schema([(c.name, _arrow_type(engine, c.type)) for c in columns])
-
-
-def _arrow_type(engine: duckdb.DuckDBPyConnection, name: str) -> pa.DataType:
-    import duckdb
-    import pyarrow as pa
-
-    if name == "JSON":
-        return pa.string()
-    try:
-        # A type's name is no value; what the engine prints it also reads.
-        table = engine.sql(f"SELECT CAST(NULL AS {name}) AS x").to_arrow_table()
-    except duckdb.Error:
-        return pa.null()
-    return table.schema.field(0).type
 
 
 def _values(column: ResultColumn, array: pa.Array) -> list[Any]:
@@ -99,15 +57,6 @@ def _values(column: ResultColumn, array: pa.Array) -> list[Any]:
             "the years 1 to 9999, or with nanoseconds. Take the rows as Arrow "
             f"(fetch_arrow_table), or CAST({column.name} AS VARCHAR)."
         ) from None
-    except _NoValues:
-        raise NotSupportedError(
-            f"Column {column.name} is a {name}, which has no values in Python: cast it to VARCHAR "
-            "or JSON."
-        ) from None
-
-
-class _NoValues(Exception):
-    """A type without values in Python."""
 
 
 def _kind(kind: pa.DataType) -> str:
@@ -167,11 +116,6 @@ def _integers(array: pa.Array) -> list[Any]:
     return [None if v is None else int(v) for v in array.to_pylist()]
 
 
-def _unsigned(array: pa.Array) -> list[Any]:
-    # The upper half of them comes with a sign.
-    return [None if v is None else int(v) % (1 << 128) for v in array.to_pylist()]
-
-
 def _nested_integers(array: pa.Array) -> list[Any]:
     return [_as_integers(v) for v in array.to_pylist()]
 
@@ -186,39 +130,20 @@ def _as_integers(value: Any) -> Any:
     return value
 
 
-def _bits(array: pa.Array) -> list[Any]:
-    """Zeros and ones as text: the first byte says how many bits of the second are none."""
-    return [
-        None if v is None else "".join(f"{byte:08b}" for byte in v[1:])[v[0] :]
-        for v in array.to_pylist()
-    ]
-
-
-def _big_number(stored: bytes) -> int:
-    """DuckDB's BIGNUM: three bytes of head, then the number; below zero all are inverted."""
-    if stored[0] & 0x80:
-        return int.from_bytes(stored[3:], "big")
-    return -int.from_bytes(bytes(b ^ 0xFF for b in stored[3:]), "big")
-
-
 def _big_numbers(array: pa.Array) -> list[Any]:
-    return [None if v is None else _big_number(v) for v in array.to_pylist()]
+    return [None if v is None else int(v) for v in array.to_pylist()]
 
 
-def _none_at_all(array: pa.Array) -> list[Any]:
-    if array.null_count != len(array):
-        raise _NoValues
-    return [None] * len(array)
+def _offset_times(array: pa.Array) -> list[Any]:
+    of_text = datetime.time.fromisoformat
+    return [None if v is None else of_text(v) for v in array.to_pylist()]
 
 
 _BY_NAME: dict[str, Callable[[pa.Array], list[Any]]] = {
     "HUGEINT": _integers,
-    "UHUGEINT": _unsigned,
-    "BIT": _bits,
+    "UHUGEINT": _integers,
     "BIGNUM": _big_numbers,
-    "VARIANT": _none_at_all,
-    # Its offset is lost on the way.
-    "TIME WITH TIME ZONE": _none_at_all,
+    "TIME WITH TIME ZONE": _offset_times,
 }
 _BY_KIND: dict[str, Callable[[pa.Array], list[Any]]] = {
     "date32": _dates,

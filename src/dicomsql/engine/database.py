@@ -12,13 +12,15 @@ import shutil
 import tempfile
 import threading
 import weakref
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import duckdb
 
+from dicomsql.engine.beside import Beside, make_private
 from dicomsql.engine.forks import keep_from_children
+from dicomsql.engine.guards import check_functions, reaching
 from dicomsql.errors import OperationalError
 from dicomsql.planning.counts import TOTAL, missing
 from dicomsql.planning.identifiers import AS_TEXT, NUMBER_MACRO
@@ -87,29 +89,68 @@ class Database:
     Parameters:
         name: a file, or memory.
         files: statements may read and write other files.
+        key: by which several sessions share it; see `engine.shared`.
 
     Attributes:
-        files: as given.
+        files, key: as given.
+        process: the one that opened it.
+        version: grows whenever something in it may have changed.
+        made: grows whenever statements may have made, changed or dropped something that has a name.
+        functions: the same, of macros.
         spilled: a folder that only its owner can read, for what does not fit into memory.
 
     Raises:
         OperationalError: it cannot be opened.
     """
 
-    def __init__(self, name: str = MEMORY, *, files: bool = True) -> None:
+    def __init__(
+        self, name: str = MEMORY, *, files: bool = True, key: tuple[int, str] | None = None
+    ) -> None:
         self.files = files
-        self._private = name != MEMORY
+        self.key = key
+        self.process = os.getpid()
+        self.version = self.made = self.functions = 0
+        # It stays the same file wherever the program goes.
+        path = Path(name).expanduser().absolute() if name != MEMORY else None
+        self._beside = Beside(path) if path is not None else None
         self._lock = threading.Lock()
+        self._closed = False
+        self._reaching: tuple[frozenset[str], frozenset[str]] | None = None
         # By itself DuckDB would take a folder in the current directory, open to all.
         self.spilled = Path(tempfile.mkdtemp(prefix="dicomsql-"))
         # A database that nobody closes takes it away too, at the latest when the process ends.
         self._remove_spilled = weakref.finalize(self, _remove, self.spilled, os.getpid())
         try:
-            self._root = _opened(name, self.spilled, files=files)
+            self._root = self._opened(name, path)
         except BaseException:
             self._remove_spilled()
             raise
         keep_from_children(self)
+
+    def _opened(self, name: str, path: Path | None) -> duckdb.DuckDBPyConnection:
+        config: dict[str, str | bool | int | float | list[str]] = {
+            "temp_directory": str(self.spilled)
+        }
+        try:
+            if path is not None:
+                make_private(path, self.spilled)
+            with self.private():
+                root = duckdb.connect(str(path or name), config=config)
+        except (duckdb.Error, OSError) as error:
+            raise OperationalError(_unopened(name, str(error))) from None
+        _locked(root, files=self.files)
+        if not self.files:
+            self._reaching = reaching(root)
+        return root
+
+    def check_functions(self, sql: str) -> None:
+        """Refuse a text that may read files, where they are switched off.
+
+        Raises:
+            NotSupportedError: it may.
+        """
+        if self._reaching is not None:
+            check_functions(sql, *self._reaching)
 
     def owned(self) -> Iterable[object]:
         """What a forked process leaves alone."""
@@ -123,35 +164,43 @@ class Database:
             connection.execute(statement)
         return connection
 
+    def changed(self, *, objects: bool, functions: bool) -> None:
+        """Note that a session has changed something.
+
+        Args:
+            objects: what was made or dropped, not rows alone.
+            functions: macros may be among it.
+        """
+        with self._lock:
+            self.version += 1
+            self.made += objects
+            self.functions += functions
+
     def private(self) -> AbstractContextManager[None]:
         """Around what may make files of the database: they are their owner's alone.
 
-        Beside the database DuckDB makes a file for what is not in it yet, and does so again and
-        again.
+        See `engine.beside`.
         """
-        return _UMASK.owners_alone() if self._private else nullcontext()
+        return self._beside.kept_private() if self._beside is not None else nullcontext()
 
     def close(self) -> None:
         """Close it, once its connections are closed; may be called again."""
         with self._lock:
+            if self._beside is not None and not self._closed:
+                self._beside.remove_empty()
+            self._closed = True
             self._root.close()
         self._remove_spilled()
 
 
-def _opened(name: str, spilled: Path, *, files: bool) -> duckdb.DuckDBPyConnection:
-    config: dict[str, str | bool | int | float | list[str]] = {"temp_directory": str(spilled)}
-    with _UMASK.owners_alone():
-        try:
-            root = duckdb.connect(name, config=config)
-        except (duckdb.Error, OSError) as error:
-            raise OperationalError(_unopened(name, str(error))) from None
+def _locked(root: duckdb.DuckDBPyConnection, *, files: bool) -> None:
+    """Make the settings of the database, and keep statements from changing most of them."""
     for statement in (*_SETTINGS, *([] if files else [_ALONE])):
         root.execute(statement)
     known = root.execute("SELECT name FROM duckdb_settings()").fetchall()
     free = sorted(f"'{n}'" for (n,) in known if not GUARDED.search(n))
     for statement in _LOCKS:
         root.execute(statement.format(f"[{', '.join(free)}]"))
-    return root
 
 
 def _unopened(name: str, said: str) -> str:
@@ -160,33 +209,6 @@ def _unopened(name: str, said: str) -> str:
         if words in said:
             return f"The database {name} cannot be opened: {why}"
     return f"The database {name} cannot be opened. Is there such a folder, and is the file yours?"
-
-
-class _Umask:
-    """Files that are made inside of it are their owner's alone, those of other threads too."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._inside = 0
-        self._before = 0
-
-    @contextmanager
-    def owners_alone(self) -> Iterator[None]:
-        with self._lock:
-            if not self._inside:
-                self._before = os.umask(0o077)
-            self._inside += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._inside -= 1
-                if not self._inside:
-                    os.umask(self._before)
-
-
-# Of the process, as there is one umask in it.
-_UMASK = _Umask()
 
 
 def _remove(folder: Path, process: int) -> None:

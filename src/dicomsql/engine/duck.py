@@ -14,23 +14,33 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
+from dataclasses import dataclass
 from typing import TypeVar
 
 import duckdb
 import pyarrow as pa
 
+from dicomsql.engine.carried import carried, check_digits, check_whole, columns_of
 from dicomsql.engine.database import GUARDED, MEMORY, OUR_FUNCTIONS, Database
 from dicomsql.engine.failures import is_indirect, same_words, translated
 from dicomsql.engine.forks import keep_from_children
 from dicomsql.engine.guards import UNKNOWN, check_reach
-from dicomsql.errors import InterfaceError, PlanningError
+from dicomsql.engine.repeated import At, repeat
+from dicomsql.engine.shared import opened, released
+from dicomsql.engine.sources import Sources
+from dicomsql.errors import CancelledError, Error, InterfaceError, PlanningError
 from dicomsql.result import ResultColumn
 
 # Rows of a batch that the engine gives out: small enough for first rows early.
 _BATCH_ROWS = 8_192
+# The same where somebody waits for each row. The engine would still collect what it has before it
+# gives any of it, which takes half the time for many rows, and as long as a server for few.
+_BATCH_ROWS_AT_ONCE = 1_024
+_AT_ONCE = "SET streaming_buffer_size = '1B'"
 
 # Makes something that later statements name; sets something for them.
 _MAKES = re.compile(r"\b(?:CREATE|PREPARE)\b", re.IGNORECASE)
@@ -63,8 +73,9 @@ _RETURNING = re.compile(r"\bRETURNING\b", re.IGNORECASE)
 
 Values = Mapping[str, object] | tuple[tuple[str, object], ...]
 
-# Texts whose kinds an engine remembers: the same ones are often asked again.
+# Texts that an engine remembers parsed, and their letters: the same ones are often asked again.
 _MOST_KNOWN = 64
+_LONGEST_KNOWN = 20_000
 
 # Seconds after which a statement that was stopped, and runs on, is interrupted once more.
 _LOOK = 0.2
@@ -72,23 +83,42 @@ _LOOK = 0.2
 _T = TypeVar("_T")
 
 
+@dataclass(frozen=True, slots=True)
+class _Parsed:
+    """What the engine's parser makes of a text.
+
+    Attributes:
+        query: what the engine is given to run: its only statement, else the text.
+        statements: empty where the engine's Python side has no name for one.
+        kinds: the engine's words for the statements.
+    """
+
+    query: duckdb.Statement | str
+    statements: tuple[duckdb.Statement, ...]
+    kinds: tuple[str, ...]
+
+
 class Rows:
     """A query's result as Arrow batches, with DuckDB's own types.
 
     Attributes:
-        columns: names and SQL types; a JSON value is text in the batches.
+        columns: names and SQL types; see `engine.carried` for what carries their values.
+        schema: of the batches.
     """
 
     def __init__(
         self,
         columns: tuple[ResultColumn, ...],
         reader: pa.RecordBatchReader,
+        first: pa.RecordBatch | None,
         engine: Engine,
     ) -> None:
         self.columns = columns
+        self.schema: pa.Schema = reader.schema
         self._reader: pa.RecordBatchReader | None = reader
+        self._first = first
         self._engine = engine
-        self._open = True
+        self._open = first is not None
         keep_from_children(self)
 
     def owned(self) -> Iterable[object]:
@@ -97,8 +127,11 @@ class Rows:
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The batches as the engine makes them; empty ones are left out."""
+        first, self._first = self._first, None
+        if first is not None and first.num_rows:
+            yield first
         while self._open:
-            batch = self._engine._call(self._next)
+            batch = self._engine._call(lambda: _next(self.columns, self._reader))
             if batch is None:
                 self._open = False
             elif batch.num_rows:
@@ -115,13 +148,6 @@ class Rows:
         with suppress(InterfaceError):
             self._engine._call(self._close)
 
-    def _next(self) -> pa.RecordBatch | None:
-        assert self._reader is not None
-        try:
-            return self._reader.read_next_batch()
-        except StopIteration:
-            return None
-
     def _close(self) -> None:
         reader, self._reader = self._reader, None
         # The end of a query that was interrupted may be told once more here.
@@ -130,11 +156,24 @@ class Rows:
                 reader.close()
 
 
+def _next(
+    columns: tuple[ResultColumn, ...], reader: pa.RecordBatchReader | None
+) -> pa.RecordBatch | None:
+    assert reader is not None
+    try:
+        batch = reader.read_next_batch()
+    except StopIteration:
+        return None
+    check_digits(columns, batch)
+    return batch
+
+
 class Engine:
     """One connection to a DuckDB database, with a thread of its own.
 
     Parameters:
-        database: a file, memory, or a database that is open; that one it does not close.
+        database: a file, memory (of a name: see `engine.shared`), or a database that is open; that
+            one it does not close.
         show_values: let values of the data into error texts.
         files: statements may read and write files beside the database; of one that is open it is
             known already.
@@ -157,13 +196,17 @@ class Engine:
         )
         self._lock = threading.Lock()
         self._database: Database | None = None if isinstance(database, str) else database
-        self._owned: Database | None = None
+        # Gives back a database that is this engine's, at the latest when nobody has the engine.
+        self._release: weakref.finalize[..., Engine] | None = None
         self._opened: duckdb.DuckDBPyConnection | None = None
         # Whether a statement may have made something whose names are values of rows.
         self._made_of_values = False
-        self._known_kinds: dict[str, tuple[str, ...]] = {}
+        self._known: dict[str, _Parsed] = {}
         self._in_transaction = False
         self._aborted = False
+        self._gives_at_once = False
+        # What statements on the main engine ask for (which TEMP objects there are) would show them.
+        self._sources = Sources(lambda: self._connection, lasting=not isinstance(database, str))
         # Registered tables that could not be taken away yet.
         self._left: list[str] = []
         # Within a transaction: whether the last statement failed as it stands.
@@ -173,13 +216,15 @@ class Engine:
             keep_from_children(self)
         except BaseException:
             self._thread.shutdown()
-            if self._owned is not None:
-                self._owned.close()
+            if self._release is not None:
+                self._release()
             raise
 
     def _open(self, database: str | Database, *, files: bool) -> None:
         if isinstance(database, str):
-            database = self._owned = self._database = Database(database, files=files)
+            database = self._database = opened(database, files=files)
+            self._release = weakref.finalize(self, released, database)
+            self._release.atexit = False
         self._opened = database.connect()
 
     @property
@@ -222,7 +267,9 @@ class Engine:
 
     def register(self, name: str, data: pa.Table | pa.RecordBatchReader) -> None:
         """Make Arrow data a table; a reader can be read once."""
-        self._call(lambda: self._connection.register(name, data))
+        if isinstance(data, pa.RecordBatchReader) and self._sources.put(name, data):
+            return
+        self._call(lambda: self._sources.make(name, data))
 
     def unregister(self, name: str) -> None:
         """Take a registered table away."""
@@ -236,7 +283,8 @@ class Engine:
                 # An aborted transaction takes nothing away; its end does.
                 self._left.append(name)
 
-        self._call(run)
+        if not self._sources.take(name):
+            self._call(run)
 
     def value(self, sql: str, values: Values = ()) -> object:
         """The first value of the first row, or None."""
@@ -247,25 +295,42 @@ class Engine:
         """All rows as Python values; for small results."""
 
         def run() -> list[tuple[object, ...]]:
+            self.database.check_functions(sql)
             relation = self._relation(sql, values)
             return relation.fetchall() if relation is not None else []
 
         return self._call(run, sql, values)
 
     def table(self, sql: str, values: Values = ()) -> pa.Table:
-        """All rows as an Arrow table."""
+        """All rows as an Arrow table, which may be registered again."""
 
         def run() -> pa.Table:
+            self.database.check_functions(sql)
             relation = self._relation(sql, values)
-            return relation.to_arrow_table() if relation is not None else pa.table({})
+            if relation is None:
+                return pa.table({})
+            columns = columns_of(relation)
+            check_whole(columns)
+            table = relation.to_arrow_table()
+            check_digits(columns, table)
+            return table
 
         return self._call(run, sql, values)
 
-    def stream(self, sql: str, values: Values = ()) -> Rows | None:
-        """Run a statement; its rows as they come, or None where it gives none."""
+    def stream(self, sql: str, values: Values = (), *, at_once: bool = False) -> Rows | None:
+        """Run a statement; its rows as they come, or None where it gives none.
+
+        Args:
+            at_once: somebody looks at the rows while they come, so that the first ones must not
+                wait for the next; all of them take longer then.
+        """
 
         def run() -> Rows | None:
-            check_reach(sql, self._kinds(sql), files=self.database.files)
+            if at_once and not self._gives_at_once:
+                self._connection.execute(_AT_ONCE)
+                self._gives_at_once = True
+            self.database.check_functions(sql)
+            check_reach(sql, self._parsed(sql).kinds, files=self.database.files)
             relation = self._relation(sql, values)
             self.changed = -1
             if relation is None:
@@ -274,13 +339,48 @@ class Engine:
                 if relation.columns == ["Count"] and (rows := relation.fetchall()):
                     self.changed = int(rows[0][0])
                 return None
-            columns = tuple(
-                ResultColumn(str(name), str(kind))
-                for name, kind in zip(relation.columns, relation.types, strict=True)
+            columns = columns_of(relation)
+            reader = carried(relation, columns).to_arrow_reader(
+                _BATCH_ROWS_AT_ONCE if at_once else _BATCH_ROWS
             )
-            return Rows(columns, relation.to_arrow_reader(_BATCH_ROWS), self)
+            return Rows(columns, reader, _next(columns, reader), self)
 
         return self._call(run, sql, values)
+
+    def repeat(self, sql: str, sets: Sequence[dict[str, object]], each: int) -> int:
+        """Run a statement again, within a transaction, for further sets of its values.
+
+        Args:
+            sql: an INSERT, UPDATE, DELETE or MERGE that was run by `stream` with the first set, and
+                gives no rows.
+            each: how many rows it wrote then.
+
+        Returns:
+            How many rows the sets wrote.
+
+        Raises:
+            Error: what one of them raised, with the number of its set.
+        """
+        at = At()
+
+        def run() -> int:
+            self._sources.sweep()
+            self._refused = False
+            (statement,) = self._parsed(sql).statements
+            written = repeat(
+                self._connection, statement, sql, sets, at=at, check=self._check_stopped
+            )
+            return each * len(sets) if written is None else written
+
+        try:
+            return self._call(run, sql)
+        except Error as error:
+            error.args = (f"Set {at.number + 2}: {error}", *error.args[1:])
+            raise
+
+    def _check_stopped(self) -> None:
+        if self.stopped is not None and self.stopped.is_set():
+            raise CancelledError("The statement was cancelled.")
 
     def begin(self) -> None:
         """Begin a transaction; an error of a statement aborts it, which leaves `rollback` alone."""
@@ -317,7 +417,7 @@ class Engine:
 
     def kind(self, sql: str) -> str:
         """The engine's word for what a statement is (`SELECT`, `INSERT`, ...); empty for none."""
-        found = self._call(lambda: self._kinds(sql), sql)
+        found = self._call(lambda: self._parsed(sql).kinds, sql)
         return found[-1] if found else ""
 
     def settings(self) -> tuple[str, ...]:
@@ -361,23 +461,27 @@ class Engine:
             thread.submit(self._opened.close)
         thread.shutdown()
         self._opened = None
-        if self._owned is not None:
-            self._owned.close()
+        self._known.clear()
+        if self._release is not None:
+            self._release()
 
     def _relation(self, sql: str, values: Values) -> duckdb.DuckDBPyRelation | None:
+        self._sources.sweep()
+        given = dict(values) or None
         if not self._in_transaction:
-            return self._connection.sql(sql, params=dict(values) or None)
+            return self._connection.sql(self._parsed(sql).query, params=given)
         # After a failure nothing can be asked in a transaction, so it is asked before.
         self._refused = True
-        kind = self._connection.extract_statements(sql)[-1].type
+        parsed = self._parsed(sql)
+        kind = parsed.statements[-1].type
         asked = f"EXPLAIN {sql}"
         if kind in _EXPLAINED and self._is_grammar(asked):
-            self._connection.sql(asked, params=dict(values) or None)
+            self._connection.sql(asked, params=given)
             self._refused = False
         # A query is bound here, and runs when it is read.
         elif kind not in _OF_WORDS and kind != duckdb.StatementType.SELECT:
             self._refused = False
-        relation = self._connection.sql(sql, params=dict(values) or None)
+        relation = self._connection.sql(parsed.query, params=given)
         self._refused = False
         return relation
 
@@ -392,19 +496,22 @@ class Engine:
             return True
         return False
 
-    def _kinds(self, sql: str) -> tuple[str, ...]:
-        """The engine's words for the statements in a text."""
-        known = self._known_kinds.get(sql)
+    def _parsed(self, sql: str) -> _Parsed:
+        """The statements in a text."""
+        known = self._known.get(sql)
         if known is not None:
             return known
         try:
-            kinds = tuple(s.type.name for s in self._connection.extract_statements(sql))
+            found = tuple(self._connection.extract_statements(sql))
+            only = found[0] if len(found) == 1 else sql
+            parsed = _Parsed(only, found, tuple(s.type.name for s in found))
         except ValueError:
-            kinds = (UNKNOWN,)  # its Python side has no name for what it parsed
-        if len(self._known_kinds) >= _MOST_KNOWN:
-            self._known_kinds.clear()
-        self._known_kinds[sql] = kinds
-        return kinds
+            parsed = _Parsed(sql, (), (UNKNOWN,))
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        if len(sql) <= _LONGEST_KNOWN:
+            self._known[sql] = parsed
+        return parsed
 
     def _is_grammar(self, sql: str) -> bool:
         try:
@@ -417,7 +524,7 @@ class Engine:
         """Whether the statement gives no rows of its own, only how many it changed."""
         if relation.type != "MATERIALIZED_RELATION":
             return False
-        expected = self._connection.extract_statements(sql)[-1].expected_result_type
+        expected = self._parsed(sql).statements[-1].expected_result_type
         if duckdb.ExpectedResultType.QUERY_RESULT not in expected:
             return True
         changes = duckdb.ExpectedResultType.CHANGED_ROWS in expected
@@ -462,6 +569,8 @@ class Engine:
             with self._database.private() if self._database is not None else nullcontext():
                 return work()
         except (duckdb.Error, pa.ArrowException, OSError) as error:
+            if (wrong := self._sources.failure()) is not None:
+                raise wrong from None
             known = "" if indirect or self._made_of_values else sql
             prepared = self._is_refused(known, values, error)
             if self._in_transaction and not self._aborted:

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from dicomsql.engine.carried import TOO_LONG
 from dicomsql.errors import (
     CancelledError,
     DatabaseError,
@@ -82,6 +83,7 @@ _SPOKEN = re.compile(
             r".*".join(map(re.escape, UNREAD.split("{name}"))),
             r"[\w.\"]+ is text and is compared with a column of numbers, which could match another "
             r"identifier\. Read that column as text\.",
+            re.escape(TOO_LONG),
             "More than one row returned by a subquery used as an expression",
         )
     )

@@ -6,18 +6,30 @@ is not looked at.
 
 Extensions are code that others wrote, fetched from the network: no statement installs or loads one.
 Where files are switched off, DuckDB itself refuses most; it would still write beside its database
-and where it spills, so that statements that write files are refused here.
+and where it spills, and read both, so that statements that write files are refused here, and so is
+every function that gives a table of what is not known to be no file.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING
 
 from dicomsql.errors import NotSupportedError, PlanningError
 from dicomsql.planning.reach import NO_FILES
 
-__all__ = ["UNKNOWN", "check_reach", "check_setting", "check_statement"]
+if TYPE_CHECKING:
+    import duckdb
+
+__all__ = [
+    "UNKNOWN",
+    "check_functions",
+    "check_reach",
+    "check_setting",
+    "check_statement",
+    "reaching",
+]
 
 # The kind of a statement that the engine parses and does not name.
 UNKNOWN = "UNKNOWN"
@@ -46,6 +58,66 @@ _DEFINES = re.compile(
     r"(\w+|\"(?:[^\"]|\"\")+\")\s*\(",
     re.IGNORECASE,
 )
+
+
+# Functions that give tables and read no files: of what is given, and of the database itself. What
+# runs a text as a query (`query`) is none of them, since that could read anything.
+_HARMLESS = re.compile(
+    r"range|generate_series|unnest|repeat|repeat_row|summary|json_each|json_tree"
+    r"|histogram|histogram_values|pg_timezone_names|icu_calendar_names"
+    r"|duckdb_\w+|pragma_\w+|checkpoint|force_checkpoint"
+)
+# A function's name with what may follow it, when it is called.
+_CALLED = re.compile(r"(\w+)\"?\s*(?:\(|/\*|--)")
+_FUNCTIONS = """
+    SELECT DISTINCT lower(function_name) FROM duckdb_functions()
+    WHERE function_type IN ('table', 'table_macro') AND internal
+"""
+# Names of what statements made, with the texts that run where one is used.
+_MADE = """
+    SELECT lower(function_name), macro_definition FROM duckdb_functions()
+    WHERE NOT internal AND macro_definition IS NOT NULL
+    UNION ALL SELECT lower(view_name), sql FROM duckdb_views() WHERE NOT internal
+    UNION ALL SELECT lower(table_name), sql FROM duckdb_triggers()
+"""
+
+
+def reaching(connection: duckdb.DuckDBPyConnection) -> tuple[frozenset[str], frozenset[str]]:
+    """What may read files in a database, in lower case.
+
+    Returns:
+        Functions of the engine; and what was made of them in the database: macros, views, tables
+        that have triggers.
+    """
+    found = {str(name) for (name,) in connection.execute(_FUNCTIONS).fetchall()}
+    functions = frozenset(name for name in found if not _HARMLESS.fullmatch(name))
+    texts = connection.execute(_MADE).fetchall()
+    made: set[str] = set()
+    while new := {n for n, sql in texts if n not in made and _reaches(str(sql), functions, made)}:
+        made |= new
+    return functions, frozenset(made)
+
+
+def check_functions(sql: str, functions: Collection[str], made: Collection[str]) -> None:
+    """Refuse a text that may read a file.
+
+    Also one that says so in a literal: what is one and what is none is the engine's to know.
+
+    Args:
+        functions, made: as `reaching` gives them.
+
+    Raises:
+        NotSupportedError: it names one of these.
+    """
+    if _reaches(sql, functions, made):
+        raise NotSupportedError(NO_FILES)
+
+
+def _reaches(sql: str, functions: Collection[str], made: Collection[str]) -> bool:
+    lower = sql.lower()
+    if any(found[1] in functions for found in _CALLED.finditer(lower)):
+        return True
+    return bool(made) and any(re.search(rf"(?<!\w){re.escape(n)}(?!\w)", lower) for n in made)
 
 
 def check_setting(name: str) -> None:

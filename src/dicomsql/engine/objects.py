@@ -13,12 +13,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
-    from dicomsql.engine.duck import Engine, Values
+    from dicomsql.engine.duck import Engine
     from dicomsql.planning.answers import View
 
-__all__ = ["NOTHING", "Objects", "asked_apart", "objects_of"]
+__all__ = [
+    "NOTHING",
+    "Functions",
+    "Objects",
+    "functions_of",
+    "makes_functions",
+    "objects_of",
+]
+
+# Lower-case names of macros, with whether they are bound to the connection.
+Functions = tuple[tuple[str, bool], ...]
 
 # Functions that tell of the connection, or take names as values; and what lists its objects.
 _OF_CONNECTION = re.compile(
@@ -33,18 +43,16 @@ _WORD = re.compile(r"\w+")
 
 # Names with whether they are bound to the connection that made them. What the engine has by itself
 # and for us is left out; a reader that a statement has registered is named as the plan's scans are.
-_TABLES = """
-    SELECT lower(table_name), temporary FROM duckdb_tables() WHERE NOT internal
-    UNION ALL SELECT lower(view_name), temporary FROM duckdb_views() WHERE NOT internal
-"""
 _OTHERS = """
     SELECT lower(sequence_name), temporary FROM duckdb_sequences()
     UNION ALL SELECT lower(type_name), database_name = 'temp' FROM duckdb_types() WHERE NOT internal
 """
-_COLUMNS = """
-    SELECT lower(table_name), column_name, data_type FROM duckdb_columns() WHERE NOT internal
-    ORDER BY column_index
-"""
+# What makes or drops something that is no macro, for certain.
+_NO_FUNCTIONS = re.compile(
+    r"(?:CREATE\s+(?:OR\s+REPLACE\s+)?(?:TEMP(?:ORARY)?\s+)?|DROP\s+|ALTER\s+|COMMENT\s+ON\s+)"
+    r"(?:TABLE|VIEW|SEQUENCE|(?:UNIQUE\s+)?INDEX|COLUMN)\b",
+    re.IGNORECASE,
+)
 _FUNCTIONS = """
     SELECT DISTINCT lower(function_name), database_name = 'temp' FROM duckdb_functions()
     WHERE NOT internal
@@ -94,24 +102,38 @@ class Objects:
 NOTHING = Objects()
 
 
-def objects_of(engine: Engine, ours: Iterable[str]) -> Objects:
-    """Ask an engine what statements made in its database, and on its connection.
+def makes_functions(sql: str) -> bool:
+    """Whether a statement that makes or drops something may make or drop macros."""
+    return _NO_FUNCTIONS.match(sql.lstrip()) is None
+
+
+def functions_of(engine: Engine, ours: Iterable[str]) -> Functions:
+    """Ask an engine which macros statements made; that takes longer than all else together.
 
     Args:
         ours: lower-case names of functions that are no statement's.
     """
-    from dicomsql.engine.views import named
-
     known = frozenset(ours)
-    tables = engine.rows(_TABLES)
-    functions = [row for row in engine.rows(_FUNCTIONS) if row[0] not in known]
+    return tuple((str(n), bool(t)) for n, t in engine.rows(_FUNCTIONS) if n not in known)
+
+
+def objects_of(engine: Engine, functions: Functions) -> Objects:
+    """Ask an engine what statements made in its database, and on its connection.
+
+    Args:
+        functions: the macros, as `functions_of` gives them.
+    """
+    from dicomsql.engine.views import listed, spelled
+
+    tables = listed(engine)
+    plain = [(table.name.lower(), table.temporary) for table in tables]
     others = [*engine.rows(_OTHERS), *functions]
-    views = engine.rows("SELECT lower(view_name) FROM duckdb_views() WHERE NOT internal")
-    names, defined = named(engine)
+    views = [(table.name.lower(),) for table in tables if table.is_view]
+    names, defined = spelled(tables)
     return Objects(
         tables=names,
-        plain=_names(tables),
-        temporary=_names(row for row in (*tables, *others) if row[1]),
+        plain=_names(plain),
+        temporary=_names(row for row in (*plain, *others) if row[1]),
         derived=_names((*views, *functions)),
         others=_names(others),
         views=defined,
@@ -129,33 +151,3 @@ def _found(names: frozenset[str], sql: str) -> set[str]:
 
 def _names(rows: Iterable[tuple[object, ...]]) -> frozenset[str]:
     return frozenset(str(row[0]) for row in rows)
-
-
-def asked_apart(
-    engine: Engine, spare: Engine, names: Sequence[str], sql: str, values: Values
-) -> object:
-    """The value of a question about columns, asked where its failure ends no transaction.
-
-    Args:
-        engine: has the tables.
-        spare: another one, which gets tables without rows in their place.
-        names: the tables.
-
-    Raises:
-        DatabaseError: the question has no answer.
-    """
-    from dicomsql.planning.values import quoted
-
-    tables: dict[str, list[str]] = {}
-    for table, column, kind in engine.rows(_COLUMNS) if names else ():
-        if table in names:
-            tables.setdefault(str(table), []).append(f"{quoted(str(column))} {kind}")
-    made: list[str] = []
-    try:
-        for table, columns in tables.items():
-            spare.rows(f"CREATE TEMP TABLE {quoted(table)} ({', '.join(columns)})")
-            made.append(table)
-        return spare.value(sql, values)
-    finally:
-        for table in made:
-            spare.rows(f"DROP TABLE temp.{quoted(table)}")

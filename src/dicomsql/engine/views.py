@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dicomsql.planning.views import view_of
@@ -11,47 +12,91 @@ if TYPE_CHECKING:
     from dicomsql.engine.duck import Engine
     from dicomsql.planning.answers import View
 
-# Those that a name of one part finds stand first, TEMP ones before all.
-_NAMES = """
-    SELECT database_name, schema_name, name, comment,
-        temporary OR (database_name = current_database() AND schema_name = current_schema())
-    FROM (
-        SELECT database_name, schema_name, table_name AS name, comment, temporary
+__all__ = ["Listed", "listed", "spelled"]
+
+# Those that a shorter name finds stand first: TEMP ones, then by the place of their schema among
+# those that a name is looked for in.
+_LISTED = """
+    SELECT database_name, schema_name, name, is_view, temporary,
+        temporary OR database_name = current_database() AS here,
+        temporary OR (here AND schema_name IN path) AS near,
+        comment
+    FROM (SELECT list_prepend(current_schema(), current_schemas(false)) AS path) CROSS JOIN (
+        SELECT database_name, schema_name, table_name AS name, false AS is_view, temporary, comment
         FROM duckdb_tables() WHERE NOT internal
         UNION ALL
-        SELECT database_name, schema_name, view_name, comment, temporary
+        SELECT database_name, schema_name, view_name, true, temporary, comment
         FROM duckdb_views() WHERE NOT internal
     )
-    ORDER BY temporary DESC
+    ORDER BY temporary DESC, here DESC, list_position(path, schema_name)
 """
 _MAIN = "main"
 
 
-def named(engine: Engine) -> tuple[frozenset[str], tuple[tuple[str, View], ...]]:
-    """The tables and views, and those views among them that planning knows how to read.
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A table or view as the database lists it.
+
+    Attributes:
+        is_view: it is a view.
+        temporary: it is bound to its connection.
+        here: it is the connection's database's, so that its schema's name finds it.
+        near: a name of one part finds it.
+    """
+
+    database: str
+    schema: str
+    name: str
+    is_view: bool
+    temporary: bool
+    here: bool
+    near: bool
+    comment: str | None
+
+
+def listed(engine: Engine) -> list[Listed]:
+    """The tables and views of all of an engine's databases."""
+    return [
+        Listed(
+            str(database),
+            str(schema),
+            str(name),
+            is_view=bool(is_view),
+            temporary=bool(temporary),
+            here=bool(here),
+            near=bool(near),
+            comment=str(comment) if comment is not None else None,
+        )
+        for database, schema, name, is_view, temporary, here, near, comment in engine.rows(_LISTED)
+    ]
+
+
+def spelled(tables: Iterable[Listed]) -> tuple[frozenset[str], tuple[tuple[str, View], ...]]:
+    """The names by which a statement can name tables and views, and the views that we keep.
 
     Returns:
-        The lower-case names by which a statement can name them: of one part, and with their schema
-        and database; and by these the views that we keep.
+        The lower-case names, of one part and with schema and database; and by these the views that
+        planning knows how to read.
     """
-    tables: set[str] = set()
+    names: set[str] = set()
     views: dict[str, View] = {}
-    for database, schema, name, comment, near in engine.rows(_NAMES):
-        view = view_of(str(name), str(comment) if comment is not None else None)
-        for spelled in _spelled(str(database), str(schema), str(name), near=bool(near)):
-            lowered = spelled.lower()
-            if lowered in tables:
+    for table in tables:
+        view = view_of(table.name, table.comment)
+        for name in _spelled(table):
+            lowered = name.lower()
+            if lowered in names:
                 continue  # the name means what was found before
-            tables.add(lowered)
+            names.add(lowered)
             if view is not None:
                 views[lowered] = view
-    return frozenset(tables), tuple(sorted(views.items()))
+    return frozenset(names), tuple(sorted(views.items()))
 
 
-def _spelled(database: str, schema: str, name: str, *, near: bool) -> Iterator[str]:
-    if near:
-        yield name
-    yield f"{schema}.{name}"
-    if schema == _MAIN:
-        yield f"{database}.{name}"
-    yield f"{database}.{schema}.{name}"
+def _spelled(table: Listed) -> Iterator[str]:
+    if table.near:
+        yield table.name
+    if table.here:
+        yield f"{table.schema}.{table.name}"
+    if table.schema == _MAIN:
+        yield f"{table.database}.{table.name}"
+    yield f"{table.database}.{table.schema}.{table.name}"

@@ -6,6 +6,7 @@ import datetime
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ import pyarrow as pa
 
 from dicomsql.errors import CancelledError, DatabaseError, IncompleteError
 from dicomsql.execution.scans import ScanRunner, materialise
+from dicomsql.execution.watch import Watch
 from dicomsql.planning.cost import estimate
 from dicomsql.planning.read_plan import Filter
 from dicomsql.result import Result, ResultColumn
@@ -62,7 +64,9 @@ class ReadRun:
             self._keep([self._plan.sql])
             if check is not None:
                 check()
-            self._rows = engine.stream(self._plan.sql, self._plan.values)
+            self._rows = engine.stream(
+                self._plan.sql, self._plan.values, at_once=self._run.progress is not None
+            )
         except BaseException as error:  # noqa: BLE001 - it is raised again
             original = self._original(error)
             self.close()
@@ -246,6 +250,7 @@ class DirectRun:
     def __init__(self, run: Run, plan: ReadPlan) -> None:
         self._plan = plan
         self._runner = ScanRunner(run, plan.scans[0])
+        run.statistics.rows_of = plan.scans[0].name
 
     def open(self) -> DirectRun:
         """Itself: the rows are fetched as they are read."""
@@ -259,13 +264,23 @@ class DirectRun:
             for shown, name in self._plan.direct
         )
 
+    @property
+    def schema(self) -> pa.Schema:
+        """Of the batches."""
+        found = [self._runner.schema.field(name).type for _, name in self._plan.direct]
+        return pa.schema(
+            (name, kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind)
+            for (name, _), kind in zip(self._plan.direct, found, strict=True)
+        )
+
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The scan's rows, its columns named and ordered as the query has them."""
         schema = self._runner.schema
         places = [schema.get_field_index(name) for _, name in self._plan.direct]
-        shown = [name for name, _ in self._plan.direct]
+        shown = self.schema
         for batch in self._runner.batches():
-            yield pa.RecordBatch.from_arrays([_stored(batch.column(i)) for i in places], shown)
+            arrays = [_stored(batch.column(i)) for i in places]
+            yield pa.RecordBatch.from_arrays(arrays, schema=shown)
 
     def close(self) -> None:
         """Stop fetching; may be called again."""
@@ -292,18 +307,26 @@ def read(run: Run, plan: ReadPlan) -> Result:
     for note in plan.notes:
         run.note(note)
     active = _active(run, plan)
+    watch = Watch(run, run.progress) if run.progress is not None else None
 
     def close() -> None:
+        if watch is not None:
+            watch.close()
         active.close()
         run.close()
         run.finish()
 
     try:
-        rows = active.open()
-        # The first batch is pulled at once, so that an error is the statement's and not the
-        # reader's.
-        batches = active.batches()
-        first = list(itertools.islice(batches, 1))
+        with watch.waiting() if watch is not None else nullcontext():
+            rows = active.open()
+            columns, batches = rows.columns if rows is not None else (), active.batches()
+            if plan.pictures:
+                from dicomsql.execution.pictures import show
+
+                columns, batches = show(run, plan.pictures, columns, batches)
+            # The first batch is pulled at once, so that an error is the statement's and not the
+            # reader's.
+            first = list(itertools.islice(batches, 1))
     except BaseException:
         close()
         raise
@@ -312,8 +335,9 @@ def read(run: Run, plan: ReadPlan) -> Result:
         close()
         return Result(None, iter(()), affected=changed, statistics=run.statistics)
     return Result(
-        rows.columns,
-        itertools.chain(first, batches),
+        columns,
+        itertools.chain(first, watch.over(batches) if watch is not None else batches),
+        schema=rows.schema,
         statistics=run.statistics,
         close=close,
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dicomsql.errors import BudgetError, CancelledError
+from dicomsql.progress import Standing
 from dicomsql.result import ScanStatistics, Statistics
 from dicomsql.transport.base import Request, Response, Transport, Wait
 
@@ -49,7 +50,7 @@ class Run:
         gate: what people may see.
         cancel: set to stop it.
         abort: sets `cancel` and wakes the threads that wait for a server.
-        progress: takes a sentence for people while something takes long.
+        progress: takes how far the statement is while it takes long; from any thread.
         documented: the server is the one that the provider document describes, so that its limits
             are the document's; another endpoint may have lower ones of its own.
         proven: (base URL, resource, column) of searches that are known to return an attribute,
@@ -64,7 +65,7 @@ class Run:
     statistics: Statistics
     cancel: threading.Event = field(default_factory=threading.Event)
     abort: Callable[[], None] | None = None
-    progress: Callable[[str], None] | None = None
+    progress: Callable[[Standing], None] | None = None
     documented: bool = True
     proven: set[tuple[str, str, str]] = field(default_factory=set)
     wait: Wait = field(default_factory=Wait)
@@ -184,7 +185,7 @@ class Run:
     def say(self, text: str) -> None:
         """Tell a person who waits what goes on."""
         if self.progress is not None:
-            self.progress(text)
+            self.progress(Standing(text))
 
     def finish(self) -> None:
         """Write down how long it took."""

@@ -79,6 +79,7 @@ class ScanRunner:
         self._scan = scan
         self._counted = run.scan(scan)
         self._calls = calls_of(run, scan) if scan.limit != 0 else []
+        self._counted.searches += len(self._calls)
         identity = self._identity()
         self._decoder = decoder_for(scan.method, scan.columns, scan.shape, scan.dicom, identity)
         # Where rows cannot be told apart, pages must not share any.
@@ -161,6 +162,7 @@ class ScanRunner:
                     raise
                 self._handle(error, search.call)
                 lanes.end(lane)
+            self._counted.searched += search.role is Role.PLAIN and not search.course.times
             if self._left == 0:
                 return
             self._insert(lanes, place, self._following(lane, place))
@@ -439,7 +441,10 @@ class ScanRunner:
             return None
         if set(call.values) != set(size.method.required):
             return None  # they tell of another set of rows
-        return size_of(self._run, size, self._scan, call.values)
+        rows = size_of(self._run, size, self._scan, call.values)
+        if len(self._calls) == 1:
+            self._counted.expected = rows
+        return rows
 
     def _handle(self, error: Exception, call: Call) -> None:
         """Decide what a failed call means for the result."""
@@ -458,6 +463,10 @@ class ScanRunner:
 
 def materialise(run: Run, scan: Scan) -> pa.Table:
     """All rows of a scan, for what is read more than once."""
+    if scan.picture is not None:
+        from dicomsql.execution.pictures import fetch
+
+        return fetch(run, scan)
     runner = ScanRunner(run, scan)
     return pa.Table.from_batches(list(runner.batches()), runner.schema)
 

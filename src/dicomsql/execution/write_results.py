@@ -93,7 +93,7 @@ def check_returning(run: Run, plan: WritePlan) -> None:
 
 
 def _rows(run: Run, columns: tuple[ResultColumn, ...], table: pa.Table) -> Result:
-    return Result(columns, iter(table.to_batches()), statistics=run.statistics)
+    return Result(columns, iter(table.to_batches()), schema=table.schema, statistics=run.statistics)
 
 
 def _message(plan: WritePlan, answers: list[Page]) -> str:
@@ -153,7 +153,7 @@ def _over(run: Run, plan: WritePlan, table: pa.Table) -> Result:
         found = list(rows.batches())
     finally:
         engine.unregister(RETURNED)
-    return Result(rows.columns, iter(found), statistics=run.statistics)
+    return Result(rows.columns, iter(found), schema=rows.schema, statistics=run.statistics)
 
 
 # -- answers ---------------------------------------------------------------------------------------

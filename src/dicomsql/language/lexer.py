@@ -157,18 +157,24 @@ def _pattern(rules: Lexis) -> re.Pattern[str]:
 _COLON_NAME = re.compile(rf":{_FIRST}\w*")
 
 
-def lex(text: str, rules: Lexis = DUCKDB) -> list[Token]:
+def lex(
+    text: str, rules: Lexis = DUCKDB, start: int = 0, until: frozenset[str] = frozenset()
+) -> list[Token]:
     """The tokens of a text, in order, comments included and white space left out.
 
     A `:` followed by a name is a parameter only where a value can begin: in `x[1:n]` and
     `{'a':b}` it is an operator.
+
+    Args:
+        start: where the first token begins at the earliest.
+        until: the first of these operators is the last token.
 
     Raises:
         LanguageError: a string, quoted identifier or comment does not end.
     """
     match = _pattern(rules).match
     tokens: list[Token] = []
-    position = 0
+    position = start
     while True:
         found = match(text, position)
         # The last alternative takes any character, so that there always is a match.
@@ -195,6 +201,8 @@ def lex(text: str, rules: Lexis = DUCKDB) -> list[Token]:
                 if named:
                     kind, end = Kind.PARAMETER, named.end()
         tokens.append(Token(kind, text[position:end], position))
+        if until and kind is Kind.OPERATOR and tokens[-1].text in until:
+            return tokens
         position = end
 
 

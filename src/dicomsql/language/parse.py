@@ -7,6 +7,7 @@ expressions and conditions stay pieces of the text, which the planning and the e
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from dicomsql.errors import LanguageError, nearest
 from dicomsql.language.cursor import QUERY_HEADS, shown
@@ -105,7 +106,7 @@ _WORD_VALUES: dict[str, str | bool | None] = {"TRUE": True, "FALSE": False, "NUL
 # What the engine alone runs. Anything else at the head of a statement is a mistake.
 _ENGINE_HEADS = words(
     "ALTER ANALYZE ATTACH BEGIN START CALL CHECKPOINT FORCE COMMENT COMMIT ABORT ROLLBACK "
-    "DEALLOCATE DETACH EXECUTE EXPORT IMPORT INSTALL LOAD MERGE PRAGMA PREPARE "
+    "DEALLOCATE DETACH EXECUTE EXPORT IMPORT INSTALL LOAD PRAGMA PREPARE "
     "PIVOT_WIDER PIVOT_LONGER SUMMARIZE TRUNCATE VACUUM"
 )
 
@@ -117,12 +118,18 @@ _SHOWN_IN = {
     "METHODS": "google.healthcare.dicom_stores",
 }
 
+# What WITH may stand before besides queries.
+_WRITES = ("INSERT", "UPDATE", "REPLACE", "DELETE", "MERGE")
+
 _SET_SCOPES = ("SESSION", "GLOBAL", "LOCAL")
 _EXPLAIN_FORMATS = ("text", "json")
 
 
 class _Parser(ViewGrammar):
     """Parses the tokens of one statement."""
+
+    # The table expressions before a write.
+    _with: Fragment | None = None
 
     def statement(self) -> Statement:
         first = self._tokens[0]
@@ -145,18 +152,21 @@ class _Parser(ViewGrammar):
 
     # ---- heads --------------------------------------------------------------------------------
 
-    def _query(self) -> Query:
+    def _query(self) -> Statement:
         if self._tokens[0].is_word("WITH"):
             main = self._main_verb()
             if main is None:
                 raise self._expected("SELECT after the WITH clause", self._tokens[-1], after=True)
-            if main.is_word("INSERT", "UPDATE", "DELETE"):
-                raise self._error(
-                    f"WITH cannot stand before {main.text.upper()}; put it into the query, "
-                    "as in INSERT INTO r (a) WITH x AS (...) SELECT ...",
-                    self._tokens[0],
-                )
+            if main.is_word(*_WRITES):
+                return self._write_after(main)
         return Query(*self._base(), query=self._rest("a query"))
+
+    def _write_after(self, verb: Token) -> Statement:
+        """A write behind the table expressions of a WITH."""
+        self._index = self._tokens.index(verb)
+        first, last = self._tokens[0], self._tokens[self._index - 1]
+        self._with = Fragment(self._source[first.start : last.end], first.start)
+        return _HEADS[verb.text.upper()](self)
 
     def _main_verb(self) -> Token | None:
         """The word of a WITH statement that comes after its table expressions."""
@@ -165,7 +175,9 @@ class _Parser(ViewGrammar):
         for before, token in zip(self._tokens, self._tokens[1:], strict=False):
             if token.kind is Kind.OPERATOR:
                 depth += DEPTH.get(token.text, 0)
-            if depth == 0 and token.is_word(*verbs, "INSERT", "UPDATE", "DELETE"):
+            if depth == 0 and token.is_word(*verbs):
+                return token
+            if depth == 0 and before.is_operator(")") and token.is_word(*_WRITES):
                 return token
             # A main query in brackets: WITH x AS (...) (SELECT ...)
             if depth == 1 and token.is_operator("(") and before.is_operator(")"):
@@ -193,7 +205,12 @@ class _Parser(ViewGrammar):
             return self._engine_only("INSERT ... ON CONFLICT", target)
         returning = self._returning()
         return Insert(
-            *self._base(), target=target, columns=columns, query=query, returning=returning
+            *self._base(),
+            target=target,
+            columns=columns,
+            query=query,
+            returning=returning,
+            with_=self._with,
         )
 
     def _columns(self) -> tuple[Name, ...]:
@@ -230,6 +247,7 @@ class _Parser(ViewGrammar):
             assignments=tuple(assignments),
             where=where,
             returning=returning,
+            with_=self._with,
         )
 
     def _assignment(self) -> Assignment:
@@ -249,7 +267,17 @@ class _Parser(ViewGrammar):
             return self._engine_only("DELETE ... USING", target)
         where = self._where("RETURNING")
         returning = self._returning()
-        return Delete(*self._base(), target=target, alias=alias, where=where, returning=returning)
+        return Delete(
+            *self._base(),
+            target=target,
+            alias=alias,
+            where=where,
+            returning=returning,
+            with_=self._with,
+        )
+
+    def _merge(self) -> Engine:
+        return self._engine_only("MERGE", self._target_ahead())
 
     def _exec(self) -> Exec:
         self._next()
@@ -406,13 +434,7 @@ class _Parser(ViewGrammar):
 
     def _engine_only(self, form: str, target: Name) -> Engine:
         """A form that the engine has for its own tables and resources do not."""
-        if len(target.parts) == 1:
-            return self._engine()
-        raise LanguageError(
-            f"{form} works on the engine's own tables only, and {target} is a resource",
-            text=self._source,
-            position=target.start,
-        )
+        return replace(self._engine(), form=form, target=target)
 
     def _target_ahead(self) -> Name:
         """The name after INTO, where a form comes in between."""
@@ -428,6 +450,7 @@ _HEADS: dict[str, Callable[[_Parser], Statement]] = {
     "UPDATE": _Parser._update,
     "REPLACE": _Parser._update,
     "DELETE": _Parser._delete,
+    "MERGE": _Parser._merge,
     "EXEC": _Parser._exec,
     "COPY": _Parser._copy,
     "SHOW": _Parser._show,

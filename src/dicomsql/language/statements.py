@@ -63,12 +63,17 @@ class Query(Statement):
 
 @dataclass(frozen=True)
 class Insert(Statement):
-    """INSERT INTO target (columns) query RETURNING returning."""
+    """[with_] INSERT INTO target (columns) query RETURNING returning.
+
+    Attributes:
+        with_: `WITH` and table expressions before it.
+    """
 
     target: Name
     columns: tuple[Name, ...]
     query: Fragment
     returning: Fragment | None
+    with_: Fragment | None = None
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,7 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Update(Statement):
-    """UPDATE (verb `update`) or REPLACE (verb `replace`)."""
+    """[with_] UPDATE (verb `update`) or REPLACE (verb `replace`)."""
 
     verb: str
     target: Name
@@ -89,16 +94,18 @@ class Update(Statement):
     assignments: tuple[Assignment, ...]
     where: Fragment | None
     returning: Fragment | None
+    with_: Fragment | None = None
 
 
 @dataclass(frozen=True)
 class Delete(Statement):
-    """DELETE FROM target WHERE where RETURNING returning."""
+    """[with_] DELETE FROM target WHERE where RETURNING returning."""
 
     target: Name
     alias: str
     where: Fragment | None
     returning: Fragment | None
+    with_: Fragment | None = None
 
 
 @dataclass(frozen=True)
@@ -239,6 +246,13 @@ class MaterializedView(Statement):
 
 @dataclass(frozen=True)
 class Engine(Statement):
-    """A statement of the engine alone: CREATE TABLE, DROP, PRAGMA, ..."""
+    """A statement of the engine alone: CREATE TABLE, DROP, PRAGMA, ...
+
+    Attributes:
+        form: words for what resources do not have of it; empty where it names none.
+        target: what it writes in that form.
+    """
 
     fragment: Fragment
+    form: str = ""
+    target: Name | None = None

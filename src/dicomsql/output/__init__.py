@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
@@ -13,22 +13,30 @@ from dicomsql.output.pieces import pieces_of
 if TYPE_CHECKING:
     from dicomsql.result import Result
 
-__all__ = ["FORMATS", "ByteStream", "Options", "is_text", "write", "write_text"]
+__all__ = ["FORMATS", "ByteStream", "Options", "is_text", "write", "write_text", "writer_of"]
 
 # Each format's module and function; imported when it is used.
 _WRITERS = {
     "table": ("table", "write_table"),
+    "box": ("box", "write_box"),
     "csv": ("delimited", "write_csv"),
     "tsv": ("delimited", "write_tsv"),
     "json": ("jsontext", "write_json"),
     "jsonl": ("jsontext", "write_jsonl"),
     "markdown": ("plain", "write_markdown"),
-    "vertical": ("plain", "write_vertical"),
+    "vertical": ("vertical", "write_vertical"),
+    "html": ("page", "write_page"),
+    "chart": ("chart", "write_chart"),
     "parquet": ("columnar", "write_parquet"),
     "arrow": ("columnar", "write_arrow"),
 }
 
 FORMATS = tuple(_WRITERS)
+
+# Those whose files have columns of types, also where there are no rows.
+_TYPED = frozenset({"parquet", "arrow"})
+
+_USUAL = Options()
 
 # Columns of EXPLAIN, of dry runs and of SHOW INSERT METHODS: their rows are lines of a text.
 _TEXTS = frozenset({"plan", "insert_statement"})
@@ -59,26 +67,33 @@ def write_text(result: Result, stream: ByteStream, *, escape: bool) -> None:
         result.close()
 
 
-def write(
-    result: Result,
-    format: str,
-    stream: ByteStream,
-    *,
-    headers: bool = True,
-    delimiter: str = ",",
-    width: int | None = None,
-    left_out: Callable[[tuple[str, ...]], object] | None = None,
-) -> int | None:
+def write(result: Result, format: str, stream: ByteStream, options: Options = _USUAL) -> int | None:
     """Write a result's rows and give their number; None if it is one that has none.
 
     Formats of text are in UTF-8.
 
     Parameters:
         format: one of FORMATS.
-        headers: write the columns' names, in the formats that have them apart.
-        delimiter: what stands between the values of csv.
-        width: columns of the terminal to which a table is cut; None writes every cell whole.
-        left_out: told the names of the columns for which a table found no room.
+
+    Raises:
+        InterfaceError: the format is unknown, or the delimiter cannot be one.
+    """
+    writer = writer_of(format, options)
+    if result.columns is None:
+        # A statement without rows still runs by being read.
+        for _ in result.batches():
+            pass
+        return None
+    try:
+        if format in _TYPED:
+            options = replace(options, schema=result.schema)
+        return writer(result.columns, pieces_of(result), stream, options)
+    finally:
+        result.close()
+
+
+def writer_of(format: str, options: Options) -> Writer:
+    """What writes a format.
 
     Raises:
         InterfaceError: the format is unknown, or the delimiter cannot be one.
@@ -88,19 +103,10 @@ def write(
             f"There is no output format {format!r}.{nearest(format, FORMATS)} "
             f"The formats are {', '.join(FORMATS)}."
         )
+    delimiter = options.delimiter
     if len(delimiter) != 1 or ord(delimiter) > 127 or delimiter in '"\r\n':
         raise InterfaceError(
             "A delimiter is one ASCII character other than a quote or a line's end."
         )
-    if result.columns is None:
-        # A statement without rows still runs by being read.
-        for _ in result.batches():
-            pass
-        return None
     module, function = _WRITERS[format]
-    writer = cast(Writer, getattr(import_module(f"dicomsql.output.{module}"), function))
-    options = Options(headers=headers, delimiter=delimiter, width=width, left_out=left_out)
-    try:
-        return writer(result.columns, pieces_of(result), stream, options)
-    finally:
-        result.close()
+    return cast(Writer, getattr(import_module(f"dicomsql.output.{module}"), function))

@@ -13,6 +13,7 @@ from pyarrow import types
 
 from dicomsql.output.jsontext import unique_names
 from dicomsql.output.options import ByteStream, Options
+from dicomsql.output.values import texts
 
 if TYPE_CHECKING:
     from dicomsql.output.pieces import Piece
@@ -27,30 +28,32 @@ def write_parquet(
     columns: tuple[ResultColumn, ...],
     pieces: Iterator[Piece],
     stream: ByteStream,
-    _options: Options,
+    options: Options,
 ) -> int:
     """Write one parquet file; a column whose name an earlier one has gets a number behind it.
 
-    The file's end, without which nothing reads it, is written once all rows are. The options mean
-    nothing here.
+    The file's end, without which nothing reads it, is written once all rows are. Of the
+    options only the schema means something here.
     """
-    return _write(columns, pieces, stream, _parquet)
+    return _write(columns, pieces, stream, options, open_writer=_parquet)
 
 
 def write_arrow(
     columns: tuple[ResultColumn, ...],
     pieces: Iterator[Piece],
     stream: ByteStream,
-    _options: Options,
+    options: Options,
 ) -> int:
     """Write one file of Arrow's IPC format, under the same rules as parquet."""
-    return _write(columns, pieces, stream, _arrow)
+    return _write(columns, pieces, stream, options, open_writer=_arrow)
 
 
 def _write(
     columns: tuple[ResultColumn, ...],
     pieces: Iterator[Piece],
     stream: ByteStream,
+    options: Options,
+    *,
     open_writer: Callable[[_Sink, pa.Schema], _Groups],
 ) -> int:
     names = unique_names([column.name for column in columns])
@@ -69,7 +72,7 @@ def _write(
                 writer.write_table(pa.Table.from_batches(group))
                 group = []
         if writer is None:
-            empty = _no_rows(columns)
+            empty = _no_rows(options.schema or pa.schema((c.name, pa.string()) for c in columns))
             writer = open_writer(sink, _storable(empty, columns, names).schema)
         if group:
             writer.write_table(pa.Table.from_batches(group))
@@ -152,8 +155,6 @@ def _stored(array: pa.Array, sql_type: str) -> pa.Array:
     if isinstance(array.type, pa.BaseExtensionType):
         return array.storage
     if _has_interval(array.type):
-        from dicomsql.output.values import texts
-
         return texts(array, sql_type)
     return array
 
@@ -164,17 +165,5 @@ def _has_interval(kind: pa.DataType) -> bool:
     return any(_has_interval(kind.field(i).type) for i in range(kind.num_fields))
 
 
-def _no_rows(columns: tuple[ResultColumn, ...]) -> pa.RecordBatch:
-    """No rows of these columns; only their SQL types tell how Arrow has them."""
-    import duckdb
-
-    with duckdb.connect(":memory:", config={"enable_external_access": "false"}) as engine:
-        arrays = [
-            engine.sql(f"SELECT CAST(NULL AS {column.type}) AS c")
-            .to_arrow_table()
-            .column(0)
-            .combine_chunks()
-            .slice(0, 0)
-            for column in columns
-        ]
-    return pa.RecordBatch.from_arrays(arrays, names=[column.name for column in columns])
+def _no_rows(schema: pa.Schema) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays([pa.nulls(0, kind) for kind in schema.types], schema=schema)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from dicomsql.output.cells import NULL, cut, safe
 from dicomsql.output.options import Options
+from dicomsql.output.pictures import described, is_picture, size_text
 from dicomsql.output.pieces import TextPiece
 from dicomsql.output.table import write_table
 
@@ -31,15 +32,6 @@ ROWS_SEEN = 20
 _COLUMNS_SEEN = 50
 _LETTERS_SEEN = 200
 _PICTURES_SEEN = 8_000_000
-
-# How pictures begin that browsers show, with their kinds. A JPEG goes on with one of the segments
-# that stand before a baseline image; JPEG-LS and lossless JPEG, which no browser shows, do not.
-_SIGNATURES = {
-    b"\x89PNG\r\n\x1a\n": "png",
-    b"GIF87a": "gif",
-    b"GIF89a": "gif",
-    **{b"\xff\xd8\xff" + bytes([m]): "jpeg" for m in (0xDB, 0xFE, *range(0xE0, 0xF0))},
-}
 
 _PICTURE = (
     '<img src="data:image/{kind};base64,{data}" alt="{about}" title="{about}" '
@@ -124,9 +116,8 @@ def _cells(column: ResultColumn, array: pa.Array) -> list[_Cell]:
 def _of_bytes(value: bytes | None) -> _Cell:
     if value is None:
         return _Cell(None)
-    kind = next((k for begin, k in _SIGNATURES.items() if value.startswith(begin)), "")
-    about = f"{len(value):,} byte{'s' * (len(value) != 1)}"
-    return _Cell(f"{kind.upper()}, {about}", kind, value) if kind else _Cell(about)
+    kind = is_picture(value)
+    return _Cell(described(value), kind, value) if kind else _Cell(size_text(value))
 
 
 def _html(

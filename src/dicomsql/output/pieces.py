@@ -30,6 +30,9 @@ class Piece(Protocol):
     def numeric(self) -> list[bool]:
         """Which columns hold numbers."""
 
+    def head(self, count: int, /) -> Piece:
+        """The first rows."""
+
     def texts(self) -> list[list[str | None]]:
         """The columns as texts; NULL is None."""
 
@@ -67,6 +70,9 @@ class TextPiece:
         self._columns = columns
         self.count = len(rows)
         self.numeric = [False] * len(columns)
+
+    def head(self, count: int, /) -> TextPiece:
+        return TextPiece(self._rows[:count], self._columns)
 
     def texts(self) -> list[list[str | None]]:
         return [

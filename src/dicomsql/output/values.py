@@ -38,6 +38,9 @@ class ArrowPiece:
     def numeric(self) -> list[bool]:
         return [is_number(array.type) for array in self._batch.columns]
 
+    def head(self, count: int, /) -> ArrowPiece:
+        return ArrowPiece(self._batch.slice(0, count), self._columns)
+
     def texts(self) -> list[list[str | None]]:
         return [array.to_pylist() for array in self._text_arrays()]
 

@@ -30,6 +30,8 @@ WALK_ABOVE = 100
 # Bytes of one member of an answer: a DICOM JSON attribute with its tag and VR, one that holds
 # items, a whole dataset, and a member of a plain object.
 _ATTRIBUTE, _SEQUENCE, _DATASET, _MEMBER = 60, 400, 12_000, 60
+# Bytes of a small picture.
+_PICTURE = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ def walk_cost(rows: int, page: int) -> float:
 
 def estimate(plan: ReadPlan) -> Estimate:
     """What a read plan's scans take together."""
-    parts = [estimate_scan(scan) for scan in plan.scans]
+    parts = [estimate_scan(scan) for scan in (*plan.scans, *plan.pictures)]
     windows = len(plan.windows.ranges) if plan.windows is not None else 0
     least = sum(p.least for p in parts)
     bounds = [p.most for p in parts]
@@ -87,6 +89,11 @@ def estimate(plan: ReadPlan) -> Estimate:
 
 def estimate_scan(scan: Scan) -> Estimate:
     """What one scan takes."""
+    if scan.picture is not None:
+        # One that is refused as a small one may be asked for as it is.
+        each = 2 if scan.picture.query else 1
+        most = scan.limit * each if scan.limit is not None else None
+        return Estimate(0, most, _PICTURE, scan.limit)
     calls = prod(len(c.values) for c in scan.constants)
     searches = _searches(scan)
     page = page_size(scan.method)

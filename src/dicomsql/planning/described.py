@@ -6,12 +6,13 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from dicomsql.catalog.about import SOURCES, Listing, Row, parameter_row, words_of
+from dicomsql.catalog.about import SOURCES, Listing, Row, parameter_row, preview_row, words_of
 from dicomsql.dicom.columns import Part, column, private_name
 from dicomsql.dicom.tags import lookup
 from dicomsql.errors import LanguageError
 from dicomsql.language.lexer import Kind, identifier_value, lex, string_value
 from dicomsql.planning.private import FUNCTION, HOW
+from dicomsql.planning.read_plan import ColumnKind
 from dicomsql.planning.tables import Origin, Table, TableColumn
 
 if TYPE_CHECKING:
@@ -111,6 +112,8 @@ class _Rows:
         parameter = self._parameters.get(found.name)
         if self.table.dicom is not None and parameter is not None:
             return parameter_row(parameter)
+        if self.table.dicom is not None and found.kind is ColumnKind.PICTURE:
+            return preview_row(self.table.dicom)
         if found.attribute is None or found.name == found.parameter:
             about = parameter.description if parameter is not None else ""
             about = self._described.get(found.name, about)

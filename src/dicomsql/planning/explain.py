@@ -24,7 +24,16 @@ from dicomsql.planning.plan import (
     StorePlan,
     WritePlan,
 )
-from dicomsql.planning.read_plan import Filter, Proof, ReadPlan, Scan, Split, Windows
+from dicomsql.planning.read_plan import (
+    ColumnKind,
+    Filter,
+    Picture,
+    Proof,
+    ReadPlan,
+    Scan,
+    Split,
+    Windows,
+)
 
 # Gives a parameter's value as far as people may see it: (name, value) to text.
 Show = Callable[[str, str], str]
@@ -98,6 +107,8 @@ def _lines(plan: Plan, show: Show, reveal: Reveal) -> Iterator[str]:
             yield f"  checks  {checked}" if checked else "  nothing is left to check"
         else:
             yield "ENGINE  runs the statement; no call is made"
+        for scan in plan.pictures:
+            yield from _scan_lines(scan, show, reveal)
         if plan.scans:
             yield f"ESTIMATE  {_together(estimate(plan))}"
         for note in plan.notes:
@@ -130,6 +141,9 @@ def _scan_lines(scan: Scan, show: Show, reveal: Reveal) -> Iterator[str]:
         source = hidden_text(bind.source, reveal)
         lists = f", {bind.together:,} in one call" if bind.together > 1 else ""
         yield f"  bound   {', '.join(bind.parameters)} to each {source}{lists}"
+    if scan.picture is not None and not scan.binds:
+        names = [c.name for c in scan.columns if c.kind is ColumnKind.PARAMETER]
+        yield f"  bound   {', '.join(names)} to each row of the result"
     if scan.walk is not None:
         yield f"  else    {_walk(scan)} {_walked_when(scan)}"
     for pushed in scan.filters:
@@ -144,7 +158,10 @@ def _scan_lines(scan: Scan, show: Show, reveal: Reveal) -> Iterator[str]:
             grouped.setdefault(name, []).append(value)
         for name, values_of in grouped.items():
             yield f"  asks    {name} = {', '.join(values_of)}"
-    yield f"  pages   {_paging(scan.method, scan.limit)}"
+    if scan.picture is not None:
+        yield from _picture_lines(scan.picture)
+    else:
+        yield f"  pages   {_paging(scan.method, scan.limit)}"
     if scan.split is not None:
         yield f"  beyond  the largest offset: by ranges of {scan.split.attribute}"
     if scan.proof is not None:
@@ -154,12 +171,25 @@ def _scan_lines(scan: Scan, show: Show, reveal: Reveal) -> Iterator[str]:
     took = estimate_scan(scan)
     yield f"  calls   {_calls(scan, took)}"
     yield f"  bytes   {_bytes(took)}"
+    if scan.picture is not None and not scan.binds:
+        yield "  rows    preview; fetched as the rows of the result are read"
+        return
     kept = (
         "used while they arrive"
         if scan.stream
         else "held in memory, as the query reads them more than once"
     )
     yield f"  rows    {', '.join(c.name for c in scan.columns)}; {kept}"
+
+
+def _picture_lines(picture: Picture) -> Iterator[str]:
+    yield f"  shows   a picture of each {picture.level} of {picture.of}"
+    small = " and ".join(f"{name} = {value}" for name, value in picture.query)
+    if small:
+        yield f"  asks    {small}; without it where that is what the server refuses"
+    if picture.none:
+        statuses = ", ".join(map(str, picture.none))
+        yield f"  none    where the server answers {statuses}: NULL, and a note counts them"
 
 
 def _write_lines(plan: WritePlan, show: Show, reveal: Reveal) -> Iterator[str]:
@@ -276,6 +306,11 @@ def _paging(method: Method, limit: int | None) -> str:
 
 
 def _calls(scan: Scan, took: Estimate) -> str:
+    if scan.picture is not None:
+        if scan.limit is None:
+            return "none for certain, one for each picture"
+        again = ", and as many again where it refuses the size" if scan.picture.query else ""
+        return f"at most {scan.limit:,}, one for each picture{again}"
     if scan.binds:
         each = "one for each bound row" if scan.binds[0].together == 1 else "one for each list"
         return f"none for certain, {each}" + (", or those of the walk" if scan.walk else "")

@@ -1,4 +1,4 @@
-"""Columns that a search does not give: read from the metadata, or counted from a level below.
+"""Columns that a search does not give: from the metadata, counted from a level below, or rendered.
 
 The search gives what it can. A second scan reads the whole datasets of just those studies or series
 that are left once the conditions which need no more are applied (`planning/restrictions.py`), and
@@ -7,13 +7,16 @@ UIDs. Rows for which nothing was read have NULL there; they have no effect on th
 query checks all of its conditions again. A row that should have an answer and has none ends the
 statement (`plan.Check`).
 
+What is rendered is fetched last, for what is left then; where the query does nothing with it but
+show it, for the rows of its result alone (`planning/pictures.py`).
+
 An attribute of a study or a series is the same in all of its instances (PS3.3 section A.1.2); where
 they disagree it is the least of their values.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -21,9 +24,10 @@ from dicomsql.errors import PlanningError
 from dicomsql.planning.choice import choose, none_fits
 from dicomsql.planning.cost import WALK_ABOVE
 from dicomsql.planning.facts import Facts
+from dicomsql.planning.pictures import Pictures, handle, is_shown_only, joined_pictures
 from dicomsql.planning.read_plan import Bind, Check, Constant, Scan, ScanColumn
 from dicomsql.planning.scan import ScanRequest, build_scan
-from dicomsql.planning.tables import COUNTED, LEVELS, UIDS, Origin, Table
+from dicomsql.planning.tables import COUNTED, LEVELS, PREVIEW, UIDS, Origin, Table
 from dicomsql.planning.values import quoted
 
 if TYPE_CHECKING:
@@ -39,16 +43,18 @@ class Filled:
     """A search with what it lacks.
 
     Attributes:
-        scan: the search; its rows are read more than once.
+        scan: the search; its rows are read more than once where there are `fills`.
         fills: the scans of what it lacks, which wait for its rows.
         columns: all that the query finds in the derived table.
         derived: the derived table, in parentheses.
+        pictures: the scans of pictures that wait for the rows of the query's result.
     """
 
     scan: Scan
     fills: tuple[Scan, ...]
     columns: tuple[ScanColumn, ...]
     derived: str
+    pictures: tuple[Scan, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +81,15 @@ class _Part:
 
 @dataclass(frozen=True, slots=True)
 class Filler:
-    """Plans the further scans of the searches of one query."""
+    """Plans the further scans of the searches of one query.
+
+    Attributes:
+        shows: the rows of the query are the statement's result, so that what they show may be
+            fetched once they are known.
+    """
 
     binder: Binder
+    shows: bool
 
     def fill(self, source: Source, request: ScanRequest, scan: Scan, number: int) -> Filled | None:
         """What a scan lacks, and the scans that have it; None where it lacks nothing.
@@ -113,9 +125,29 @@ class Filler:
             how = "JOIN" if restriction.picked else "LEFT JOIN"
             joins.append(f" {how} {_rows(part, made, places, alias)}")
             shown |= {c.name: f"{alias}.{quoted(c.name)}" for c in part.columns}
-        listed = ", ".join(f"{shown[c.name]} AS {quoted(c.name)}" for c in scan.columns)
-        derived = f"(SELECT {listed} FROM {searched.name} AS searched{''.join(joins)})"  # noqa: S608
-        return Filled(searched, tuple(fills), scan.columns, derived)
+        rows = f"{searched.name} AS searched{''.join(joins)}"
+        if Origin.RENDERED not in origins:
+            derived = f"(SELECT {_items(scan.columns, shown)} FROM {rows})"  # noqa: S608
+            return Filled(searched, tuple(fills), scan.columns, derived)
+        pictures = Pictures(self.binder, source, table, searched, places)
+        if self.shows and is_shown_only(source, self.binder.names):
+            later = pictures.later()
+            shown[PREVIEW] = handle(later, dict(pictures.columns))
+            derived = f"(SELECT {_items(scan.columns, shown)} FROM {rows})"  # noqa: S608
+            return Filled(searched, tuple(fills), scan.columns, derived, (later,))
+        whole = searched.name
+        if fills:
+            listed = {c.name: c for c in (*searched.columns, *scan.columns) if c.name in shown}
+            whole = f"(SELECT {_items(listed.values(), shown)} FROM {rows})"  # noqa: S608
+        known = {name.lower() for name in shown}
+        left = self.binder.restrictions.of(source, known, (*keys, *places))
+        now = pictures.now(left, whole, narrowed=_narrowed(searched, left))
+        return Filled(
+            searched,
+            (*fills, now),
+            scan.columns,
+            joined_pictures(now, whole, scan.columns, dict(pictures.columns), picked=left.picked),
+        )
 
     def _places_by_row(self, scan: Scan) -> tuple[str, ...]:
         """Parameters around the identity (a store, ...) that are not one value for all rows."""
@@ -295,6 +327,11 @@ def _parts(table: Table, columns: tuple[ScanColumn, ...], origins: list[Origin])
             why=f"the search does not return {_listed(tuple(group))}: counted from the "
             f"{_PLURAL[rows]}",
         )
+
+
+def _items(columns: Iterable[ScanColumn], shown: Mapping[str, str]) -> str:
+    """The items of a SELECT list: each column with the expression that gives it."""
+    return ", ".join(f"{shown[c.name]} AS {quoted(c.name)}" for c in columns)
 
 
 def _counted(member: str) -> str:

@@ -19,8 +19,9 @@ from dicomsql.planning.derived import names_of, shown
 from dicomsql.planning.files import file_table
 from dicomsql.planning.joins import said, same_place, says_alike
 from dicomsql.planning.kinds import Kinds
+from dicomsql.planning.projection import narrow_star, seen_names, unseen_items
 from dicomsql.planning.scopes import Scope, Source, build, cte_of, output_names
-from dicomsql.planning.stars import place_star
+from dicomsql.planning.stars import place_star, starred
 from dicomsql.planning.tables import Table, TableColumn
 from dicomsql.planning.unknown import Unknown, columns_of, is_bound_name
 from dicomsql.planning.values import quoted
@@ -60,6 +61,8 @@ class Names:
     kinds: Kinds = field(init=False)
     unknown: Unknown = field(init=False)
     arguments: Arguments = field(init=False)
+    # Items of lists around views' texts that nothing asks for, by their ids.
+    _cut: set[int] = field(default_factory=set)
     _agreements: dict[int, Agreement] = field(default_factory=dict)
     # Names without a table that several have, with the one that they are read from.
     _shared: list[tuple[exp.Expr, Source, tuple[Source, ...]]] = field(default_factory=list)
@@ -79,13 +82,13 @@ class Names:
         self.unknown.check_numbers(self.scopes)
         self._learn_columns()
         self._check_views()
+        self._leave_out_unseen()
         for scope in self.scopes:
             self.unknown.hide_values(scope)
         for scope in self.scopes:
             for column in scope.columns:
                 self._place(column, scope)
-            for star in scope.stars:
-                place_star(star, scope, self.text)
+            self._place_stars(scope)
             for source, name in scope.using():
                 self._need_everywhere(name, scope)
                 self._note_merged(source, name)
@@ -120,6 +123,41 @@ class Names:
                     f"The view {view.name} has changed: its query has no column {lacking[0]} any "
                     f"more. CREATE OR REPLACE VIEW makes it anew."
                 )
+
+    def _leave_out_unseen(self) -> None:
+        """Cut what nothing asks for out of the lists that stand around views' texts."""
+        for scope in self.scopes:
+            parent = scope.node.parent
+            inset = self.text.inset_of(parent) if parent is not None else None
+            if inset is None or inset.text.view is None or not inset.text.view.shows:
+                continue
+            items = list(scope.node.expressions)
+            unseen = {id(item) for item in unseen_items(scope, self.scopes, self._cut)}
+            if not unseen:
+                continue
+            spans = [self.text.span(item) for item in items]
+            kept = [
+                self.text.text[start:end]
+                for item, (start, end) in zip(items, spans, strict=True)
+                if id(item) not in unseen
+            ]
+            self.text.replace(spans[0][0], spans[-1][1], ", ".join(kept))
+            for item in items:
+                if id(item) in unseen:
+                    columns = {id(c) for c in item.find_all(exp.Column)}
+                    scope.columns = [c for c in scope.columns if id(c) not in columns]
+            self._cut |= unseen
+
+    def _place_stars(self, scope: Scope) -> None:
+        """Note what stars show, as far as the query around them can see it."""
+        plain = len(scope.stars) == 1 and type(scope.stars[0]) is exp.Star
+        plain = plain and not any(scope.stars[0].args.values())
+        seen = seen_names(scope, self.scopes, self._cut) if plain else None
+        for star in scope.stars:
+            if seen is not None:
+                narrow_star(starred(star, scope), seen)
+            else:
+                place_star(star, scope, self.text)
 
     def table_of(self, node: exp.Table) -> Table | None:
         """The resource that a table node names; None for CTEs and for what is the engine's."""

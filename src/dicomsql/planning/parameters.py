@@ -126,6 +126,21 @@ def check_parameters(text: str, parameters: Parameters) -> None:
         )
 
 
+def numbered(sql: str) -> tuple[str, tuple[str, ...]]:
+    """A text whose placeholders have names, with numbers in their places, and the names in order.
+
+    Each name stands once, as `name_placeholders` gives them.
+    """
+    pieces: list[str] = []
+    names: list[str] = []
+    at = 0
+    for start, end, name in _placeholders(sql):
+        names.append(name)
+        pieces += [sql[at:start], f"${len(names)}"]
+        at = end
+    return "".join([*pieces, sql[at:]]), tuple(names)
+
+
 def placeholder_names(sql: str) -> set[str]:
     """The names of a text's placeholders."""
     return {name for _, _, name in _placeholders(sql)}

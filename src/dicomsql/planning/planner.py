@@ -99,7 +99,7 @@ def _planned(
             return SettingPlan(statement.name, None)
         return SettingPlan(statement.name, _setting_value(statement, evaluate, parameters))
     if isinstance(statement, Query):
-        from dicomsql.planning.query import plan_query
+        from dicomsql.planning.query import Purpose, plan_query
         from dicomsql.planning.views import expand
 
         text = QueryText(
@@ -108,7 +108,8 @@ def _planned(
             parameters=parameters,
             dialect=context.dialect,
         )
-        return plan_query(expand(text, context), catalog, context, evaluate)
+        expanded = expand(text, context)
+        return plan_query(expanded, catalog, context, evaluate, Purpose.SHOW)
     return _write(statement, catalog, context, evaluate, parameters)
 
 
@@ -136,6 +137,8 @@ def _write(
 ) -> Plan:
     from dicomsql.planning.writes import WritePlanner
 
+    if isinstance(statement, Engine):
+        _check_form(statement, catalog, context)
     if isinstance(statement, Engine) or _is_local(getattr(statement, "target", None), context):
         return _engine(statement, catalog, context, evaluate, parameters)
     if isinstance(statement, CopyIn | CopyOut):
@@ -153,6 +156,21 @@ def _write(
     if isinstance(statement, Exec):
         return planner.execute(statement)
     raise NotSupportedError(f"{type(statement).__name__.upper()} statements cannot be run.")
+
+
+def _check_form(statement: Engine, catalog: Catalog, context: Context) -> None:
+    """Refuse a form of a write that resources do not have, of one of them."""
+    target = statement.target
+    if target is None or _is_local(target, context):
+        return
+    # What is no resource either, the engine judges.
+    with suppress(PlanningError):
+        full = catalog.resolve(target.parts, context.use).full_name
+        raise LanguageError(
+            f"{statement.form} works on the engine's own tables only, and {full} is a resource",
+            text=statement.source,
+            position=target.start,
+        )
 
 
 def _is_local(target: Name | None, context: Context) -> bool:

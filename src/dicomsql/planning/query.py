@@ -64,6 +64,8 @@ _MAY_NOT_PARSE = frozenset(
 class Purpose(StrEnum):
     """What a query's rows are for."""
 
+    # They are the statement's result, and nothing else is done with them.
+    SHOW = "show"
     READ = "read"
     # The rows are written: those whose condition cannot be judged must stop the statement.
     WRITE = "write"
@@ -110,11 +112,11 @@ class _QueryPlanner:
     filler: Filler = field(init=False)
 
     def __post_init__(self) -> None:
-        self.filler = Filler(self.binder)
+        self.filler = Filler(self.binder, shows=self.purpose is Purpose.SHOW)
 
     def plan(self) -> ReadPlan:
         self.names.resolve()
-        if self.purpose is Purpose.READ:
+        if self.purpose is not Purpose.WRITE:
             self.recounts = recount(self.text, self.names)
         sources = [s for scope in reversed(self.names.scopes) for s in scope.sources if s.table]
         Rewriter(self.text, self.names, self.binder.evaluate).rewrite()
@@ -147,6 +149,12 @@ class _QueryPlanner:
             notes=tuple(self._notes(sources)),
             keeps=tuple(self.binder.keeps.values()),
             files=files,
+            pictures=tuple(
+                picture
+                for planned in self.binder.done.values()
+                if planned.filled is not None
+                for picture in planned.filled.pictures
+            ),
         )
 
     def _direct(self, sources: list[Source]) -> tuple[tuple[str, str], ...]:
@@ -290,7 +298,7 @@ class _QueryPlanner:
                 for c in scan.constants
             )
         )
-        kept = filled is not None or id(source) in self.names.outer
+        kept = bool(filled is not None and filled.fills) or id(source) in self.names.outer
         done[id(source)] = Planned(source, scan, narrow, kept, filled)
         # At once, since a bind may render the text around this table next.
         self._name_table(source)
@@ -416,7 +424,11 @@ class _QueryPlanner:
                 yield file_scan(scan, table)
 
     def _finished(self, planned: Planned) -> Iterator[Scan]:
-        once = self.purpose is Purpose.READ and not planned.kept and read_once(planned.source.node)
+        once = (
+            self.purpose is not Purpose.WRITE
+            and not planned.kept
+            and read_once(planned.source.node)
+        )
         reasons = tuple(self._reasons(planned))
         for scan in planned.scans:
             mine = reasons if scan is planned.scan else ()

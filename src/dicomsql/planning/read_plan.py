@@ -26,6 +26,7 @@ class ColumnKind(StrEnum):
     PARAMETER = "parameter"  # the value that the row was fetched with, or that its name holds
     ATTRIBUTE = "attribute"  # an attribute of the DICOM dataset
     FILE = "file"  # what the system knows of a local file
+    PICTURE = "picture"  # the bytes of the row's picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +208,23 @@ class RowShape(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Picture:
+    """That the rows of a scan are pictures: each call gives one, or says that there is none.
+
+    Attributes:
+        query: query parameters that ask for a small one; see `catalog.model.Preview`.
+        none: statuses that say that a row has no picture.
+        of: the resource whose rows are shown.
+        level: of these rows: `study`, `series` or `instance`.
+    """
+
+    query: tuple[tuple[str, str], ...]
+    none: tuple[int, ...]
+    of: str
+    level: str
+
+
+@dataclass(frozen=True, slots=True)
 class Scan:
     """Calls of one method whose rows become a table.
 
@@ -232,6 +250,7 @@ class Scan:
             nothing needs it.
         stream: read once, as the engine pulls; False where it is kept for several readers.
         dicom: what the document says of its datasets, None for plain JSON.
+        picture: set where its rows are pictures.
     """
 
     name: str
@@ -256,6 +275,7 @@ class Scan:
     proof: Proof | None = None
     stream: bool = True
     dicom: DicomTable | None = None
+    picture: Picture | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,6 +354,9 @@ class ReadPlan:
         notes: sentences about the result that planning knows already.
         files: local files that are read as tables.
         after: statements of the engine that are done together with `sql`, all or none of them.
+        pictures: scans of pictures that are fetched for the rows of the result, once these are
+            known: in the place of each the query's rows have a struct of the call's parameters,
+            with the fields that `handle_fields` names.
     """
 
     sql: str
@@ -347,3 +370,10 @@ class ReadPlan:
     notes: tuple[str, ...] = ()
     files: tuple[FileScan, ...] = ()
     after: tuple[str, ...] = ()
+    pictures: tuple[Scan, ...] = ()
+
+
+def handle_fields(scan: Scan) -> dict[str, str]:
+    """Parameter -> field of the struct that stands for a picture; the scan's name tells whose."""
+    names = [c.source for c in scan.columns if c.kind is ColumnKind.PARAMETER]
+    return {name: f"{scan.name} {name}" for name in names}

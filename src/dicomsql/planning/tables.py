@@ -29,6 +29,9 @@ UIDS = {
     "instance": "SOPInstanceUID",
 }
 
+# The column that shows a row's picture, where the document says how one is got.
+PREVIEW = "preview"
+
 # What is written like a tag, but for the number of its digits.
 _OTHER_DIGITS = re.compile(r"tag_?[0-9a-f]+", re.IGNORECASE)
 
@@ -41,6 +44,7 @@ class Origin(StrEnum):
     ROW = "row"  # those of the table's own method
     METADATA = "metadata"  # the whole datasets alone
     COUNTED = "counted"  # none: it is counted from the rows of a level below
+    RENDERED = "rendered"  # none: the server makes a picture of each row
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +181,8 @@ class Table:
         found = self._members.get(lowered) or self._parameters.get(lowered)
         if found is not None or self.dicom is None:
             return found
+        if lowered == PREVIEW and self.dicom.preview is not None:
+            return TableColumn(PREVIEW, ColumnKind.PICTURE, "BLOB")
         attribute = column(name)
         if attribute is None:
             return None
@@ -212,6 +218,8 @@ class Table:
         dicom, found = self.dicom, self.column(name)
         if dicom is None or dicom.source != "search" or found is None:
             return Origin.ROW
+        if found.kind is ColumnKind.PICTURE:
+            return Origin.RENDERED
         attribute = found.attribute
         if found.kind is not ColumnKind.ATTRIBUTE or attribute is None:
             return Origin.ROW
@@ -269,6 +277,8 @@ class Table:
             from dicomsql.dicom.tags import keywords
 
             yield from keywords()
+            if self.dicom.preview is not None:
+                yield PREVIEW
 
     def unknown(self, name: str) -> PlanningError:
         """The error for a column that this table does not have."""
@@ -286,6 +296,8 @@ class Table:
             return f"{full} has no column {name}.{nearest(name, [*known, *parameters])}"
         if attribute is not None:
             return self._lacks(attribute)
+        if name.lower() == PREVIEW:
+            return self._lacks_pictures()
         if (tag := meant(name)) is not None:
             return f'{full} has no column {name}. Did you mean {tag.keyword}, or "{tag.tag}"?'
         if _OTHER_DIGITS.fullmatch(name):
@@ -298,6 +310,16 @@ class Table:
         from dicomsql.dicom.tags import keywords
 
         return f"{full} has no column {name}.{nearest(name, [*keywords(), *parameters])}"
+
+    def _lacks_pictures(self) -> str:
+        """Why there is no column with pictures, and which table may have it."""
+        assert self.dicom is not None
+        full = self.resource.full_name
+        search = dict(self.dicom.tables).get("instance", "")
+        if not search or search == self.resource.name:
+            return f"{full} has no column {PREVIEW}: nothing says how this server renders pictures."
+        place = full.rpartition(".")[0]
+        return f"{full} has no column {PREVIEW}: pictures are of instances; ask {place}.{search}."
 
     def _lacks(self, attribute: AttributeColumn) -> str:
         """Why a search has no column for an attribute, and which table does."""

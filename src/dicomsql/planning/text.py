@@ -303,9 +303,18 @@ class QueryText:
             start, _ = self.span(node)
         except LookupError:
             return None
-        return next(
-            (i for i in self._insets if i.outer <= start < i.end and i.alias == node.alias), None
-        )
+        text: QueryText = self
+        while True:
+            for inset in text._insets:
+                view = inset.text.view
+                # Of one whose columns are listed around its text, the list is what stands first.
+                end = inset.start if view is not None and view.shows else inset.end
+                if inset.outer <= start < end and inset.alias == node.alias:
+                    return inset
+            within = text._inset_at(start)
+            if within is None:
+                return None
+            start, text = start - within.start, within.text
 
     def hide(self, node: exp.Expr) -> None:
         """Keep a piece of the text out of errors: it may be a value that lacks its quotes."""
@@ -395,12 +404,10 @@ class QueryText:
             ) from None
 
     def _parse(self) -> exp.Expr:
-        import sqlglot
         from sqlglot.errors import ParseError
 
         try:
-            with _quiet():
-                trees = sqlglot.parse(self.text, dialect="duckdb")
+            trees = _trees(self.text)
         except ParseError as error:
             raise self._syntax_error(error) from None
         tree = trees[0] if trees else None
@@ -479,9 +486,17 @@ def _transpiled(text: str, dialect: str) -> str:
         raise LanguageError(f"Not {dialect}: {said}", text=text, position=0) from None
 
 
-# Tokens are only read; a statement is often asked again with other values.
+# Tokens and trees are only read; a statement is often asked again with other values.
 @lru_cache(maxsize=32)
 def _tokens(text: str) -> tuple[Token, ...]:
     import sqlglot
 
     return tuple(sqlglot.tokenize(text, dialect="duckdb"))
+
+
+@lru_cache(maxsize=32)
+def _trees(text: str) -> tuple[exp.Expr | None, ...]:
+    import sqlglot
+
+    with _quiet():
+        return tuple(sqlglot.parse(text, dialect="duckdb"))

@@ -10,7 +10,7 @@ from sqlglot import exp
 
 from dicomsql.catalog.about import BODY_PREFIX
 from dicomsql.catalog.body import body_fields, check_body, coerce_field
-from dicomsql.errors import PlanningError, nearest
+from dicomsql.errors import LanguageError, PlanningError, nearest
 from dicomsql.language.statements import Delete, Exec, Fragment, Insert, Name, Statement, Update
 from dicomsql.planning.answers import Context, Evaluate
 from dicomsql.planning.choice import choose, none_fits, usable_defaults
@@ -64,7 +64,7 @@ class WritePlanner:
         twice = next((n for n, f in zip(names, fields, strict=True) if fields.count(f) > 1), None)
         if twice is not None:
             raise PlanningError(f"INSERT INTO {resource.full_name} names {twice} twice.")
-        text = self._parsed(statement.query)
+        text = self._parsed(self._with_its_tables(statement))
         _check_width(text, len(fields), resource.full_name)
         source = plan_query(text, self.catalog, self.context, self.evaluate)
         return self._finish(
@@ -80,6 +80,7 @@ class WritePlanner:
     def update(self, statement: Update) -> WritePlan:
         """Plan UPDATE or REPLACE."""
         resource = self.catalog.resolve(statement.target.parts, self.context.use)
+        self._refuse_with(statement, statement.verb.upper())
         sets: list[tuple[Field, str]] = []
         values: dict[str, object] = {}
         assigned: list[QueryText] = []
@@ -120,6 +121,7 @@ class WritePlanner:
     def delete(self, statement: Delete) -> WritePlan:
         """Plan DELETE."""
         resource = self.catalog.resolve(statement.target.parts, self.context.use)
+        self._refuse_with(statement, "DELETE")
         condition = self._condition(resource, "delete", statement)
         target = self.targets.target(condition)
         source, fields = (None, ()) if target.where is None else self.targets.source(target, [], {})
@@ -207,6 +209,31 @@ class WritePlanner:
 
     def _value(self, fragment: Fragment) -> object:
         return self._pieces.value(fragment)
+
+    def _with_its_tables(self, statement: Insert) -> Fragment:
+        """The query of an INSERT with the table expressions that stand before the INSERT."""
+        before, query = statement.with_, statement.query
+        if before is None:
+            return query
+        if query.text[:4].upper() == "WITH":
+            raise LanguageError(
+                "WITH stands before this INSERT and before its query; write one of them, with the "
+                "table expressions of both",
+                text=statement.source,
+                position=query.start,
+            )
+        # Blanks for what stands between, so that each place is still that of the user's text.
+        between = " " * (query.start - before.start - len(before.text))
+        return Fragment(f"{before.text}{between}{query.text}", before.start)
+
+    def _refuse_with(self, statement: Update | Delete, verb: str) -> None:
+        if statement.with_ is not None:
+            raise LanguageError(
+                f"WITH cannot stand before {verb} of a resource; put it into the subquery that "
+                f"reads its tables, as in WHERE a IN (WITH x AS (...) SELECT ...)",
+                text=statement.source,
+                position=statement.with_.start,
+            )
 
     def _field(self, method: Method, name: Name) -> Field:
         """Where a column of INSERT goes."""

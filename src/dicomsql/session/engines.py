@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import re
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from dicomsql.engine.shared import Hold, is_shared
 from dicomsql.errors import (
     CancelledError,
     DatabaseError,
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
     from dicomsql.config import Settings
     from dicomsql.engine.duck import Engine, Values
-    from dicomsql.engine.objects import Objects
+    from dicomsql.engine.objects import Functions, Objects
     from dicomsql.planning.answers import SettingPlan
     from dicomsql.session.results import OpenResult
     from dicomsql.session.stopping import Stop
@@ -50,8 +52,14 @@ class Engines:
     """
 
     def __init__(self, settings: Settings, on_opened: Callable[[], None]) -> None:
-        self.version = 0
         self._settings = settings
+        self._set_version = 0
+        # A database with a name is kept as long as somebody may use it, and was made by others.
+        self._name = str(settings.database or ":memory:")
+        self._let_go: Callable[[], object] | None = None
+        if is_shared(self._name):
+            self._let_go = finalize = weakref.finalize(self, Hold(self._name).release)
+            finalize.atexit = False
         self._on_opened = on_opened
         self._main: Engine | None = None
         self._idle: list[Engine] = []
@@ -64,14 +72,24 @@ class Engines:
         self._watch = threading.RLock()
         self._user: Stop | None = None
         self._open: OpenResult | None = None
-        self._objects: Objects | None = None
-        self._last_objects: Objects | None = None
+        # What statements have made, and what the database had seen made by then.
+        self._objects: tuple[int, Objects] | None = None
+        self._functions: tuple[int, Functions] | None = (
+            None if self._let_go is not None else (0, ())
+        )
+        # What the open transaction may have made or dropped: anything with a name; macros.
+        self._made = self._made_functions = False
         # Settings of the engine that statements have changed, in their order; and how many of
         # these changes each engine of the pool has seen.
         self._changed: list[tuple[str, object | None]] = []
         self._seen: dict[Engine, int] = {}
 
     # -- the main engine -------------------------------------------------------------------------
+
+    @property
+    def version(self) -> int:
+        main = self._main
+        return self._set_version + (main.database.version if main is not None else 0)
 
     @property
     def started(self) -> bool:
@@ -89,7 +107,7 @@ class Engines:
 
                 self._on_opened()
                 self._main = Engine(
-                    str(self._settings.database or ":memory:"),
+                    self._name,
                     show_values=self._settings.show_phi,
                     files=self._settings.files,
                 )
@@ -192,40 +210,63 @@ class Engines:
         """What statements have made so far."""
         from dicomsql.engine.objects import NOTHING
 
-        if self.version == 0 and self._settings.database is None:
+        if self._let_go is None and self.version == self._set_version:
             return NOTHING
-        while (found := self._objects) is None:
+        while (found := self._known_objects()) is None:
             # While another statement runs here, it has found out before it began.
             if not self._turn.acquire(timeout=_LOOK):
                 _check(stop)
                 continue
             try:
-                found = self._objects or self._asked_objects(stop)
+                found = self._known_objects() or self._asked_objects(stop)
             finally:
                 self._turn.release()
             break
         return found
 
+    def _known_objects(self) -> Objects | None:
+        """What is known of them, if nobody has made or dropped anything since."""
+        known = self._objects
+        if known is None or known[0] != self.main.database.made:
+            return None
+        return known[1]
+
     def _asked_objects(self, stop: Stop) -> Objects:
         from dicomsql.engine.database import OUR_FUNCTIONS
-        from dicomsql.engine.objects import NOTHING, objects_of
+        from dicomsql.engine.objects import NOTHING, functions_of, objects_of
 
         with self.hold(stop) as engine:
             if self.aborted:
                 # Nothing can be asked now; a statement that needs to know it fails anyway.
-                return self._last_objects or NOTHING
-            found = self._last_objects = self._objects = objects_of(engine, OUR_FUNCTIONS)
+                return self._objects[1] if self._objects is not None else NOTHING
+            # Who changes something while it is asked for counts up once that is there.
+            made, changed = engine.database.made, engine.database.functions
+            known = self._functions
+            if known is None or known[0] != changed:
+                known = self._functions = (changed, functions_of(engine, OUR_FUNCTIONS))
+            found = objects_of(engine, known[1])
+            self._objects = made, found
             return found
 
-    def changes(self, *, objects: bool) -> None:
+    def changes(self, *, objects: bool, sql: str = "") -> None:
         """A statement has changed something; the caller holds the main engine.
 
         Args:
             objects: tables, or others, may have been made or dropped.
+            sql: the statement; without one they may be of any kind.
         """
-        if objects:
-            self._objects = None
-        self.version += 1
+        from dicomsql.engine.objects import makes_functions
+
+        functions = objects and (not sql or makes_functions(sql))
+        if self.in_transaction:
+            self._made = self._made or objects
+            self._made_functions = self._made_functions or functions
+        self.main.database.changed(objects=objects, functions=functions)
+
+    def _transaction_ended(self) -> None:
+        """What it has done is there for others now, or is gone."""
+        self.main.database.changed(objects=self._made, functions=self._made_functions)
+        self._made = self._made_functions = False
 
     def binds(self, sql: str, stop: Stop) -> bool:
         """Whether a text has to run on the main engine."""
@@ -242,7 +283,7 @@ class Engines:
         with self.hold(stop) as engine:
             self.check_usable()
             if self.in_transaction and _DESCRIBES.search(sql):
-                from dicomsql.engine.objects import asked_apart
+                from dicomsql.engine.questions import asked_apart
 
                 return asked_apart(engine, spare(), self.objects(stop).named_in(sql), sql, values)
             return engine.value(sql, values)
@@ -258,7 +299,9 @@ class Engines:
             engine.set(name, plan.value)
             with self._lock:
                 self._changed.append((name, plan.value))
-            self.changes(objects=False)
+                self._set_version += 1
+            # It may be the schemas that names are looked for in.
+            self._objects = None
 
     # -- transactions ----------------------------------------------------------------------------
 
@@ -284,7 +327,7 @@ class Engines:
                     "A transaction of the local tables is open already: commit it, or roll it back."
                 )
             engine.begin()
-            self.version += 1
+            self.changes(objects=False)
 
     def commit(self, stop: Stop) -> None:
         """Keep what the transaction did.
@@ -307,7 +350,7 @@ class Engines:
                     f"The local tables could not be committed, and all of the transaction has been "
                     f"rolled back: {error}"
                 ) from None
-            self.changes(objects=True)
+            self._transaction_ended()
 
     def rollback(self, stop: Stop) -> None:
         """Take back what the transaction did."""
@@ -327,8 +370,10 @@ class Engines:
             )
 
     def _roll_back(self, engine: Engine) -> None:
-        self.changes(objects=True)
-        engine.rollback()
+        try:
+            engine.rollback()
+        finally:
+            self._transaction_ended()
 
     # -- the end ---------------------------------------------------------------------------------
 
@@ -350,6 +395,8 @@ class Engines:
             engine.close()
         if main is not None:
             main.close()
+        if self._let_go is not None:
+            self._let_go()
 
 
 def _check(stop: Stop) -> None:

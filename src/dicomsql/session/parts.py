@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 from dicomsql.config import Settings
 from dicomsql.errors import InterfaceError
@@ -16,6 +18,7 @@ from dicomsql.session.settings import Current
 if TYPE_CHECKING:
     from dicomsql.catalog.load import Catalog
     from dicomsql.execution.audit import AuditLog
+    from dicomsql.progress import Standing
     from dicomsql.session.transports import Transports
     from dicomsql.transport.gate import Gate
 
@@ -37,7 +40,7 @@ class Parts:
         settings: Settings,
         *,
         consent: Callable[[str], bool] | None,
-        progress: Callable[[str], None] | None,
+        progress: Callable[[Standing], None] | None,
         lines: Callable[[str], None] | None,
         stop_operation: Callable[[str], bool] | None,
         on_opened: Callable[[], None],
@@ -54,6 +57,7 @@ class Parts:
         self.proven: set[tuple[str, str, str]] = set()
         self.closed = False
         self._process = os.getpid()
+        self._users: WeakSet[threading.Thread] = WeakSet()
         self._lock = threading.RLock()
         self._catalog: Catalog | None = None
         self._transports: Transports | None = None
@@ -65,7 +69,7 @@ class Parts:
         Raises:
             InterfaceError: it is one of these.
         """
-        self.check_process()
+        self.used()
         if self.closed:
             raise InterfaceError("The session is closed.")
 
@@ -80,6 +84,28 @@ class Parts:
                 "The connection belongs to the process that this one was forked from, with its "
                 "threads and sockets. Open a connection here, after the fork."
             )
+
+    def used(self) -> None:
+        """The calling thread uses the session: executes a statement, or reads a result.
+
+        Raises:
+            InterfaceError: the process was forked from the session's.
+        """
+        self.check_process()
+        with self._lock:
+            self._users.add(threading.current_thread())
+
+    def users(self) -> list[threading.Thread]:
+        """Other threads that have used it and that the end of the program waits for.
+
+        Those of pools are none: they have to be told to end first.
+        """
+        # Where an interpreter lacks this name, they are waited for as the rest.
+        pooled = getattr(sys.modules.get("concurrent.futures.thread"), "_threads_queues", ())
+        me = threading.current_thread()
+        with self._lock:
+            users = list(self._users)
+        return [t for t in users if not (t is me or t.daemon or t in pooled)]
 
     @property
     def is_foreign(self) -> bool:

@@ -30,7 +30,8 @@ class OpenResult:
         source: gives the record batches, from the engine or from servers.
         end: frees what the statement uses; called once.
         folder: gives the folder for what does not fit into memory.
-        check_process: raises InterfaceError in a process that was forked.
+        use: is told that a thread uses the result; raises InterfaceError in a process that was
+            forked.
     """
 
     def __init__(
@@ -39,17 +40,18 @@ class OpenResult:
         stop: Stop,
         end: Callable[[], None],
         folder: Callable[[], Path],
-        check_process: Callable[[], None],
+        use: Callable[[], None],
     ) -> None:
         self._source = source
         self.stop = stop
         self._end: Callable[[], None] | None = end
         self._folder = folder
-        self._check_process = check_process
+        self._use = use
         self._lock = threading.RLock()
         self._kept: deque[Any] = deque()
         self._error: Exception | None = None
         self._closed = False
+        self._at_end = False
 
     def __iter__(self) -> Iterator[Any]:
         return self
@@ -62,12 +64,15 @@ class OpenResult:
             InterfaceError: the process was forked from the one whose result it is.
             Error: what the source, or its keeping, raised.
         """
-        self._check_process()
+        self._use()
         with self._lock:
-            if self._closed:
+            if self._at_end:
                 raise StopIteration
             if self.stop.cancelled:
                 raise CancelledError("The statement was cancelled.")
+            if self._closed:
+                # By another than who reads: its end is not that of the rows.
+                raise InterfaceError("The result was closed before its end.")
             while self._kept:
                 first = self._kept[0]
                 if not isinstance(first, _SpoolFile):
@@ -77,7 +82,11 @@ class OpenResult:
                 self._kept.popleft().close()
             if self._error is not None:
                 raise self._error
-            return next(self._source)
+            batch = next(self._source, None)
+            if batch is None:
+                self._at_end = True
+                raise StopIteration
+            return batch
 
     def spool(self, stop: Stop) -> None:
         """Keep the rest of the rows; an error among them is that of who reads them.
@@ -125,7 +134,7 @@ class OpenResult:
     def close(self) -> None:
         """Stop what still runs for the result; may be called again."""
         try:
-            self._check_process()
+            self._use()
         except InterfaceError:
             return
         with self._lock:

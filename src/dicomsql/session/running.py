@@ -45,7 +45,7 @@ TOLD_EVERY = 10.0
 _WRITES = frozenset(
     {"INSERT", "UPDATE", "DELETE", "MERGE_INTO", "CREATE", "DROP", "ALTER", "COPY", "EXECUTE"}
 )
-_OF_ROWS = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE_INTO", "COPY"})
+OF_ROWS = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE_INTO", "COPY"})
 _READS = frozenset({"SELECT", "EXPLAIN", ""})
 _TRANSACTION = "TRANSACTION"
 
@@ -58,15 +58,23 @@ class Running:
         stop: stops it.
         over: is called once with the statement, when nothing of it is left.
         autocommit: a local table is written without a transaction around.
+        silent: nobody is told how far it is.
     """
 
     def __init__(
-        self, parts: Parts, stop: Stop, over: Callable[[Running], None], *, autocommit: bool = True
+        self,
+        parts: Parts,
+        stop: Stop,
+        over: Callable[[Running], None],
+        *,
+        autocommit: bool = True,
+        silent: bool = False,
     ) -> None:
         self._parts = parts
         self._stop = stop
         self._over: Callable[[Running], None] | None = over
         self._autocommit = autocommit
+        self._progress = None if silent else parts.progress
         self._now = parts.current.snapshot()
         self._engines = parts.engines
         # A signal may interrupt the thread that holds it.
@@ -145,10 +153,13 @@ class Running:
             return write_many(self._new_run(), plans, context)
 
     @contextmanager
-    def transaction(self) -> Iterator[Engine]:
+    def transaction(self, *, objects: bool = True) -> Iterator[Engine]:
         """All of a block's changes of local tables or none, where no transaction is open yet.
 
         Within one that is open, an error ends it. Gives the main engine.
+
+        Args:
+            objects: the block may make or drop some, beside what its statements tell of.
         """
         engines = self._engines
         with self._holding() as engine:
@@ -163,7 +174,7 @@ class Running:
                     engines.rollback(self._stop)
                 raise
             finally:
-                engines.changes(objects=True)
+                engines.changes(objects=objects)
             if began and self._autocommit:
                 engines.commit(self._stop)
 
@@ -235,7 +246,8 @@ class Running:
                 raise
             finally:
                 if kind not in _READS:
-                    self._engines.changes(objects=kind not in _OF_ROWS or bool(plan.after))
+                    made = kind not in OF_ROWS or bool(plan.after)
+                    self._engines.changes(objects=made, sql=plan.sql)
 
     def _transaction(self, sql: str) -> Result:
         """BEGIN, COMMIT and ROLLBACK, as the session's methods do it."""
@@ -291,9 +303,9 @@ class Running:
         parts = self._parts
         taken = parts.current.take_writes()
         allowed = Allowed(taken, parts.settings.yes, parts.consent)
-        show, every = parts.progress, SHOWN_EVERY
-        if show is None:
-            show, every = parts.lines, TOLD_EVERY
+        show, every, lines = parts.progress, SHOWN_EVERY, parts.lines
+        if show is None and lines is not None:
+            show, every = (lambda standing: lines(str(standing))), TOLD_EVERY
         context = CopyContext(allowed, parts.audit, show, every)
         with ExitStack() as stack:
             stack.callback(lambda: parts.current.give_back_writes(None if allowed.used else taken))
@@ -424,7 +436,7 @@ class Running:
             statistics=statistics,
             cancel=self._stop.flag,
             abort=calls.abort,
-            progress=parts.progress,
+            progress=self._progress,
             documented=settings.endpoint is None and not settings.connected(),
             proven=parts.proven,
             wait=calls.wait,
@@ -442,7 +454,7 @@ class Running:
                 self.end()
 
         opened = OpenResult(
-            result.batches(), self._stop, end, self._engines.spilled, self._parts.check_process
+            result.batches(), self._stop, end, self._engines.spilled, self._parts.used
         )
         self._left_open = True
         self._opened_result = opened
@@ -451,6 +463,7 @@ class Running:
         return Result(
             result.columns,
             opened,
+            schema=result.schema,
             message=result.message,
             affected=result.affected,
             statistics=result.statistics,

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from dicomsql.language.statements import Statement
     from dicomsql.planning.parameters import Parameters
     from dicomsql.planning.plan import Plan
+    from dicomsql.progress import Standing
     from dicomsql.result import Result
 
 
@@ -44,7 +45,7 @@ class Session(Closing):
         settings: see `dicomsql.config.Settings`.
         consent: asks a person whether a write that loses or bills something may go on; None where
             there is nobody to ask.
-        progress: takes a sentence for people while something takes long.
+        progress: takes how far a statement is while it takes long; from another thread.
         lines: takes a line on how far a COPY is every ten seconds, where `progress` is None.
         stop_operation: asks, where a statement is cancelled that waits for an operation, whether
             the operation of that name is to be cancelled too; None where it goes on.
@@ -59,7 +60,7 @@ class Session(Closing):
         settings: Settings,
         *,
         consent: Callable[[str], bool] | None = None,
-        progress: Callable[[str], None] | None = None,
+        progress: Callable[[Standing], None] | None = None,
         lines: Callable[[str], None] | None = None,
         stop_operation: Callable[[str], bool] | None = None,
     ) -> None:
@@ -117,6 +118,7 @@ class Session(Closing):
         *,
         dry_run: bool = False,
         stop: Stop | None = None,
+        silent: bool = False,
     ) -> Result:
         """Run a statement; its rows are fetched as the result is read.
 
@@ -124,12 +126,13 @@ class Session(Closing):
             parameters: a sequence for `?`, a mapping for `:name`.
             dry_run: plan it, and give the plan as the result.
             stop: stops the statement, from now to the end of its result.
+            silent: nobody asked for it, so that nobody is told how far it is.
 
         Raises:
             InterfaceError: the session cannot be used any more.
             Error: see `dicomsql.errors`.
         """
-        with alone(), self._working(), self._running(stop) as running:
+        with alone(), self._working(), self._running(stop, silent=silent) as running:
             plan = running.plan(statement, parameters)
             if dry_run:
                 plan = _dry(plan)
@@ -246,6 +249,11 @@ class Session(Closing):
         return self._parts.engines.in_transaction
 
     @property
+    def in_failed_transaction(self) -> bool:
+        """Whether an error has ended the transaction, of which only a rollback is left."""
+        return self._parts.engines.aborted
+
+    @property
     def calls_since_commit(self) -> int:
         """Calls since the last commit or rollback that may have changed something on a server.
 
@@ -272,9 +280,16 @@ class Session(Closing):
         self._parts.close()
 
     def close_unused(self) -> None:
-        """Close it at the end of the program, unless another thread is at work with it."""
+        """Close it at the end of the program, once the threads that use it have ended.
+
+        Not where one is at work with it that would end later.
+        """
         if self._parts.is_foreign:
             return
+        from dicomsql.session.ending import wait_for_end
+
+        for thread in self._parts.users():
+            wait_for_end(thread)
         with self._lock:
             others = set(self._at_work) - {threading.get_ident()}
         if not others:
@@ -284,7 +299,33 @@ class Session(Closing):
     def closed(self) -> bool:
         return self._parts.closed
 
+    @property
+    def is_foreign(self) -> bool:
+        """Whether this process was forked from the session's own."""
+        return self._parts.is_foreign
+
     # -- parts -----------------------------------------------------------------------------------
+
+    @property
+    def defaults(self) -> Mapping[str, str]:
+        """The defaults of parameters as they are now, by name: `projectsId`, ..."""
+        return dict(self._parts.current.defaults)
+
+    @property
+    def prefix(self) -> tuple[str, ...]:
+        """The parts of the prefix that USE has set: (`google`, `healthcare`)."""
+        return self._parts.current.use
+
+    @property
+    def current_settings(self) -> Mapping[str, object]:
+        """What SET takes of ours, by name, with the values as they are now; None for none."""
+        return self._parts.current.listed()
+
+    @property
+    def local_version(self) -> int | None:
+        """Another number whenever local tables may be others; None while there is no engine."""
+        engines = self._parts.engines
+        return engines.version if engines.started else None
 
     @property
     def catalog(self) -> Catalog:
@@ -304,8 +345,8 @@ class Session(Closing):
         with self._lock:
             self._at_work[me] = self._at_work.get(me, 0) + 1
         try:
-            while self._dropped:
-                self._dropped.popleft()()
+            while (dropped := self._next_dropped()) is not None:
+                dropped()
             yield
         finally:
             with self._lock:
@@ -313,12 +354,17 @@ class Session(Closing):
                 if not self._at_work[me]:
                     del self._at_work[me]
 
+    def _next_dropped(self) -> Callable[[], None] | None:
+        try:
+            return self._dropped.popleft()
+        except IndexError:  # another thread took the last one
+            return None
+
     @contextmanager
-    def _running(self, stop: Stop | None) -> Iterator[Running]:
+    def _running(self, stop: Stop | None, *, silent: bool = False) -> Iterator[Running]:
         """A statement, which ends with the block unless it leaves a result to be read."""
         stop = stop if stop is not None else Stop()
-
-        running = Running(self._parts, stop, self._over, autocommit=self.autocommit)
+        running = Running(self._parts, stop, self._over, autocommit=self.autocommit, silent=silent)
         with self._lock:
             self._statements[running] = stop
         try:

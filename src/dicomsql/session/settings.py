@@ -70,6 +70,25 @@ class Current:
         age: float | None = self._set.get(_CACHE, self._settings.cache)
         return age
 
+    def listed(self) -> dict[str, object]:
+        """What SET takes, by name, with its value as it is now; None where there is none."""
+        limits = self.limits()
+        with self._lock:
+            values: dict[str, object] = {name: self.defaults.get(name) for name in _DEFAULTS}
+            values |= {
+                "max_calls": limits.calls,
+                "max_bytes": limits.bytes,
+                "max_pages": limits.pages,
+                "parallel": limits.parallel,
+                _ALLOWED: self._set.get(_ALLOWED),
+                "on_page_bound": limits.on_page_bound,
+                "on_error": limits.on_error,
+                _AWAIT: self.wait,
+                _APPROXIMATE: self.approximate_counts,
+                _CACHE: self.cache,
+            }
+        return values
+
     def snapshot(self) -> Current:
         """The settings as they are now, which nothing changes any more: for one statement."""
         with self._lock:
@@ -147,6 +166,12 @@ class Current:
             self.defaults.pop(parameter, None)
         else:
             self.defaults[parameter] = str(value)
+
+
+def choices_of(name: str) -> tuple[str, ...]:
+    """The values that a setting of ours may have, where they can be listed."""
+    low = name.lower()
+    return ("true", "false") if low in _SWITCHES else _CHOICES.get(low, ())
 
 
 def check_engine_setting(plan: SettingPlan, known: Iterable[str]) -> None:

@@ -39,9 +39,10 @@ def encode_segment(name: str, value: str) -> str:
 def encode_query(value: str) -> str:
     """Percent-encode a value of a query parameter.
 
-    A wildcard stays as it is, which RFC 3986 section 3.4 allows: some servers do not decode it.
+    Wildcards and commas stay as they are, which RFC 3986 section 3.4 allows: some servers do not
+    decode them.
     """
-    return quote(value, safe="*")
+    return quote(value, safe="*,")
 
 
 @dataclass(frozen=True, slots=True)

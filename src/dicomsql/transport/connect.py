@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from dicomsql.transport.auth import Authorizer
+    from dicomsql.transport.auth import Authorizer, Wanted
     from dicomsql.transport.client import Client, OnResponse, OnWait
     from dicomsql.transport.google_credentials import AuthRequest
     from dicomsql.transport.wire import Sockets
@@ -245,18 +246,16 @@ def _authorizer(
 ) -> tuple[Authorizer, Callable[[], None] | None]:
     """Who the calls are made as, and what to close in the end."""
     from dicomsql.transport.auth import (
-        DEFAULT_SCOPES,
         Anonymous,
         Audience,
         GoogleAuthorizer,
         LoginAuthorizer,
-        Wanted,
     )
 
     if login.kind != "none" and not settings.anonymous:
         if not settings.endpoint:
             return Anonymous(), None
-        _check_secure(settings)
+        check_secure(settings)
         return LoginAuthorizer(login, Audience.of_endpoint(settings.endpoint)), None
 
     explicit = settings.credentials is not None or bool(settings.impersonate)
@@ -264,39 +263,58 @@ def _authorizer(
     if settings.anonymous or unasked:
         return Anonymous(), None
     if settings.endpoint:
-        _check_secure(settings)
+        check_secure(settings)
         audience = Audience.of_endpoint(settings.endpoint)
     else:
         audience = Audience.of_hosts(hosts)
-    wanted = Wanted(
-        credentials=settings.credentials,
-        impersonate=settings.impersonate,
-        quota_project=settings.quota_project,
-        scopes=scopes or DEFAULT_SCOPES,
-    )
     opened: list[httpx.Client] = []
-
-    def auth_request() -> AuthRequest:
-        import ssl
-
-        import httpx
-
-        from dicomsql.transport.google_credentials import HttpxRequest
-
-        # Tokens come from https hosts even where the endpoint is plain http.
-        tokens = httpx.Client(verify=_tls(replace(settings, endpoint=None)), proxy=settings.proxy)
-        direct = httpx.Client(trust_env=False, verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
-        opened.extend((tokens, direct))
-        return HttpxRequest(tokens, direct)
+    authorizer = GoogleAuthorizer(
+        google_wanted(settings, scopes), audience, partial(auth_request, settings, opened)
+    )
 
     def close() -> None:
         while opened:
             opened.pop().close()
 
-    return GoogleAuthorizer(wanted, audience, auth_request), close
+    return authorizer, close
 
 
-def _check_secure(settings: Settings) -> None:
+def google_wanted(settings: Settings, scopes: tuple[str, ...]) -> Wanted:
+    """What the settings say of Google's credentials.
+
+    Args:
+        scopes: those to ask for; none means the usual one.
+    """
+    from dicomsql.transport.auth import DEFAULT_SCOPES, Wanted
+
+    return Wanted(
+        credentials=settings.credentials,
+        impersonate=settings.impersonate,
+        quota_project=settings.quota_project,
+        scopes=scopes or DEFAULT_SCOPES,
+    )
+
+
+def auth_request(settings: Settings, opened: list[httpx.Client]) -> AuthRequest:
+    """What asks for tokens.
+
+    Args:
+        opened: takes the clients that are to be closed.
+    """
+    import ssl
+
+    import httpx
+
+    from dicomsql.transport.google_credentials import HttpxRequest
+
+    # Tokens come from https hosts even where the endpoint is plain http.
+    tokens = httpx.Client(verify=_tls(replace(settings, endpoint=None)), proxy=settings.proxy)
+    direct = httpx.Client(trust_env=False, verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+    opened.extend((tokens, direct))
+    return HttpxRequest(tokens, direct)
+
+
+def check_secure(settings: Settings) -> None:
     """Make sure that credentials go to no other machine in the clear, unless the user wants it.
 
     Raises:

@@ -50,7 +50,21 @@ def find(wanted: Wanted, environment: Mapping[str, str], request: AuthRequest) -
     Raises:
         CredentialsError: there are none, or they cannot be read.
     """
-    credentials = _source(wanted, environment, request)
+    return find_with_place(wanted, environment, request)[0]
+
+
+def find_with_place(
+    wanted: Wanted, environment: Mapping[str, str], request: AuthRequest | None
+) -> tuple[Credentials, str]:
+    """The credentials to use, and where they were found, for people.
+
+    Args:
+        request: None asks no metadata server whether it is there.
+
+    Raises:
+        CredentialsError: there are none, or they cannot be read.
+    """
+    credentials, place = _source(wanted, environment, request)
     scoped = google.auth.credentials.with_scopes_if_required(credentials, list(wanted.scopes))
     credentials = cast(Credentials, scoped)
     if wanted.impersonate:
@@ -68,7 +82,7 @@ def find(wanted: Wanted, environment: Mapping[str, str], request: AuthRequest) -
                 f"These credentials ({type(credentials).__name__}) cannot bill another project."
             )
         credentials = credentials.with_quota_project(wanted.quota_project)
-    return credentials
+    return credentials, place
 
 
 def lasting_identity(credentials: Credentials) -> str:
@@ -119,25 +133,32 @@ def headers_of(credentials: Credentials) -> dict[str, str]:
     return headers
 
 
-def _source(wanted: Wanted, environment: Mapping[str, str], request: AuthRequest) -> Credentials:
+def _source(
+    wanted: Wanted, environment: Mapping[str, str], request: AuthRequest | None
+) -> tuple[Credentials, str]:
     if wanted.credentials is not None:
-        return _given(wanted)
+        given = wanted.credentials
+        is_file = isinstance(given, str | os.PathLike) and not str(given).lstrip().startswith("{")
+        return _given(wanted), f"the file {given}" if is_file else "given by the program"
     token = environment.get("GOOGLE_OAUTH_ACCESS_TOKEN", "").strip()
     if token:
         from google.oauth2.credentials import Credentials as TokenCredentials
 
-        return TokenCredentials(token)
+        return TokenCredentials(token), "GOOGLE_OAUTH_ACCESS_TOKEN"
     text = environment.get("GOOGLE_CREDENTIALS", "").strip()
     if text:
-        return _from_text(text, "GOOGLE_CREDENTIALS", wanted.scopes)
+        return _from_text(text, "GOOGLE_CREDENTIALS", wanted.scopes), "GOOGLE_CREDENTIALS"
     path = environment.get("GOOGLE_APPLICATION_CREDENTIALS", "").strip()
     if path:
-        return _from_file(Path(path), "GOOGLE_APPLICATION_CREDENTIALS", wanted.scopes)
+        variable = "GOOGLE_APPLICATION_CREDENTIALS"
+        return _from_file(Path(path), variable, wanted.scopes), f"{variable} ({path})"
     well_known = _gcloud_file(environment)
     if well_known.is_file():
-        return _from_file(well_known, "gcloud's application default credentials", wanted.scopes)
-    if _metadata_server_answers(environment, request):
-        return MetadataCredentials(_metadata_host(environment), wanted.scopes)
+        where = "gcloud's application default credentials"
+        return _from_file(well_known, where, wanted.scopes), f"{where} ({well_known})"
+    if request is not None and _metadata_server_answers(environment, request):
+        credentials = MetadataCredentials(_metadata_host(environment), wanted.scopes)
+        return credentials, "the metadata server of this machine"
     raise CredentialsError(_NONE_FOUND)
 
 

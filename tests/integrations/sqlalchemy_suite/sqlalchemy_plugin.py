@@ -28,6 +28,13 @@ def _temporary(cfg: Any, eng: Any) -> dict[str, list[str]]:
     return {"prefixes": ["TEMPORARY"]}
 
 
+@provision.post_configure_engine.for_db("dicomsql")  # type: ignore[untyped-decorator]
+def _schemas(url: Any, engine: Any, follower_ident: Any) -> None:
+    with engine.connect() as connection, connection.begin():
+        for schema in ("test_schema", "test_schema_2"):
+            connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+
+
 def pytest_unconfigure() -> None:
     target = os.environ.get("DICOMSQL_SUITE_CLOSED")
     if target is None:

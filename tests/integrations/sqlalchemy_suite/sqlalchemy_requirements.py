@@ -16,6 +16,7 @@ _OPEN = """
     cast_precision_numerics_many_significant_digits comment_reflection
     comment_reflection_full_unicode computed_columns computed_columns_reflect_persisted
     computed_columns_virtual create_or_replace_view create_table_as create_temp_table_as ctes
+    ctes_with_update_delete schema_create_delete
     ctes_with_values cursor_works_post_rollback date_historic datetime_historic datetime_literals
     datetime_timezone datetime_timezone_historic delete_from except_ expression_server_defaults
     fetch_first fetch_no_order_by float_or_double_precision_behaves_generically has_temp_table
@@ -32,8 +33,8 @@ _OPEN = """
     uuid_data_type views window_functions
 """
 _CLOSED = """
-    implements_get_lastrowid implicitly_named_constraints independent_connections
-    named_constraints schemas self_referential_foreign_keys server_side_cursors
+    implements_get_lastrowid implicitly_named_constraints
+    named_constraints self_referential_foreign_keys server_side_cursors
     unique_constraint_reflection
 """
 

@@ -25,6 +25,7 @@ OPTIONS: list[AbstractOption] = [
     TextOption("dicom-store", "The DICOM store."),
     TextOption("endpoint", "Base URL of a server to use instead of the service's own."),
     TextOption("connection", "A server of dicomsql's configuration file, by its name there."),
+    TextOption("profile", "A profile of dicomsql's configuration file, by its name there."),
     PathOption("local", "Folder of the embedded emulator to use instead of a server."),
     PathOption("database", "File of the local tables; without it they are in memory."),
     TextOption("user", "Whom the endpoint is asked as; the password is DICOMSQL_PASSWORD."),

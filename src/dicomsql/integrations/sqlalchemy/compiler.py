@@ -33,6 +33,7 @@ _RESERVED_TEXT = """
     union unique unpack unpivot using values variadic verbose when where window with
 """
 _RESERVED = frozenset(_RESERVED_TEXT.split())
+_TEMPORARY = frozenset(("TEMP", "TEMPORARY"))
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -206,7 +207,12 @@ class DdlCompiler(DDLCompiler):
     def visit_create_table(self, create: Any, **kw: Any) -> str:
         text = str(super().visit_create_table(create, **kw))  # type: ignore[no-untyped-call]
         sequence = sequence_of(self.preparer, create.element)
-        return f"CREATE SEQUENCE IF NOT EXISTS {sequence};{text}" if sequence else text
+        if not sequence:
+            return text
+        # What counts the keys of a table that goes with its connection goes with it.
+        prefixes = {word for prefix in create.element._prefixes for word in prefix.upper().split()}
+        kind = "TEMP SEQUENCE" if prefixes & _TEMPORARY else "SEQUENCE"
+        return f"CREATE {kind} IF NOT EXISTS {sequence};{text}"
 
     def visit_drop_table(self, drop: Any, **kw: Any) -> str:
         text = str(super().visit_drop_table(drop, **kw))  # type: ignore[no-untyped-call]

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import IsolationLevel
 
 
+# The database that no other connection sees.
+PRIVATE: Final = ":memory:"
+
 # What the engine's transactions see is a snapshot, which is more than this level asks for.
 _SNAPSHOT: Final = "REPEATABLE READ"
 _AUTOCOMMIT: Final = "AUTOCOMMIT"
@@ -99,9 +102,10 @@ class Dialect(Reflection, DefaultDialect):
         return dicomsql
 
     @classmethod
-    def get_pool_class(cls, url: URL) -> type[pool.Pool]:  # noqa: ARG003
-        """One connection for each thread: a connection has its own engine, with its own tables."""
-        return pool.SingletonThreadPool
+    def get_pool_class(cls, url: URL) -> type[pool.Pool]:
+        """One connection for each thread where it has tables of its own; else any for any."""
+        shared = connect_arguments(url).get("database", PRIVATE) != PRIVATE
+        return pool.QueuePool if shared else pool.SingletonThreadPool
 
     @classmethod
     def engine_created(cls, engine: Any) -> None:

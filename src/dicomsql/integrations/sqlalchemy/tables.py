@@ -137,13 +137,16 @@ class LocalTables:
 
     def has_local(self, connection: Any, name: str, schema: str | None) -> bool:
         """Whether there is a table or view of that name."""
+        sought = name, schema or DEFAULT_SCHEMA
         return bool(
             _names(
                 connection,
-                f"SELECT table_name FROM duckdb_columns() WHERE {_ANYWHERE} AND NOT internal "
-                "AND lower(table_name) = lower(?) AND schema_name = ? LIMIT 1",
-                name,
-                schema or DEFAULT_SCHEMA,
+                f"SELECT table_name FROM duckdb_tables() WHERE {_ANYWHERE} AND NOT internal "
+                "AND lower(table_name) = lower(?) AND schema_name = ? UNION ALL "
+                f"SELECT view_name FROM duckdb_views() WHERE {_ANYWHERE} AND NOT internal "
+                "AND lower(view_name) = lower(?) AND schema_name = ?",
+                *sought,
+                *sought,
             )
         )
 

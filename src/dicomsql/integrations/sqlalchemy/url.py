@@ -43,7 +43,8 @@ def _whole(text: str) -> int:
 # Settings that a URL can have, with what makes their value of its text.
 _SETTINGS: Mapping[str, Callable[[str], Any]] = {
     **dict.fromkeys(_PLACE, str),
-    **dict.fromkeys(("endpoint", "local", "connection", "config", "user", "token_file"), str),
+    **dict.fromkeys(("endpoint", "local", "connection", "config", "profile"), str),
+    **dict.fromkeys(("user", "token_file"), str),
     **dict.fromkeys(("credentials", "impersonate", "quota_project", "proxy", "ca_bundle"), str),
     **dict.fromkeys(("cache", "audit_log", "database", "dialect", "files", "providers"), str),
     "max_bytes": str,

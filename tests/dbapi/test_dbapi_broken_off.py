@@ -1,0 +1,146 @@
+"""Fetches that fail, are interrupted, or whose connection is closed: never a part for the whole."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+import dicomsql
+
+MANY = "SELECT i, CASE WHEN i = 150000 THEN DATE '10000-01-01' END AS d FROM range(200000) t(i)"
+
+
+@pytest.fixture
+def connection() -> Any:
+    with dicomsql.connect() as made:
+        yield made
+
+
+@pytest.mark.parametrize("fetch", ["fetchall", "fetchmany"])
+def test_a_value_that_python_has_not_takes_no_row(connection: Any, fetch: str) -> None:
+    cursor = connection.execute(MANY)
+    assert len(cursor.fetchmany(3)) == 3
+    with pytest.raises(dicomsql.DataError, match="fetch_arrow_table"):
+        getattr(cursor, fetch)(*([199_000] if fetch == "fetchmany" else []))
+    assert cursor.rownumber == 3
+    assert cursor.fetch_arrow_table()["i"].to_pylist() == list(range(3, 200_000))
+
+
+class Interrupts:
+    """Makes rows until one, at which it raises."""
+
+    def __init__(self, raised: BaseException) -> None:
+        self.raised = raised
+
+    def __call__(self, cursor: Any) -> Any:
+        def make(row: tuple[Any, ...]) -> tuple[Any, ...]:
+            if row[0] == 10_000:
+                raise self.raised
+            return row
+
+        return make
+
+
+def test_a_row_factory_that_fails_takes_no_row(connection: Any) -> None:
+    cursor = connection.cursor(row_factory=Interrupts(ValueError("no")))
+    cursor.execute("SELECT i FROM range(20000) t(i)")
+    with pytest.raises(ValueError, match="no"):
+        cursor.fetchall()
+    assert cursor.fetch_arrow_table().num_rows == 20_000
+
+
+def test_after_ctrl_c_the_rest_does_not_pass_for_all(connection: Any) -> None:
+    cursor = connection.cursor(row_factory=Interrupts(KeyboardInterrupt()))
+    cursor.execute("SELECT i FROM range(20000) t(i)")
+    with pytest.raises(KeyboardInterrupt):
+        cursor.fetchall()
+    for fetch in (cursor.fetchall, cursor.fetchone, cursor.fetch_arrow_table):
+        with pytest.raises(dicomsql.InterfaceError, match="broken off"):
+            fetch()
+
+
+def test_a_reader_whose_connection_another_closes_is_told() -> None:
+    connection = dicomsql.connect()
+    reader = connection.execute("SELECT i FROM range(500000) t(i)").fetch_record_batch()
+    reader.read_next_batch()
+    connection.close()
+    with pytest.raises(Exception, match=r"closed|cancelled"):
+        reader.read_all()
+
+
+# The end has begun when the session is asked to close; what was registered last is called first.
+LEFT_TO_A_THREAD = """
+import threading
+import dicomsql
+
+cursor = dicomsql.connect().execute("SELECT i FROM range(500000) t(i)")
+first, ending = threading.Event(), threading.Event()
+threading._register_atexit(ending.set)
+
+def read():
+    reader = cursor.fetch_record_batch()
+    count = reader.read_next_batch().num_rows
+    first.set()
+    ending.wait()
+    print(count + sum(batch.num_rows for batch in reader))
+
+threading.Thread(target=read).start()
+first.wait()
+"""
+
+WAITS_FOR_MAIN = """
+import threading
+import dicomsql
+
+cursor = dicomsql.connect().execute("SELECT i FROM range(500000) t(i)")
+first = threading.Event()
+
+def wait():
+    cursor.fetchone()
+    first.set()
+    threading.main_thread().join()
+    print("over")
+
+threading.Thread(target=wait).start()
+first.wait()
+"""
+
+CLOSED_IN_A_CHILD = """
+import os
+import warnings
+import dicomsql
+
+warnings.simplefilter("ignore")
+connection = dicomsql.connect()
+cursor = connection.execute("SELECT 1")
+cursor._busy.acquire()  # as a thread that fetches holds it
+child = os.fork()
+if child == 0:
+    connection.close()
+    os._exit(7)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+cursor._busy.release()
+"""
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        pytest.param(LEFT_TO_A_THREAD, "500000", id="a thread reads on after the main one"),
+        pytest.param(WAITS_FOR_MAIN, "over", id="a thread waits for the main one"),
+        pytest.param(
+            CLOSED_IN_A_CHILD,
+            "7",
+            id="a forked child closes",
+            marks=pytest.mark.skipif(sys.platform == "win32", reason="there is no fork"),
+        ),
+    ],
+)
+def test_processes(script: str, said: str) -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert run.stdout.strip() == said, run.stderr
