@@ -38,6 +38,7 @@ BEHAVIOUR = """\
 - In csv and tsv an empty text is `""` and NULL is nothing; in a result of one column NULL is `""`
   too, since programs that read csv pass over empty lines.
 - json is one array with values of their own type, nested ones as JSON; jsonl streams.
+- html is one page of one result ([the shell](shell.md#pages-of-html)); chart is bars in text.
 - parquet and arrow (its IPC file format) are written to a file only, one result each. Columns keep
   their types; JSON is text.
 - A COPY that moves instances says how far it is: on a terminal in a line that changes, with a bar,

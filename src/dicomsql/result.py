@@ -139,6 +139,7 @@ class Result:
         self._batches = batches
         self._close = close
         self._cancel = cancel
+        self._texts_given = False
 
     @property
     def schema(self) -> pa.Schema | None:
@@ -148,18 +149,23 @@ class Result:
         return self._schema
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """The rows as Arrow record batches, as they come in."""
+        """The rows as Arrow record batches, as they come in; after the last, all is closed."""
+        return _Batches(self)
+
+    def next_batch(self) -> pa.RecordBatch | None:
+        """The next batch that `batches` gives; None at the end."""
+        batch = None
         try:
-            if self.rows is not None and self.columns is not None:
-                yield _text_batch(self.columns, self.rows)
-            while True:
+            if self.rows is not None and self.columns is not None and not self._texts_given:
+                self._texts_given = True
+                batch = _text_batch(self.columns, self.rows)
+            else:
                 with alone():
                     batch = next(self._batches, None)
-                if batch is None:
-                    return
-                yield batch
         finally:
-            self.close()
+            if batch is None:
+                self.close()
+        return batch
 
     def close(self) -> None:
         """Stop what still runs for this result; may be called again."""
@@ -171,6 +177,26 @@ class Result:
         """Stop the statement, from another thread: who reads its rows gets a CancelledError."""
         if self._cancel is not None:
             self._cancel()
+
+
+class _Batches:
+    """The rows of a result that is still read.
+
+    No generator, which would close the result when it is collected as garbage: that may happen in
+    a thread that holds the very locks that closing needs. Who drops a result closes it before.
+    """
+
+    def __init__(self, result: Result) -> None:
+        self._result = result
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        return self
+
+    def __next__(self) -> pa.RecordBatch:
+        batch = self._result.next_batch()
+        if batch is None:
+            raise StopIteration
+        return batch
 
 
 def _text_batch(

@@ -10,9 +10,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pytest
 
+from dicomsql.engine import duck
 from dicomsql.engine.duck import Engine
 from dicomsql.engine.failures import translated
 from dicomsql.engine.guards import check_statement
@@ -28,6 +30,7 @@ from dicomsql.errors import (
     PlanningError,
     ProgrammingError,
 )
+from dicomsql.result import ResultColumn
 
 LONG = "SELECT sum(a.range * b.range) FROM range(300000) a, range(300000) b"
 
@@ -475,3 +478,45 @@ def test_rows_that_are_there_do_not_wait_for_the_next(engine: Engine) -> None:
         found += batch.column(0).to_pylist()
     assert waited == [True]
     assert found == list(range(1, 2_050))
+
+
+@pytest.mark.parametrize("given", ["", ", $x AS x"])
+@pytest.mark.parametrize("kind", ["VARCHAR", "BIT"])
+def test_a_table_that_is_replaced_while_a_query_begins_is_read_as_one(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, given: str, kind: str
+) -> None:
+    made = "CREATE OR REPLACE TABLE t AS SELECT {} AS {}, {} AS {}"
+    name, note = f"'1'::{kind}", f"'0'::{kind}"
+    engine.rows(made.format(name, "name", note, "note"))
+    other = engine.sibling()
+    real = duck.columns_of
+
+    def bound(relation: duckdb.DuckDBPyRelation) -> tuple[ResultColumn, ...]:
+        columns = real(relation)
+        other.rows(made.format(note, "note", name, "name"))
+        return columns
+
+    monkeypatch.setattr(duck, "columns_of", bound)
+    rows = engine.stream(f"SELECT *{given} FROM t", {"x": 1} if given else ())
+    assert rows is not None
+    (read,) = pa.Table.from_batches(list(rows.batches())).to_pylist()
+    assert {c.name for c in rows.columns} == set(read)
+    assert {n: v for n, v in read.items() if n != "x"} == {"name": "1", "note": "0"}
+    assert list(read)[:2] == ["name", "note"]
+    # The next one sees what there is now.
+    assert engine.rows("SELECT * FROM t")[0] != engine.rows("SELECT name, note FROM t")[0]
+    other.close()
+
+
+def test_what_comes_after_a_result_that_nobody_closed_is_kept(engine: Engine) -> None:
+    engine.rows("CREATE TABLE t AS FROM range(100000) t(a)")
+    left = engine.stream("SELECT * FROM t")
+    assert left is not None
+    assert next(left.batches()).num_rows
+    engine.rows("INSERT INTO t VALUES (-1)")
+    other = engine.sibling()
+    assert other.value("SELECT count(*) FROM t") == 100_001
+    other.close()
+    # What is gone is told, never taken for the end.
+    with pytest.raises(DatabaseError):
+        list(left.batches())

@@ -110,6 +110,8 @@ def test_pictures_are_fetched_for_the_rows_that_are_given(bench: Bench) -> None:
         ("SOPInstanceUID", "VARCHAR"),
         ("preview", "BLOB"),
     ]
+    assert result.schema is not None
+    assert [str(field.type) for field in result.schema] == ["string", "binary"]
     rows = [tuple(r.values()) for b in result.batches() for r in b.to_pylist()]
     given = ["1.1.1.2", "1.1.1.3", "1.1.1.4", "1.2.1.2", "1.2.1.3"]
     assert rows == [(uid, picture_of(uid)) for uid in given]

@@ -14,6 +14,7 @@ from dicomsql.errors import InterfaceError
 from dicomsql.output import Options
 from dicomsql.output.cells import width_of
 from dicomsql.output.chart import chart_text
+from dicomsql.output.display import Look, Screen, show
 from dicomsql.result import Result, ResultColumn
 
 COUNTS = (ResultColumn("Modality", "VARCHAR"), ResultColumn("n", "BIGINT"))
@@ -189,3 +190,12 @@ def test_the_format_takes_every_row_of_a_result() -> None:
     stream = io.BytesIO()
     assert output.write(Result(columns, iter([batch])), "chart", stream, Options(width=12)) == 2
     assert stream.getvalue().decode() == "n by m\nCT 1.5 ██▌\nMR   3 █████\n"
+
+
+def test_what_a_table_would_not_show_is_in_the_chart() -> None:
+    batch = pa.RecordBatch.from_arrays([pa.array(range(5000))], ["n"])
+    result = Result((ResultColumn("n", "BIGINT"),), iter([batch]))
+    stream = io.BytesIO()
+    done = show(result, Look("chart", max_rows=10, pager="off"), Screen(stream, 80, 24))
+    assert (done.rows, done.more) == (5000, False)
+    assert "5,000 values from 0 to 4,999" in stream.getvalue().decode()

@@ -74,6 +74,8 @@ def test_pictures_are_known_by_how_they_begin() -> None:
     ("environment", "protocol"),
     [
         ({"TERM": "xterm-kitty", "KITTY_WINDOW_ID": "1"}, "kitty"),
+        # A terminal that was started from kitty is none.
+        ({"TERM": "xterm-256color", "KITTY_WINDOW_ID": "1"}, "blocks"),
         ({"TERM": "xterm-256color", "TERM_PROGRAM": "ghostty"}, "kitty"),
         ({"TERM": "xterm-256color", "TERM_PROGRAM": "iTerm.app"}, "iterm"),
         ({"TERM": "xterm-256color", "LC_TERMINAL": "iTerm2"}, "iterm"),
@@ -308,7 +310,7 @@ def test_a_terminals_own_protocol_is_for_values_below_each_other(
 ) -> None:
     monkeypatch.setenv("TERM", "xterm-kitty")
     names = {"preview": "BLOB", "n": "BIGINT"}
-    arrays = [pa.array([encoded(quarters())]), pa.array([1])]
+    arrays = [pa.array([encoded(quarters(size=2000))]), pa.array([1])]
     result = result_of(dict(list(names.items())[:columns]), arrays[:columns])
     stream = io.BytesIO()
     # A pager would show the codes.
@@ -316,4 +318,7 @@ def test_a_terminals_own_protocol_is_for_values_below_each_other(
     show(result, Look(pager="on" if columns == 1 else "off"), screen)
     text = stream.getvalue().decode()
     assert ("\x1b_Ga=T" in text) == (columns == 1)
+    # Nothing of it is beyond the right edge: it stands behind `preview | `.
+    across = [int(c) for c in re.findall(r"\x1b_Ga=T[^;]*,c=(\d+)", text)]
+    assert all(10 + c <= 80 for c in across)
     assert ("▀" in text) == (columns == 2)

@@ -267,6 +267,15 @@ def test_local_tables_and_functions_come_from_the_engine(tmp_path: Path) -> None
         completion.close()
 
 
+def test_tables_of_a_database_file_are_known_from_the_start(tmp_path: Path) -> None:
+    file = tmp_path / "own.duckdb"
+    with Session(Settings(local=tmp_path / "root", database=file)) as session:
+        (create,) = session.parse("CREATE TABLE kept AS SELECT 1 AS one")
+        session.execute(create)
+    with completing(Settings(local=tmp_path / "root", database=file)) as completion:
+        assert offered(completion, "SELECT * FROM ")[0] == "kept"
+
+
 def test_what_is_asked_for_comes_while_a_statement_runs(filled_root: Path) -> None:
     """The engine is busy for long, and the session's lists are asked for beside it."""
     settings = Settings(local=filled_root, project="p", location="us-central1")

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Self, cast
 
 from dicomsql import errors
 from dicomsql.closing import Closing
-from dicomsql.dbapi.frames import needed, reader_of, to_pandas
+from dicomsql.dbapi.frames import needed, to_pandas, to_polars
 from dicomsql.dbapi.parameters import Parameters, call_text, checked, checked_sets
 from dicomsql.dbapi.rows import Row, RowFactory, TupleRow, tuple_row
 from dicomsql.dbapi.stream import Stream, one_at_a_time
+from dicomsql.dbapi.tables import Incoming
 from dicomsql.errors import InterfaceError, NotSupportedError, ProgrammingError
 from dicomsql.session import Session, Stop
 from dicomsql.session.ingest import MODES
@@ -135,16 +136,23 @@ class Cursor(Closing, Generic[Row]):
 
         Raises:
             ProgrammingError: the data are no table, or the local table does not fit.
+            DataError: a value of them would not stay what it is.
+            OperationalError: they could not be read to their end.
         """
         with self._started():
             if not isinstance(table_name, str) or not table_name:
                 raise ProgrammingError("adbc_ingest takes the name of a local table.")
             if mode not in MODES:
                 raise ProgrammingError(f"The mode is one of {', '.join(MODES)}.")
-            reader = reader_of(data)
-            return self._session.ingest(
-                table_name, reader, mode, temporary=temporary, stop=self._stop
-            )
+            incoming = Incoming(data)
+            try:
+                return self._session.ingest(
+                    table_name, incoming.reader, mode, temporary=temporary, stop=self._stop
+                )
+            except errors.Error:
+                if incoming.failure is not None:
+                    raise incoming.failure from incoming.failure.__cause__
+                raise
 
     def callproc(
         self, procname: str, parameters: Mapping[str, object] | Sequence[object] = ()
@@ -176,12 +184,8 @@ class Cursor(Closing, Generic[Row]):
             InterfaceError: there are no rows to fetch, or they are gone.
             Error: what the statement raises while its rows come in.
         """
-        stream = self._readable()
-        make = self._maker()
-        row = stream.one()
-        if row is None or make is None:
-            return cast("Row | None", row)
-        return make(row)
+        row: Row | None = self._readable().one(self._maker())
+        return row
 
     def fetchmany(self, size: int | None = None) -> list[Row]:
         """The next rows, at most `size` (`arraysize` where it is not given)."""
@@ -271,11 +275,7 @@ class Cursor(Closing, Generic[Row]):
 
     def fetch_arrow_table(self) -> pa.Table:
         """All rows that are left as an Arrow table, in the buffers that they came in."""
-        import pyarrow as pa
-
-        stream = self._readable()
-        schema = stream.schema()
-        return pa.Table.from_batches(list(stream.batches()), schema)
+        return self._readable().whole(lambda table: table)
 
     def to_arrow_table(self) -> pa.Table:
         """The same, by DuckDB's name."""
@@ -294,19 +294,22 @@ class Cursor(Closing, Generic[Row]):
 
         Raises:
             InterfaceError: pandas is not installed.
+            DataError, NotSupportedError: pandas has no such value, or type; no row is taken.
         """
         needed("pandas", "fetchdf")
-        return to_pandas(self.fetch_arrow_table())
+        stream = self._readable()
+        return stream.whole(lambda table: to_pandas(table, stream.columns))
 
     def pl(self) -> polars.DataFrame:
         """All rows that are left as a DataFrame of polars, on the same buffers.
 
         Raises:
             InterfaceError: polars is not installed.
+            NotSupportedError: polars has no such type; no row is taken.
         """
-        frames = needed("polars", "pl")
-        made: polars.DataFrame = frames.from_arrow(self.fetch_arrow_table())
-        return made
+        needed("polars", "pl")
+        stream = self._readable()
+        return stream.whole(lambda table: to_polars(table, stream.columns))
 
     # -- what there is ---------------------------------------------------------------------------
 

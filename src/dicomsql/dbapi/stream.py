@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from operator import length_hint
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dicomsql.dbapi.rows import TupleRow
 from dicomsql.dbapi.values import columns_of
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from dicomsql.result import Result
 
 __all__ = ["Stream", "one_at_a_time"]
+
+_T = TypeVar("_T")
 
 _BROKEN_OFF = "The rows were broken off before their end. Execute the statement again."
 
@@ -54,6 +56,9 @@ class Stream:
         result: of a statement that gives rows.
         busy: is held while rows are asked for.
 
+    Attributes:
+        columns: of the rows.
+
     Raises, from every method that gives rows: what the statement raises while it runs, each time;
     InterfaceError where the rows are gone.
     """
@@ -61,7 +66,7 @@ class Stream:
     def __init__(self, result: Result, busy: threading.Lock) -> None:
         assert result.columns is not None
         self._result = result
-        self._columns = result.columns
+        self.columns = result.columns
         self._busy = busy
         self._batches = result.batches()
         # The batch that `_rows` is of, and those that were only looked at.
@@ -82,13 +87,16 @@ class Stream:
         """How many rows can be given out one by one without waiting."""
         return length_hint(self._rows)
 
-    def one(self) -> TupleRow | None:
-        """The next row, or None where there is none."""
+    def one(self, make: Callable[[TupleRow], Any] | None) -> Any:
+        """The next row as `make` makes it, or None where there is none.
+
+        Where `make`, or a value that Python does not have, fails, no row is taken.
+        """
         try:
             while True:
                 row = next(self._rows, None)
                 if row is not None:
-                    return row
+                    return row if make is None else self._made(row, make)
                 with one_at_a_time(self._busy):
                     if not self._load():
                         return None
@@ -123,19 +131,38 @@ class Stream:
         return taken
 
     def skip(self, rows: int) -> int:
-        """Pass over rows; how many there were."""
+        """Pass over rows, of which nothing is made; how many there were."""
         skipped = 0
         with one_at_a_time(self._busy):
             try:
-                while skipped < rows:
-                    here = sum(1 for _ in islice(self._rows, rows - skipped))
+                skipped = sum(1 for _ in islice(self._rows, rows))
+                while skipped < rows and (batch := self._pull()) is not None:
+                    here = min(rows - skipped, batch.num_rows)
+                    if here < batch.num_rows:
+                        self._ahead.appendleft(batch.slice(here))
+                    self._given += here
                     skipped += here
-                    if not here and not self._load():
-                        break
             except BaseException as error:
                 self._break_off(error)
                 raise
         return skipped
+
+    def whole(self, make: Callable[[pa.Table], _T]) -> _T:
+        """What `make` makes of all the rows that are left; where it fails, no row is taken."""
+        import pyarrow as pa
+
+        schema, start = self.schema(), self.position
+        taken: list[pa.RecordBatch] = []
+        try:
+            taken.extend(self.batches())
+            return make(pa.Table.from_batches(taken, schema))
+        except Exception:
+            self._ahead.extendleft(reversed(taken))
+            self._given = start
+            raise
+        except BaseException as error:
+            self._break_off(error)
+            raise
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The rest as Arrow batches, in the buffers that the result gave."""
@@ -181,11 +208,23 @@ class Stream:
             return False
         # A batch whose values Python does not have can still be had as Arrow.
         self._ahead.appendleft(batch)
-        rows = list(zip(*columns_of(self._columns, batch), strict=True))
+        rows = list(zip(*columns_of(self.columns, batch), strict=True))
         self._batch = self._ahead.popleft()
         self._rows = iter(rows)
         self._given += len(rows)
         return True
+
+    def _made(self, row: TupleRow, make: Callable[[TupleRow], Any]) -> Any:
+        """What is made of the row that was just taken."""
+        try:
+            return make(row)
+        except Exception:
+            left = length_hint(self._rows) + 1
+            assert self._batch is not None
+            self._ahead.appendleft(self._batch.slice(self._batch.num_rows - left))
+            self._rows = iter(())
+            self._given -= left
+            raise
 
     def _rest(self) -> pa.RecordBatch | None:
         """What is left of the batch whose rows are given out; it counts as given out."""

@@ -97,6 +97,7 @@ class Database:
         version: grows whenever something in it may have changed.
         made: grows whenever statements may have made, changed or dropped something that has a name.
         functions: the same, of macros.
+        written: there may be something in it that statements name.
         spilled: a folder that only its owner can read, for what does not fit into memory.
 
     Raises:
@@ -112,6 +113,7 @@ class Database:
         self.version = self.made = self.functions = 0
         # It stays the same file wherever the program goes.
         path = Path(name).expanduser().absolute() if name != MEMORY else None
+        self.written = path is not None
         self._beside = Beside(path) if path is not None else None
         self._lock = threading.Lock()
         self._closed = False

@@ -69,6 +69,11 @@ _EXPLAINED = frozenset(
     }
 )
 
+# The engine's words for queries, which it may bind more than once, and for others that make nothing
+# which has a name.
+_QUERIES = frozenset({"SELECT", "MULTI"})
+_UNWRITTEN = frozenset({"SELECT", "SET", "TRANSACTION"})
+
 _RETURNING = re.compile(r"\bRETURNING\b", re.IGNORECASE)
 
 Values = Mapping[str, object] | tuple[tuple[str, object], ...]
@@ -121,6 +126,11 @@ class Rows:
         self._open = first is not None
         keep_from_children(self)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the engine computes nothing for it any more."""
+        return not self._open
+
     def owned(self) -> Iterable[object]:
         """What a forked process leaves alone."""
         return (self._reader,)
@@ -131,7 +141,7 @@ class Rows:
         if first is not None and first.num_rows:
             yield first
         while self._open:
-            batch = self._engine._call(lambda: _next(self.columns, self._reader))
+            batch = self._engine._call(self._next, of_open=True)
             if batch is None:
                 self._open = False
             elif batch.num_rows:
@@ -146,20 +156,33 @@ class Rows:
             return
         self._engine.interrupt()
         with suppress(InterfaceError):
-            self._engine._call(self._close)
+            self._engine._call(self._close, of_open=True)
+
+    def _next(self) -> pa.RecordBatch | None:
+        try:
+            batch = _next(self.columns, self._reader)
+        except BaseException:
+            self._close()
+            raise
+        if batch is None:
+            self._close()
+        return batch
 
     def _close(self) -> None:
         reader, self._reader = self._reader, None
+        if reader is None:
+            return
         # The end of a query that was interrupted may be told once more here.
         with suppress(pa.ArrowException, duckdb.Error, OSError):
-            if reader is not None:
-                reader.close()
+            reader.close()
+        self._engine._end_snapshot()
 
 
 def _next(
     columns: tuple[ResultColumn, ...], reader: pa.RecordBatchReader | None
 ) -> pa.RecordBatch | None:
-    assert reader is not None
+    if reader is None:
+        raise InterfaceError("The rows of this result have ended, or were broken off.")
     try:
         batch = reader.read_next_batch()
     except StopIteration:
@@ -203,6 +226,8 @@ class Engine:
         self._made_of_values = False
         self._known: dict[str, _Parsed] = {}
         self._in_transaction = False
+        # One of ours, around a query.
+        self._in_snapshot = False
         self._aborted = False
         self._gives_at_once = False
         # What statements on the main engine ask for (which TEMP objects there are) would show them.
@@ -296,6 +321,7 @@ class Engine:
 
         def run() -> list[tuple[object, ...]]:
             self.database.check_functions(sql)
+            self._note(sql)
             relation = self._relation(sql, values)
             return relation.fetchall() if relation is not None else []
 
@@ -306,14 +332,18 @@ class Engine:
 
         def run() -> pa.Table:
             self.database.check_functions(sql)
-            relation = self._relation(sql, values)
-            if relation is None:
-                return pa.table({})
-            columns = columns_of(relation)
-            check_whole(columns)
-            table = relation.to_arrow_table()
-            check_digits(columns, table)
-            return table
+            self._begin_snapshot(sql)
+            try:
+                relation = self._relation(sql, values)
+                if relation is None:
+                    return pa.table({})
+                columns = columns_of(relation)
+                check_whole(columns)
+                table = relation.to_arrow_table()
+                check_digits(columns, table)
+                return table
+            finally:
+                self._end_snapshot()
 
         return self._call(run, sql, values)
 
@@ -331,19 +361,14 @@ class Engine:
                 self._gives_at_once = True
             self.database.check_functions(sql)
             check_reach(sql, self._parsed(sql).kinds, files=self.database.files)
-            relation = self._relation(sql, values)
-            self.changed = -1
-            if relation is None:
-                return None
-            if self._is_only_done(sql, relation):
-                if relation.columns == ["Count"] and (rows := relation.fetchall()):
-                    self.changed = int(rows[0][0])
-                return None
-            columns = columns_of(relation)
-            reader = carried(relation, columns).to_arrow_reader(
-                _BATCH_ROWS_AT_ONCE if at_once else _BATCH_ROWS
-            )
-            return Rows(columns, reader, _next(columns, reader), self)
+            self._begin_snapshot(sql)
+            rows = None
+            try:
+                rows = self._rows_of(sql, values, at_once=at_once)
+            finally:
+                if rows is None or rows.is_over:
+                    self._end_snapshot()
+            return rows
 
         return self._call(run, sql, values)
 
@@ -485,6 +510,52 @@ class Engine:
         self._refused = False
         return relation
 
+    def _rows_of(self, sql: str, values: Values, *, at_once: bool) -> Rows | None:
+        relation = self._relation(sql, values)
+        self.changed = -1
+        if relation is None:
+            return None
+        if self._is_only_done(sql, relation):
+            if relation.columns == ["Count"] and (rows := relation.fetchall()):
+                self.changed = int(rows[0][0])
+            return None
+        columns = columns_of(relation)
+        reader = carried(relation, columns).to_arrow_reader(
+            _BATCH_ROWS_AT_ONCE if at_once else _BATCH_ROWS
+        )
+        return Rows(columns, reader, _next(columns, reader), self)
+
+    def _note(self, sql: str) -> None:
+        if not _UNWRITTEN.issuperset(self._parsed(sql).kinds):
+            self.database.written = True
+
+    def _begin_snapshot(self, sql: str) -> None:
+        """Have a query mean the same each time that DuckDB binds it.
+
+        It does so once for the columns, and again for the rows; what another thread makes between
+        the two would put values under the names of others.
+        """
+        self._note(sql)
+        # What a statement before has registered is taken away for good.
+        self._sources.sweep()
+        if self._in_transaction or not self.database.written:
+            return
+        if _QUERIES.issuperset(self._parsed(sql).kinds):
+            self._connection.begin()
+            self._in_snapshot = True
+
+    def _end_snapshot(self) -> None:
+        while self._in_snapshot:
+            # An interrupt that was meant for the query may come to this instead.
+            with suppress(duckdb.InterruptException):
+                try:
+                    self._connection.commit()
+                except duckdb.InterruptException:
+                    raise
+                except duckdb.Error:
+                    self._take_back()
+                self._in_snapshot = False
+
     def _take_back(self) -> None:
         with suppress(duckdb.TransactionException):
             self._connection.rollback()
@@ -530,11 +601,19 @@ class Engine:
         changes = duckdb.ExpectedResultType.CHANGED_ROWS in expected
         return changes and relation.columns == ["Count"] and not _RETURNING.search(sql)
 
-    def _call(self, work: Callable[[], _T], sql: str = "", values: Values = ()) -> _T:
+    def _call(
+        self,
+        work: Callable[[], _T],
+        sql: str = "",
+        values: Values = (),
+        *,
+        of_open: bool = False,
+    ) -> _T:
         """Run on the engine's thread and wait, where signals are heard.
 
         Args:
             sql, values: the statement that is run, for what may be shown of its errors.
+            of_open: the work goes on with a result that is open; any other ends it.
         """
         if self.is_foreign:
             raise InterfaceError("The engine belongs to the process that this one was forked from.")
@@ -542,7 +621,7 @@ class Engine:
             if self._thread is None:
                 raise InterfaceError("The engine is closed.")
             try:
-                future = self._thread.submit(self._done, work, sql, values)
+                future = self._thread.submit(self._done, work, sql, values, of_open)
             except RuntimeError:
                 # The main thread has ended, and its interpreter begins no work any more.
                 raise InterfaceError("The program is ending: no statement can be run.") from None
@@ -560,13 +639,15 @@ class Engine:
             self.interrupt()
             raise
 
-    def _done(self, work: Callable[[], _T], sql: str, values: Values) -> _T:
+    def _done(self, work: Callable[[], _T], sql: str, values: Values, of_open: bool) -> _T:
         """Run here, with DuckDB's failures as our own."""
         indirect = is_indirect(sql)
         if indirect and _MAKES.search(sql):
             self._made_of_values = True
         try:
             with self._database.private() if self._database is not None else nullcontext():
+                if not of_open:
+                    self._end_snapshot()
                 return work()
         except (duckdb.Error, pa.ArrowException, OSError) as error:
             if (wrong := self._sources.failure()) is not None:

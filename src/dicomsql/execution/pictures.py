@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from dicomsql.execution.run import Run
     from dicomsql.planning.read_plan import Scan
 
-__all__ = ["fetch", "show"]
+__all__ = ["Shown", "fetch"]
 
 _PLURAL = {"study": "studies", "series": "series", "instance": "instances"}
 
@@ -75,33 +75,76 @@ def fetch(run: Run, scan: Scan) -> pa.Table:
     return pa.table([*columns, pa.array(found, pa.binary())], names=[c.name for c in scan.columns])
 
 
-def show(
-    run: Run,
-    scans: Sequence[Scan],
-    columns: Sequence[ResultColumn],
-    batches: Iterable[pa.RecordBatch],
-) -> tuple[tuple[ResultColumn, ...], Iterator[pa.RecordBatch]]:
+class Shown:
     """A result with pictures in the place of their handles, fetched as its rows are read.
+
+    Parameters:
+        columns, schema, batches: of the query's rows.
+
+    Attributes:
+        columns, schema: of the result.
 
     Raises:
         InternalError: a handle is part of another value.
     """
-    places: dict[int, Scan] = {}
-    for at, column in enumerate(columns):
-        for scan in scans:
-            if column.type == _handle_type(scan):
-                places[at] = scan
-            elif f'"{scan.name} ' in column.type:
-                raise InternalError(
-                    f"The column {column.name} is made of what stands for a picture."
-                )
-    if not places:
-        return tuple(columns), iter(batches)
-    shown = tuple(
-        replace(column, type="BLOB") if at in places else column
-        for at, column in enumerate(columns)
-    )
-    return shown, _shown(run, places, batches)
+
+    def __init__(
+        self,
+        run: Run,
+        scans: Sequence[Scan],
+        columns: Sequence[ResultColumn],
+        schema: pa.Schema,
+        batches: Iterable[pa.RecordBatch],
+    ) -> None:
+        self._run = run
+        self._batches = batches
+        places: dict[int, Scan] = {}
+        for at, column in enumerate(columns):
+            for scan in scans:
+                if column.type == _handle_type(scan):
+                    places[at] = scan
+                elif f'"{scan.name} ' in column.type:
+                    raise InternalError(f"{column.name} is made of what stands for a picture.")
+        self.columns = tuple(
+            replace(column, type="BLOB") if at in places else column
+            for at, column in enumerate(columns)
+        )
+        self.schema = schema
+        for place in places:
+            shown = schema.field(place).with_type(pa.binary())
+            self.schema = self.schema.set(place, shown)
+        self._pictures = {scan.name: _Pictures(run, scan) for scan in places.values()}
+        self._at = {place: self._pictures[scan.name] for place, scan in places.items()}
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The rows, a few at a time; those that follow are asked for meanwhile."""
+        if not self._at:
+            yield from self._batches
+            return
+        ahead: deque[_Piece] = deque()
+        width = _width(self._run)
+        for batch in self._batches:
+            for start in range(0, batch.num_rows, width):
+                piece = batch.slice(start, width)
+                asked = {i: p.ask_all(piece.column(i)) for i, p in self._at.items()}
+                ahead.append((piece, asked))
+                if len(ahead) > 1:
+                    yield self._made(ahead.popleft())
+        while ahead:
+            yield self._made(ahead.popleft())
+
+    def close(self) -> None:
+        """Ask for no more, and tell what had no picture; may be called again."""
+        for pictures in self._pictures.values():
+            pictures.close()
+
+    def _made(self, piece: _Piece) -> pa.RecordBatch:
+        batch, asked = piece
+        arrays = list(batch.columns)
+        for i, pictures in self._at.items():
+            found = [pictures.take(one) if one is not None else None for one in asked[i]]
+            arrays[i] = pa.array(found, pa.binary())
+        return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
 
 def _handle_type(scan: Scan) -> str:
@@ -113,36 +156,6 @@ def _handle_type(scan: Scan) -> str:
 def _width(run: Run) -> int:
     """Pictures that may be on their way or wait."""
     return 2 * run.limits.parallel
-
-
-def _shown(
-    run: Run, places: dict[int, Scan], batches: Iterable[pa.RecordBatch]
-) -> Iterator[pa.RecordBatch]:
-    fetchers = {scan.name: _Pictures(run, scan) for scan in places.values()}
-    at = {place: fetchers[scan.name] for place, scan in places.items()}
-    ahead: deque[_Piece] = deque()
-    try:
-        for batch in batches:
-            for start in range(0, max(1, batch.num_rows), _width(run)):
-                piece = batch.slice(start, _width(run))
-                ahead.append((piece, {i: p.ask_all(piece.column(i)) for i, p in at.items()}))
-                if len(ahead) > 1:
-                    yield _made(ahead.popleft(), at)
-        while ahead:
-            yield _made(ahead.popleft(), at)
-    finally:
-        for pictures in fetchers.values():
-            pictures.close()
-
-
-def _made(piece: _Piece, at: dict[int, _Pictures]) -> pa.RecordBatch:
-    """A piece of the result, its pictures in their places."""
-    batch, asked = piece
-    arrays = list(batch.columns)
-    for i, pictures in at.items():
-        found = [pictures.take(one) if one is not None else None for one in asked[i]]
-        arrays[i] = pa.array(found, pa.binary())
-    return pa.RecordBatch.from_arrays(arrays, names=batch.schema.names)
 
 
 class _Pictures:

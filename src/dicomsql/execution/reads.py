@@ -22,6 +22,7 @@ from dicomsql.result import Result, ResultColumn
 if TYPE_CHECKING:
     from dicomsql.engine.duck import Rows
     from dicomsql.execution.local import FileRunner
+    from dicomsql.execution.pictures import Shown
     from dicomsql.execution.run import Run
     from dicomsql.planning.read_plan import Check, ReadPlan, Scan, Windows
 
@@ -307,12 +308,15 @@ def read(run: Run, plan: ReadPlan) -> Result:
     for note in plan.notes:
         run.note(note)
     active = _active(run, plan)
+    shown: Shown | None = None
     watch = Watch(run, run.progress) if run.progress is not None else None
 
     def close() -> None:
         if watch is not None:
             watch.close()
         active.close()
+        if shown is not None:
+            shown.close()
         run.close()
         run.finish()
 
@@ -320,10 +324,12 @@ def read(run: Run, plan: ReadPlan) -> Result:
         with watch.waiting() if watch is not None else nullcontext():
             rows = active.open()
             columns, batches = rows.columns if rows is not None else (), active.batches()
-            if plan.pictures:
-                from dicomsql.execution.pictures import show
+            schema = rows.schema if rows is not None else None
+            if plan.pictures and schema is not None:
+                from dicomsql.execution.pictures import Shown
 
-                columns, batches = show(run, plan.pictures, columns, batches)
+                shown = Shown(run, plan.pictures, columns, schema, batches)
+                columns, schema, batches = shown.columns, shown.schema, shown.batches()
             # The first batch is pulled at once, so that an error is the statement's and not the
             # reader's.
             first = list(itertools.islice(batches, 1))
@@ -337,7 +343,7 @@ def read(run: Run, plan: ReadPlan) -> Result:
     return Result(
         columns,
         itertools.chain(first, watch.over(batches) if watch is not None else batches),
-        schema=rows.schema,
+        schema=schema,
         statistics=run.statistics,
         close=close,
     )

@@ -56,12 +56,14 @@ def cells_of(piece: Piece, columns: Sequence[ResultColumn], options: Options) ->
                 for text, cell in zip(texts, shown, strict=True)
             ]
         if column.type == "BLOB":
-            shown = _with_pictures(shown, piece.batch().column(at), len(columns), options)
+            shown = _with_pictures(shown, piece.batch().column(at), columns, options)
         cells.append(shown)
     return cells
 
 
-def _with_pictures(cells: list[str], values: pa.Array, columns: int, options: Options) -> list[str]:
+def _with_pictures(
+    cells: list[str], values: pa.Array, columns: Sequence[ResultColumn], options: Options
+) -> list[str]:
     """Cells of a BLOB column in which pictures are drawn, or named where they cannot be."""
     from pyarrow import types
 
@@ -83,18 +85,20 @@ def _with_pictures(cells: list[str], values: pa.Array, columns: int, options: Op
     return shown
 
 
-def _picture(data: bytes, columns: int, options: Options) -> str:
+def _picture(data: bytes, columns: Sequence[ResultColumn], options: Options) -> str:
     from dicomsql.errors import InterfaceError
     from dicomsql.output import pictures
 
     width, height = (options.width or 80) - _AROUND[0], options.height or 24
     height = max(height // 2, height - _AROUND[1])
-    if columns > 1:
+    if len(columns) > 1:
         # Beside other values it is there to be recognized; alone it has the screen.
         width, height = min(width, _THUMBNAIL[0]), _THUMBNAIL[1]
     width, height = max(1, width), max(1, height)
     try:
         if options.protocol:
+            # It stands beside its name.
+            width = max(1, width - max(width_of(column.name) for column in columns))
             return pictures.picture_text(
                 data, width=width, height=height, protocol=options.protocol
             )

@@ -41,7 +41,6 @@ _SIGNATURES = {
 
 # What terminals say of themselves -> their protocol. A name ends with `*` where more may follow.
 _TERMINALS = (
-    ("KITTY_WINDOW_ID", "*", "kitty"),
     ("TERM", "xterm-kitty", "kitty"),
     ("TERM", "xterm-ghostty", "kitty"),
     ("TERM_PROGRAM", "ghostty", "kitty"),

@@ -316,12 +316,12 @@ class Names:
             self.unknown.check(column, scope)
             return
         source, found = owners[0]
-        if found is None:
-            self._check_seen(column, source, scope)
-            return
         if source.scope is not scope:
             self._check_given_inside(column, scope)
             self.outer.add(id(source))
+        if found is None:
+            self._check_seen(column, source, scope)
+            return
         for owner, its in owners if source.scope.used_in_using(column.name) else owners[:1]:
             if its is not None:
                 owner.needed[its.name.lower()] = its.name

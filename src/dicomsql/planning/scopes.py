@@ -116,6 +116,8 @@ class Scope:
 
     def of_resource(self, qualifiers: list[str]) -> Source | None:
         """The source whose resource is called so, in full or from the service on."""
+        if not qualifiers:
+            return None
         wanted = ".".join(q.lower() for q in qualifiers)
         for source in self.sources:
             full = source.resource.full_name.lower() if source.resource else ""
@@ -213,6 +215,8 @@ def build(tree: exp.Expr, resolve: Callable[[exp.Table], Table | None]) -> list[
             scope = inner
             for part in _from_parts(node):
                 _collect(part, None, scope, resolve)
+        elif isinstance(node, exp.Returning) or _is_written(node):
+            return  # they belong to the table that is written, which is the engine's
         elif isinstance(node, exp.Column) and not _names_argument(node):
             assert scope is not None or not node.table
             if scope is not None:
@@ -229,6 +233,15 @@ def build(tree: exp.Expr, resolve: Callable[[exp.Table], Table | None]) -> list[
     return scopes
 
 
+def _is_written(node: exp.Expr) -> bool:
+    """Whether a name says which column is written: on the left of SET, in the list of an INSERT."""
+    parent = node.parent
+    if isinstance(parent, exp.EQ):
+        return isinstance(parent.parent, exp.Update | exp.OnConflict) and parent.this is node
+    # That of a MERGE; another has no columns there, but names.
+    return isinstance(parent, exp.Insert) and isinstance(node, exp.Tuple) and parent.this is node
+
+
 def _names_argument(column: exp.Column) -> bool:
     """Whether a name is a table function's argument's: `read_csv(..., header = true)`."""
     equality = column.parent
@@ -239,10 +252,17 @@ def _names_argument(column: exp.Column) -> bool:
 
 
 def _from_parts(node: exp.Expr) -> list[exp.Expr]:
-    """What stands in FROM of a SELECT; a PIVOT or TABLE statement is its own FROM."""
+    """What stands in FROM of a SELECT; a PIVOT or TABLE statement is its own FROM.
+
+    A write of a table of the engine's reads that table, and what stands in FROM or USING.
+    """
     if isinstance(node, exp.Select):
         parts = [node.args.get("from_"), *(node.args.get("joins") or [])]
         parts += node.args.get("laterals") or []
+        return [p for p in parts if p is not None]
+    if isinstance(node, exp.Update | exp.Delete | exp.Merge):
+        using = node.args.get("using") or []
+        parts = [node.this, node.args.get("from_"), *(using if isinstance(using, list) else [using])]
         return [p for p in parts if p is not None]
     if isinstance(node, exp.Pivot) and isinstance(node.this, exp.Expr):
         return [node.this]

@@ -7,7 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from dicomsql.errors import InterfaceError
-from dicomsql.output.cells import cut
+from dicomsql.output.cells import cut, width_of
 from dicomsql.output.charting import Bar, Chart, Gathered
 
 if TYPE_CHECKING:
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 # Bars of a figure: as many as are seen at once.
 _MOST = 40
-# Pixels: a bar's line, its labels, the bars, their values; and letters of a label.
+# Pixels: a bar's line, the bars, their values, a letter; and letters of a label.
 _LINE = 20
-_LABELS, _BARS, _VALUES = 180, 420, 100
+_BARS, _VALUES, _LETTER = 400, 100, 7.3
 _LETTERS = 26
 
 
@@ -55,36 +55,39 @@ class Figure:
 
 def _figure(chart: Chart) -> str:
     size = (chart.high - chart.low) or 1.0
-    zero = _LABELS + _BARS * -chart.low / size
+    names = [cut(bar.label, _LETTERS) for bar in chart.bars]
+    labels = 12 + _LETTER * max(map(width_of, names))
+    zero = labels + _BARS * -chart.low / size
     lines = []
-    for number, bar in enumerate(chart.bars):
-        lines += _bar(bar, number * _LINE, zero, _BARS / size)
-    height = len(chart.bars) * _LINE
+    for number, (name, bar) in enumerate(zip(names, chart.bars, strict=True)):
+        middle = number * _LINE + _LINE / 2
+        lines.append(
+            f'<text class="label" x="{labels - 8:.1f}" y="{middle:g}">{escape(name)}'
+            f"<title>{escape(bar.label)}</title></text>"
+        )
+        lines += _bar(bar, middle, zero, _BARS / size)
+    width, height = labels + _BARS + _VALUES, len(chart.bars) * _LINE
     notes = "".join(f"<p>{escape(note)}</p>" for note in chart.notes)
     title = escape(chart.title)
     return (
         f"<figure><details open><summary>{title}</summary>"
-        f'<svg viewBox="0 0 {_LABELS + _BARS + _VALUES} {height}" role="img" aria-label="{title}">'
-        f'{"".join(lines)}<line x1="{zero:.1f}" y1="0" x2="{zero:.1f}" y2="{height}"/></svg>'
+        f'<svg viewBox="0 0 {width:.0f} {height}" width="{width:.0f}" role="img" '
+        f'aria-label="{title}">{"".join(lines)}'
+        f'<line x1="{zero:.1f}" y1="0" x2="{zero:.1f}" y2="{height}"/></svg>'
         f"{notes}</details></figure>\n"
     )
 
 
-def _bar(bar: Bar, top: int, zero: float, scale: float) -> list[str]:
+def _bar(bar: Bar, middle: float, zero: float, scale: float) -> list[str]:
     label, text = escape(bar.label), escape(bar.text)
-    middle = top + _LINE / 2
-    name = (
-        f'<text class="label" x="{_LABELS - 8}" y="{middle:g}">{escape(cut(bar.label, _LETTERS))}'
-        f"<title>{label}</title></text>"
-    )
     if bar.value is None:
-        said = f'<text class="none" x="{zero + 6:.1f}" y="{middle:g}">{text}</text>'
-        return [name, said]
+        return [f'<text class="none" x="{zero + 6:.1f}" y="{middle:g}">{text}</text>']
     long = max(abs(bar.value) * scale, 1.0 if bar.value else 0.0)
     left = zero - long if bar.value < 0 else zero
     shape = (
-        f'<rect class="{"below" if bar.value < 0 else "above"}" x="{left:.1f}" y="{top + 3}" '
-        f'width="{long:.1f}" height="{_LINE - 6}"><title>{label}: {text}</title></rect>'
+        f'<rect class="{"below" if bar.value < 0 else "above"}" x="{left:.1f}" '
+        f'y="{middle - _LINE / 2 + 3:g}" width="{long:.1f}" height="{_LINE - 6}">'
+        f"<title>{label}: {text}</title></rect>"
     )
     end = max(zero, left + long)
-    return [name, shape, f'<text x="{end + 6:.1f}" y="{middle:g}">{text}</text>']
+    return [shape, f'<text x="{end + 6:.1f}" y="{middle:g}">{text}</text>']

@@ -69,7 +69,9 @@
     }
     const about = document.createElement("p");
     about.textContent = value.src ? value.alt : "";
-    dialog.replaceChildren(close, head, shown, about);
+    const inside = document.createElement("div");
+    inside.append(close, head, shown, about);
+    dialog.replaceChildren(inside);
     dialog.setAttribute("aria-label", names[column]);
     dialog.showModal();
   }
@@ -119,9 +121,13 @@
   let order = rows.map((_, index) => index);
   let sorted = -1, descending = false;
 
-  const timeOf = text => /[+-]\d\d(:?\d\d)?$/.test(text) && text.length > 10
-    ? new Date(text.replace(" ", "T")).toISOString().replace("T", " ").replace(/(\.0+)?Z$/, "")
-    : text.replace(/Z$/, "");
+  // Times in the order of their texts; those with an offset are put into UTC.
+  function timeOf(text) {
+    if (!/:\d\d(\.\d+)?[+-]\d\d:\d\d$/.test(text)) return text.replace(/Z$/, "");
+    const time = new Date(text.replace(" ", "T"));
+    if (Number.isNaN(time.getTime())) return text;
+    return time.toISOString().replace("T", " ").replace(/(\.0+)?Z$/, "");
+  }
   const numberOf = text => {
     const plain = text.toLowerCase().replace("inf", "Infinity");
     return plain === "nan" ? NaN : Number(plain);

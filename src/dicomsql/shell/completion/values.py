@@ -73,10 +73,27 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class _Question:
+    """Something to ask.
+
+    Attributes:
+        key: names it.
+        ask: gives the values.
+        version: of what is asked about; an answer of another one is old.
+        lasting: it is not old for any other reason.
+    """
+
+    key: Hashable
+    ask: Callable[[Stop], tuple[Any, ...]]
+    version: Callable[[], int | None]
+    lasting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class _Kept:
     answer: Answer
     until: float
-    changes: int
+    version: int | None
 
 
 class Values:
@@ -91,7 +108,7 @@ class Values:
         self._session = session
         self._arrived = arrived
         self._kept: OrderedDict[Hashable, _Kept] = OrderedDict()
-        self._wanted: deque[tuple[Hashable, Callable[[Stop], tuple[Any, ...]]]] = deque()
+        self._wanted: deque[_Question] = deque()
         self._under_way: set[Hashable] = set()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -100,19 +117,24 @@ class Values:
 
     def ids(self, listing: Listing) -> Answer | None:
         """The ids of a resource; None while they are not known, and they are asked for then."""
-        return self._known(listing, lambda stop: self._listed(listing, stop))
+        return self._known(
+            _Question(listing, lambda stop: self._listed(listing, stop), self._writes)
+        )
 
     def functions(self) -> tuple[tuple[str, str, str, str], ...]:
         """(name, type, description, parameters) of the engine's functions, as soon as known."""
-        answer = self._known("functions", _functions, lasting=True)
+        answer = self._known(_Question("functions", _functions, lambda: 0, lasting=True))
         return answer.values if answer is not None else ()
 
     def local(self) -> Mapping[str, tuple[tuple[str, str], ...]]:
         """(name, type) of the columns of local tables and views, by name of the table."""
-        version = self._session.local_version
-        if version is None:
+        session = self._session
+        if session.local_version is None and session.settings.database is None:
+            # There are none yet, and typing is no reason to start an engine.
             return {}
-        answer = self._known(("local", version), self._local, lasting=True)
+        answer = self._known(
+            _Question("local", self._local, lambda: session.local_version, lasting=True)
+        )
         return answer.values[0] if answer is not None and answer.values else {}
 
     def refresh(self) -> None:
@@ -141,25 +163,29 @@ class Values:
 
     # -- what is kept ----------------------------------------------------------------------------
 
-    def _known(
-        self, key: Hashable, ask: Callable[[Stop], tuple[Any, ...]], *, lasting: bool = False
-    ) -> Answer | None:
+    def _known(self, question: _Question) -> Answer | None:
         """The answer that is kept, also while a newer one is asked for."""
+        key = question.key
         with self._changed:
             kept = self._kept.get(key)
-            fresh = kept is not None and (
-                (lasting and not kept.answer.failure)
-                or (time.monotonic() < kept.until and kept.changes == self._changes)
-            )
-            if not fresh and key not in self._under_way and not self._closed:
-                self._under_way.add(key)
-                self._wanted.append((key, ask))
-                self._start()
-                self._changed.notify_all()
+            if not self._is_fresh(kept, question) and key not in self._under_way:
+                self._want(question)
             return kept.answer if kept is not None else None
 
-    @property
-    def _changes(self) -> int:
+    def _is_fresh(self, kept: _Kept | None, question: _Question) -> bool:
+        if kept is None:
+            return False
+        lasts = question.lasting and not kept.answer.failure
+        return (lasts or time.monotonic() < kept.until) and kept.version == question.version()
+
+    def _want(self, question: _Question) -> None:
+        if not self._closed:
+            self._under_way.add(question.key)
+            self._wanted.append(question)
+            self._start()
+            self._changed.notify_all()
+
+    def _writes(self) -> int:
         """Another number after each write of the session."""
         return self._session.calls_since_commit
 
@@ -179,20 +205,23 @@ class Values:
                 self._changed.wait_for(lambda: self._wanted or self._closed)
                 if self._closed:
                     return
-                key, ask = self._wanted.popleft()
+                question = self._wanted.popleft()
                 self._stop = stop = Stop()
-                changes = self._changes
-            answer = _asked(ask, stop)
+            version = question.version()
+            answer = _asked(question.ask, stop)
+            if version is None:
+                # To ask has started what has versions.
+                version = question.version()
             with self._changed:
                 self._stop = None
                 if self._closed:
                     return
                 lasts = _FAILURE_LASTS if answer.failure else _LASTS
-                self._kept[key] = _Kept(answer, time.monotonic() + lasts, changes)
-                self._kept.move_to_end(key)
+                self._kept[question.key] = _Kept(answer, time.monotonic() + lasts, version)
+                self._kept.move_to_end(question.key)
                 while len(self._kept) > _KEPT:
                     self._kept.popitem(last=False)
-                self._under_way.discard(key)
+                self._under_way.discard(question.key)
                 self._changed.notify_all()
             self._arrived()
 

@@ -172,7 +172,7 @@ def _local_tables(session: Session) -> int:
             + (SELECT count(*) FROM duckdb_views() WHERE NOT internal)
     """
     result = session.execute(session.parse(text)[0])
-    return int(next(iter(result.batches())).column(0)[0].as_py())
+    return sum(int(batch.column(0)[0].as_py()) for batch in result.batches())
 
 
 def _picture(shell: Shell, arguments: str) -> bool:
