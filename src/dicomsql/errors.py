@@ -69,6 +69,7 @@ __all__ = [
     "alone",
     "nearest",
     "separate",
+    "without_literals",
 ]
 
 
@@ -222,7 +223,7 @@ class LanguageError(ProgrammingError):
             start = text.rfind("\n", 0, position) + 1
             self.column = position - start + 1
             end = text.find("\n", position)
-            source = _without_literals(text)[start : end if end >= 0 else len(text)]
+            source = without_literals(text)[start : end if end >= 0 else len(text)]
             # A long line is shown around the place, so that the caret stays in sight.
             left = max(0, self.column - 60)
             window = source[left : left + 100]
@@ -246,7 +247,7 @@ _LITERALS = re.compile(
 )
 
 
-def _without_literals(text: str) -> str:
+def without_literals(text: str) -> str:
     """The text with each literal's characters replaced, one by one, so that columns stay.
 
     An identifier of a patient in a condition is a literal, and errors may be logged.

@@ -24,6 +24,7 @@ class Standing:
     Attributes:
         what: a sentence for people, where there are no numbers to tell it in.
         done, total: things that are done, and of how many; None where that is not known.
+        at_least: there may be more than `total`.
         unit: what is counted, as a word for one of them; its plural has an s.
         failures: of those that are done.
         notes: what keeps it from going on, and the like.
@@ -49,6 +50,7 @@ class Standing:
     part: float | None = None
     seconds: float | None = None
     left: float | None = None
+    at_least: bool = False
 
     @property
     def phrases(self) -> list[str]:
@@ -56,7 +58,7 @@ class Standing:
         if self.done is None:
             return [self.what]
         number = self.total or self.done
-        of = f"/{self.total:,}" if self.total else ""
+        of = f"/{self.total:,}{'+' * self.at_least}" if self.total else ""
         said = [f"{self.done:,}{of} {self.unit}{'s' * (number != 1)}"]
         if self.failures:
             said.append(f"{self.failures:,} failed")
@@ -93,22 +95,24 @@ class Pace:
     """
 
     def __init__(self, now: float) -> None:
-        # (time, amount, part that was done) of some while ago until now.
-        self._seen: deque[tuple[float, int, float]] = deque([(now, 0, 0.0)])
+        # (time, amount, part that was done where that was known) of some while ago until now.
+        self._seen: deque[tuple[float, int, float | None]] = deque([(now, 0, 0.0)])
 
     def take(
         self, now: float, amount: int, part: float | None
     ) -> tuple[float | None, float | None]:
         """Tell how far it is; the rate of the amount a second, and the seconds left."""
-        self._seen.append((now, amount, part or 0.0))
+        self._seen.append((now, amount, part))
         while len(self._seen) > 2 and now - self._seen[1][0] >= _WINDOW:
             self._seen.popleft()
-        then, amount_then, part_then = self._seen[0]
+        then, amount_then, _ = self._seen[0]
         rate = left = None
         if amount > amount_then and now > then:
             rate = (amount - amount_then) / (now - then)
-        if part is not None and part > part_then:
-            left = (1 - part) * (now - then) / (part - part_then)
+        if part is not None:
+            then, part_then = next((t, p) for t, _, p in self._seen if p is not None)
+            if part > part_then:
+                left = (1 - part) * (now - then) / (part - part_then)
         return rate, left
 
 

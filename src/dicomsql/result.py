@@ -111,6 +111,8 @@ class Result:
             the rows do.
         failure: what makes the statement fail all the same once its rows are written; None where
             it did not.
+        of_note: a column and its value in the rows that a person has to see, where `message` counts
+            the others; None where all are to be seen.
     """
 
     def __init__(
@@ -127,6 +129,7 @@ class Result:
         cancel: Callable[[], None] | None = None,
         summary: Mapping[str, object] | None = None,
         failure: Exception | None = None,
+        of_note: tuple[str, str] | None = None,
     ) -> None:
         self.columns = columns
         self._schema = schema
@@ -136,6 +139,7 @@ class Result:
         self.statistics = statistics if statistics is not None else Statistics()
         self.summary = summary
         self.failure = failure
+        self.of_note = of_note
         self._batches = batches
         self._close = close
         self._cancel = cancel

@@ -75,8 +75,8 @@ def test_resolve_method(catalog: Catalog, parts: tuple[str, ...], prefix: tuple[
             ("google", "healthcare", "dicom_store"),
             "no resource dicom_store. Did you mean dicom_stores?",
         ),
-        (("studies",), "studies is no full name of a resource; write provider.service.resource"),
-        (("a", "google", "healthcare", "studies"), "is no full name of a resource"),
+        (("studies",), "studies is neither a local table nor a resource's full name; write provider."),
+        (("a", "google", "healthcare", "studies"), "nor a resource's full name"),
     ],
 )
 def test_unknown_resources(catalog: Catalog, parts: tuple[str, ...], said: str) -> None:

@@ -303,7 +303,7 @@ def test_what_was_done_is_told_where_it_cannot_go_on(copies: Copies) -> None:
     result = copies(work, returning=Returning("SELECT status FROM copied"))
     assert rows(result) == [("stored",)]
     said = str(result.failure)
-    assert said.startswith("The server is gone. The COPY was stopped: 1 stored by then. What is")
+    assert said.startswith("The server is gone. The COPY was stopped: 1 stored by then, as far")
     assert "in.copy.sqlite; the same statement goes on from there." in said
     skipping = copies(work, "SET on_error = skip; SELECT")
     assert skipping.failure is not None
@@ -360,7 +360,8 @@ def test_replacing_has_to_be_allowed(copies: Copies) -> None:
     assert str(raised.value) == (
         "This statement would replace instances of google.healthcare.instances (p/archive) that "
         "are there with other bytes, at most 2; the server's bytes are kept beside in.copy.sqlite "
-        "first. Nothing was changed. Allow it with SET allow_writes = 2, or with --yes."
+        "first. Nothing was changed. Allow it with SET allow_writes = 2, or with --yes or "
+        "yes=True."
     )
     assert raised.value.number == 2
     with pytest.raises(ConsentError):

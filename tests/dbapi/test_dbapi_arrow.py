@@ -16,6 +16,7 @@ import pytest
 import dicomsql
 from dicomsql.dbapi.stream import Stream
 from dicomsql.result import Result, ResultColumn
+from dicomsql.session.turns import Turn
 
 MANY = "SELECT i AS n, 'row ' || i AS t FROM range(50000) AS r(i) ORDER BY i"
 MIXED = """SELECT 1 AS n, 'x' AS t, DATE '2024-01-02' AS d, [1.5] AS l, '{}'::JSON AS j,
@@ -81,7 +82,7 @@ def test_pandas_is_given_the_buffers_that_came(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     taken: list[pa.Table] = []
-    monkeypatch.setattr("dicomsql.dbapi.cursor.to_pandas", taken.append)
+    monkeypatch.setattr("dicomsql.dbapi.cursor.to_pandas", lambda table, _: taken.append(table))
     connection.execute("SELECT i AS n FROM range(1000) AS r(i)").fetchdf()
     assert addresses(taken[0].column("n").chunk(0))[-1] in values_of(given)
 
@@ -203,20 +204,19 @@ class Broken(Exception):
 def test_rows_that_broke_off_are_never_taken_for_all(
     error: BaseException, again: type[Exception]
 ) -> None:
-    import threading
 
     def batches() -> Iterator[pa.RecordBatch]:
         yield pa.record_batch({"x": [1, 2]})
         raise error
 
     result: Any = Result((ResultColumn("x", "BIGINT"),), batches())
-    stream = Stream(result, threading.Lock())
+    stream = Stream(result, Turn())
     assert stream.take(2, None) == [(1,), (2,)]
     with pytest.raises(type(error)):
         stream.take(None, None)
     for _ in range(2):
         with pytest.raises(again):
-            stream.one()
+            stream.one(None)
 
 
 # What Arrow has no type for, or DuckDB gives it wrongly; nested as well.

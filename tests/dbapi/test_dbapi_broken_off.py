@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -110,19 +112,30 @@ first.wait()
 
 CLOSED_IN_A_CHILD = """
 import os
+import threading
 import warnings
 import dicomsql
 
 warnings.simplefilter("ignore")
+held, over = threading.Event(), threading.Event()
+
+def make(row):
+    held.set()
+    over.wait()
+    return row
+
 connection = dicomsql.connect()
-cursor = connection.execute("SELECT 1")
-cursor._busy.acquire()  # as a thread that fetches holds it
+cursor = connection.cursor(row_factory=lambda _: make).execute("SELECT 1")
+reads = threading.Thread(target=cursor.fetchall)
+reads.start()
+held.wait()
 child = os.fork()
 if child == 0:
     connection.close()
     os._exit(7)
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-cursor._busy.release()
+over.set()
+reads.join()
 """
 
 
@@ -144,3 +157,59 @@ def test_processes(script: str, said: str) -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
     )
     assert run.stdout.strip() == said, run.stderr
+
+
+class CtrlC:
+    """Comes as the first call of that name returns, as a signal would."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.came = False
+
+    def __call__(self, frame: Any, event: str, _: object) -> Any:
+        frame.f_trace_lines = False
+        if event == "return" and frame.f_code.co_name == self.name and not self.came:
+            self.came = True
+            raise KeyboardInterrupt
+        return self
+
+
+@pytest.mark.parametrize("name", ["is_mine", "_check", "_readable"])
+def test_ctrl_c_leaves_no_cursor_in_use(connection: Any, name: str) -> None:
+    cursor = connection.execute("SELECT i FROM range(20000) t(i)")
+    came, before = CtrlC(name), sys.gettrace()
+    sys.settrace(came)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            cursor.fetchall()
+    finally:
+        sys.settrace(before)
+    assert came.came
+    assert cursor.execute("SELECT 7").fetchall() == [(7,)]
+    cursor.close()
+
+
+def test_what_makes_rows_cannot_fetch_or_close_within(connection: Any) -> None:
+    cursor = connection.cursor(row_factory=lambda c: lambda row: c.fetchall())
+    cursor.execute("SELECT 1")
+    with pytest.raises(dicomsql.InterfaceError, match="used already"):
+        cursor.fetchall()
+
+
+def test_a_row_at_hand_is_not_taken_from_under_another_fetch(connection: Any) -> None:
+    held, over = threading.Event(), threading.Event()
+
+    def make(row: tuple[Any, ...]) -> tuple[Any, ...]:
+        held.set()
+        assert over.wait(20)
+        return row
+
+    cursor = connection.execute("SELECT i FROM range(10) t(i)")
+    cursor.fetchone()
+    with ThreadPoolExecutor(1) as other:
+        rest = other.submit(cursor._stream.take, None, make)
+        assert held.wait(20)
+        with pytest.raises(dicomsql.InterfaceError, match="Another thread"):
+            cursor.fetchone()
+        over.set()
+        assert len(rest.result(timeout=20)) == 9

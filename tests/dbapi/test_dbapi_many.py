@@ -148,7 +148,7 @@ def test_what_is_no_sequence_of_sets(connection: dicomsql.Connection, sets: obje
 
 def test_no_sets_at_all_and_sets_of_a_generator(connection: dicomsql.Connection) -> None:
     cursor = connection.cursor()
-    assert cursor.executemany(INSERT, []).rowcount == -1
+    assert cursor.executemany(INSERT, []).rowcount == 0
     assert cursor.executemany(INSERT, ([name] for name in "ab")).rowcount == 2
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import re
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 import dicomsql
 from dicomsql.dbapi.stream import Stream
 from dicomsql.result import Result, ResultColumn
+from dicomsql.session.turns import Turn
 
 PLACE = {"project": "p", "location": "us-central1", "dataset": "d", "dicom_store": "s"}
 
@@ -135,11 +135,11 @@ def test_a_failure_is_raised_and_no_part_is_shown() -> None:
         yield pa.record_batch({"a": [1, 2]})
         raise dicomsql.OperationalError("the server is gone")
 
-    stream = Stream(Result((ResultColumn("a", "BIGINT"),), batches()), threading.Lock())
+    stream = Stream(Result((ResultColumn("a", "BIGINT"),), batches()), Turn())
     for _ in range(2):
         with pytest.raises(dicomsql.OperationalError, match="gone"):
             stream.peek(3)
     # Who fetches has what came before, as without a look at it.
-    assert [stream.one(), stream.one()] == [(1,), (2,)]
+    assert [stream.one(None), stream.one(None)] == [(1,), (2,)]
     with pytest.raises(dicomsql.OperationalError, match="gone"):
-        stream.one()
+        stream.one(None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import pickle
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -78,6 +79,8 @@ def test_columns_that_do_not_make_the_class(
         cursor.fetchone()
 
 
+PLUS_2 = datetime.timezone(datetime.timedelta(hours=2))
+
 # What each type of the engine is in Python, and which type objects it equals.
 VALUES: list[tuple[str, object, object]] = [
     ("1::HUGEINT", 1, dicomsql.NUMBER),
@@ -124,6 +127,28 @@ VALUES: list[tuple[str, object, object]] = [
     ("array_value(1, 2)", [1, 2], dicomsql.NESTED),
     ("MAP {'a': 1}", [("a", 1)], dicomsql.NESTED),
     ("(1, 2)", {"element1": 1, "element2": 2}, dicomsql.NESTED),
+    # Parts of others are what they are alone.
+    ("[100000000000000000000000000000000000000000::BIGNUM]", [10**41], dicomsql.NESTED),
+    (
+        "{'h': 1::HUGEINT, 'a \"b,(': [10::DECIMAL(5, 0), NULL]}",
+        {"h": 1, 'a "b,(': [Decimal(10), None]},
+        dicomsql.NESTED,
+    ),
+    ("(1::HUGEINT, 2::DECIMAL(3,0))", {"element1": 1, "element2": Decimal(2)}, dicomsql.NESTED),
+    ("MAP {1::UHUGEINT: [TIME '10:11:12']}", [(1, [datetime.time(10, 11, 12)])], dicomsql.NESTED),
+    ("[['10:11:12+02'::TIMETZ]]", [[datetime.time(10, 11, 12, tzinfo=PLUS_2)]], dicomsql.NESTED),
+    (
+        "{'a': TIMESTAMPTZ '2024-02-29 10:11:12+02', 'e': 'x'::ENUM('x', 'y(,')}",
+        {"a": datetime.datetime(2024, 2, 29, 8, 11, 12, tzinfo=datetime.UTC), "e": "x"},
+        dicomsql.NESTED,
+    ),
+    (
+        "[TIMESTAMP_NS '2024-02-29 10:11:12.000013']",
+        [datetime.datetime(2024, 2, 29, 10, 11, 12, 13)],
+        dicomsql.NESTED,
+    ),
+    ("array_value(1::HUGEINT, NULL)", [1, None], dicomsql.NESTED),
+    ("union_value(a := 7::HUGEINT)", 7, dicomsql.NESTED),
 ]
 FAMILIES = (
     *(dicomsql.STRING, dicomsql.BINARY, dicomsql.NUMBER, dicomsql.DATETIME, dicomsql.NESTED),
@@ -161,6 +186,9 @@ def test_every_type_of_the_engine_is_of_one_family(connection: dicomsql.Connecti
         *("DATE 'infinity'", "DATE '20000-01-01'", "DATE '0001-01-01 (BC)'"),
         *("TIMESTAMP '20000-01-01 00:00:00'", "TIMESTAMP_NS '2020-01-01 00:00:00.000000001'"),
         "TIME_NS '10:00:00.000000001'",
+        *("TIME '24:00:00'", "[TIME '24:00:00']", "{'a': [TIME '24:00:00']}"),
+        *("MAP {1: TIME '24:00:00'}", "union_value(a := TIME '24:00:00')"),
+        *("[TIMESTAMP_NS '2020-01-01 00:00:00.000000001']", "(1, DATE 'infinity')"),
     ],
 )
 def test_values_that_python_has_none_for(connection: dicomsql.Connection, sql: str) -> None:
@@ -169,3 +197,37 @@ def test_values_that_python_has_none_for(connection: dicomsql.Connection, sql: s
         with pytest.raises(dicomsql.DataError, match=r"Column x \(.*Take the rows as Arrow"):
             cursor.fetchall()
     assert cursor.fetch_arrow_table().num_rows == 1
+
+
+def test_parts_of_slices_and_of_nothing(connection: dicomsql.Connection) -> None:
+    sql = """
+        SELECT CASE WHEN i % 3 > 0 THEN [i::HUGEINT, NULL] END AS l,
+            CASE WHEN i % 3 > 0 THEN {'a': i::HUGEINT} END AS s,
+            CASE WHEN i % 3 > 0 THEN MAP {i: i::HUGEINT} END AS m,
+            CASE WHEN i % 2 = 0 THEN union_value(n := i::HUGEINT)
+                ELSE 'x'::UNION(n HUGEINT, v VARCHAR) END AS u,
+            CASE WHEN i % 3 > 0 THEN array_value(i::HUGEINT, 1) END AS f
+        FROM range(7) t(i)
+    """
+    cursor = connection.execute(sql)
+    assert cursor.fetchmany(3)[0] == (None, None, None, 0, None)
+    batches = list(cursor.fetch_record_batch())
+    from dicomsql.dbapi.values import columns_of
+    from dicomsql.result import ResultColumn
+
+    assert cursor.description is not None
+    columns = [ResultColumn(d[0], d[1]) for d in cursor.description]
+    rows = [row for b in batches for row in zip(*columns_of(columns, b), strict=True)]
+    assert rows[0] == (None, None, None, "x", None)
+    assert rows[1] == ([4, None], {"a": 4}, [(4, 4)], 4, [4, 1])
+    assert rows[3] == (None, None, None, 6, None)
+
+
+def test_rows_can_be_pickled_and_what_gives_them_cannot(connection: dicomsql.Connection) -> None:
+    cursor = connection.cursor(row_factory=dicomsql.namedtuple_row)
+    row: Any = cursor.execute('SELECT 1 AS a, 2 AS "b c"').fetchone()
+    again = pickle.loads(pickle.dumps(row))
+    assert (again, again.a, again._1, type(again)) == (row, 1, 2, type(row))
+    for each in (connection, cursor):
+        with pytest.raises(TypeError, match="cannot be pickled"):
+            pickle.dumps(each)

@@ -208,12 +208,47 @@ def test_what_is_made_of_values_keeps_them_from_later_errors(engine: Engine) -> 
 
 
 @pytest.mark.parametrize(
+    "made",
+    [
+        "CREATE TYPE kinds AS ENUM ('a', 'b')",
+        "CREATE TABLE kinds (kind ENUM ( 'a'))",
+        "CREATE TABLE kept AS SELECT getvariable('v') AS kept",
+        "CREATE OR REPLACE TEMP TABLE \"kept\" AS SELECT getvariable('v') AS kept",
+    ],
+)
+def test_what_is_made_of_words_hides_nothing_of_later_errors(engine: Engine, made: str) -> None:
+    engine.rows("CREATE TABLE p AS SELECT 'SECRET' AS id")
+    engine.rows("SET VARIABLE v = (SELECT id FROM p)")
+    engine.rows(made)
+    with pytest.raises(ProgrammingError, match="There is no column nope here"):
+        engine.rows("SELECT nope FROM p")
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "CREATE TYPE kinds AS ENUM (SELECT id FROM p)",
+        "CREATE TABLE kept (a INT DEFAULT getvariable('v'))",
+        "CREATE MACRO kept() AS getvariable('v')",
+        "CREATE TABLE kept AS FROM query('SELECT 1')",
+    ],
+)
+def test_what_may_be_made_of_values_does(engine: Engine, made: str) -> None:
+    engine.rows("CREATE TABLE p AS SELECT 'SECRET' AS id")
+    engine.rows("SET VARIABLE v = (SELECT length(id) FROM p)")
+    engine.rows(made)
+    with pytest.raises(ProgrammingError, match="--show-phi"):
+        engine.rows("SELECT nope FROM p")
+
+
+@pytest.mark.parametrize(
     ("sql", "said"),
     [
         ("SELECT regexp_matches('a', '(x')", r"missing \)"),
-        ("DROP TABLE nope", "Table with name nope does not exist"),
+        ("DROP TABLE nope", r"There is no table nope here\.$"),
+        ("SELECT * FROM pp", r"There is no table pp here\. Did you mean p\?"),
         ("SELECT idd FROM p", r"There is no column idd here\. Did you mean id\?"),
-        ("SELECT zzz FROM p", r"There is no column zzz here\. Known: id\."),
+        ("SELECT zzz FROM p", r"There is no column zzz here\. Among those there: id\."),
         ("SELECT p.ids FROM p", r"p has no column ids\. Did you mean id\?"),
         ("FROM read_dicm('x')", r"no table function read_dicm\. Did you mean read_dicom\?"),
         ("FROM read_cvs('x')", r"no table function read_cvs\. Did you mean read_csv\?"),
@@ -300,7 +335,7 @@ def test_values_are_shown_where_that_is_wanted() -> None:
     [
         ("SELEC 1", ProgrammingError, "syntax error.*\nLINE 1: SELEC 1"),
         ("SELECT nope FROM range(1)", ProgrammingError, "no column nope here"),
-        ("SELECT * FROM nope", ProgrammingError, "Table with name nope"),
+        ("SELECT * FROM nope", ProgrammingError, "no table nope here"),
         ("SELECT * FROM 'nope.csv'", OperationalError, "nope.csv"),
     ],
 )
@@ -309,6 +344,33 @@ def test_errors_about_the_statement(
 ) -> None:
     with pytest.raises(kind, match=f"(?s){said}"):
         engine.rows(sql)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            'Conversion Error: Casting value "123.4" to type DECIMAL(5,2) failed: value is out of '
+            "range!",
+            "Casting value … to type DECIMAL(5,2) failed: value is out of range!",
+        ),
+        (
+            'Constraint Error: CHECK constraint failed on table "p" with expression CHECK((d > 1))',
+            'CHECK constraint failed on table "p".',
+        ),
+        (
+            'Constraint Error: Duplicate key "id: 1" violates primary key constraint.',
+            "Duplicate key … violates primary key constraint.",
+        ),
+        (
+            'Constraint Error: Violates foreign key constraint because key "id: Doe" does not '
+            "exist in the referenced table",
+            "Violates foreign key constraint because key … does not exist in the referenced table",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_without_the_value(text: str, said: str) -> None:
+    assert str(translated(OSError(text), show_values=False)) == said
 
 
 @pytest.mark.parametrize(
@@ -518,5 +580,5 @@ def test_what_comes_after_a_result_that_nobody_closed_is_kept(engine: Engine) ->
     assert other.value("SELECT count(*) FROM t") == 100_001
     other.close()
     # What is gone is told, never taken for the end.
-    with pytest.raises(DatabaseError):
+    with pytest.raises(InterfaceError, match="broken off"):
         list(left.batches())

@@ -119,7 +119,8 @@ def test_a_result_that_is_closed_half_read_leaves_no_thread(make_bench: Make) ->
     assert next(batches).num_rows
     result.close()
     assert own_threads() <= {"dicomsql-engine"}
-    assert list(batches) == []
+    with pytest.raises((CancelledError, InterfaceError)):
+        next(batches)  # no end, which would pass for that of the rows
     sent = len(bench.wire.requests)
     assert len(bench.rows(f"{SEARCH} LIMIT 3")) == 3
     assert len(bench.wire.requests) == sent + 1
@@ -186,7 +187,8 @@ def test_a_closed_session_has_no_threads_and_takes_nothing(make_bench: Make) -> 
     bench.session.close()
     bench.session.close()
     assert own_threads() == set()
-    assert list(batches) == []
+    with pytest.raises((CancelledError, InterfaceError)):
+        next(batches)
     assert bench.session.closed
     with pytest.raises(InterfaceError, match="closed"):
         bench.rows("SELECT 1")

@@ -472,7 +472,7 @@ def test_a_dataset_without_known_stores_needs_consent_too(
     bench = make_bench(answer)
     sql = f"DELETE FROM google.healthcare.datasets WHERE {PLACE}"
     for before in ("", "SET allow_writes = 0; "):
-        with pytest.raises(ConsentError, match=r"Allow it with --yes\.") as caught:
+        with pytest.raises(ConsentError, match=r"Allow it with --yes or yes=True\.") as caught:
             bench.open(before + sql)
         assert caught.value.number == number
         assert "allow_writes" not in str(caught.value)
@@ -510,7 +510,7 @@ def test_a_size_that_is_not_known_is_no_small_one(
         assert "SET allow_writes" not in str(caught.value)
     shown = "\n".join(line for (line,) in bench.rows(f"EXPLAIN {DELETE_STORE}"))
     assert "size could not be learned" in shown
-    assert "Allow it with --yes." in shown
+    assert "Allow it with --yes or yes=True." in shown
     assert deletes(bench) == 0
 
     def ask(said: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import shutil
 import threading
 import tomllib
 import uuid
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import polars as pl
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.dialects import registry
@@ -514,4 +516,184 @@ def test_threads_share_the_tables_of_a_named_database(tmp_path: Path, database: 
             again.execute(sa.update(rows).where(rows.c.id == 10).values(id=12))
             assert list(again.scalars(sa.select(rows.c.id).order_by("id"))) == [11, 12]
     assert sa.inspect(engine).has_table("rows", schema="reports")
+    engine.dispose()
+
+
+# -- what other tools rely on ---------------------------------------------------------------------
+
+
+def test_rowcounts_outlive_their_cursors(memory: sa.Engine) -> None:
+    rows = sa.Table("rows", sa.MetaData(), sa.Column("n", sa.Integer))
+    rows.create(memory)
+    with memory.begin() as connection:
+        one = connection.execute(sa.insert(rows).values(n=1))
+        many = connection.execute(sa.insert(rows), [{"n": 2}, {"n": 3}])
+        copied = connection.execute(sa.insert(rows).from_select(["n"], sa.select(rows)))
+        assert (one.rowcount, many.rowcount, copied.rowcount) == (1, 2, 3)
+    assert pd.DataFrame({"a": range(7)}).to_sql("seven", memory, index=False, chunksize=3) == 7
+    assert pl.DataFrame({"a": [1, 2]}).write_database("two", memory) == 2
+
+
+def test_an_alias_has_the_columns_of_star(engine: sa.Engine) -> None:
+    studies = table(engine, "studies")
+    usual = len(sa.select(studies).selected_columns)
+    renamed = studies.alias("s")
+    for query in (renamed, renamed.alias()):
+        assert len(sa.select(query).selected_columns) == usual
+    assert len(sa.select(sa.tablesample(studies, 50)).selected_columns) == usual
+    # What a subquery has was chosen.
+    chosen = sa.select(renamed.c.projectsId, renamed.c.PatientID)
+    for query in (chosen.subquery(), chosen.cte(), chosen.subquery().alias()):
+        assert sa.select(query).selected_columns.keys() == ["projectsId", "PatientID"]
+    with engine.connect() as connection:
+        assert connection.scalar(sa.select(renamed.c.projectsId).limit(1)) == "p"
+
+
+LITERALS = [
+    *(b"\0a'\\", 0.1, 1e300, float("inf"), decimal.Decimal("1E+3"), "it's"),
+    *(datetime.date(2020, 2, 29), datetime.time(1, 2, 3, 4)),
+    *(
+        datetime.datetime(2020, 1, 2, 3, 4, 5, 6),
+        datetime.datetime(2020, 1, 2, tzinfo=datetime.UTC),
+    ),
+]
+
+
+@pytest.mark.parametrize("value", LITERALS, ids=repr)
+def test_a_literal_is_of_its_type(memory: sa.Engine, value: object) -> None:
+    query = sa.select(sa.literal(value)).compile(memory, compile_kwargs={"literal_binds": True})
+    with memory.connect() as connection:
+        found = connection.exec_driver_sql(str(query)).scalar()
+        assert (type(found), found) == (type(value), value)
+
+
+def test_literals_of_other_types(memory: sa.Engine) -> None:
+    values = [
+        (sa.literal(uuid.UUID(int=5)), "UUID '00000000-0000-0000-0000-000000000005'"),
+        (sa.literal({"a": "it's"}, sa.JSON), "'{\"a\": \"it''s\"}'::JSON"),
+        (sa.literal([datetime.date(2020, 1, 2)], sa.ARRAY(sa.Date)), "[DATE '2020-01-02']"),
+        (sa.literal(datetime.timedelta(hours=2)), "TIMESTAMP '1970-01-01 02:00:00'"),
+        (sa.literal(float("nan")), "'nan'::DOUBLE"),
+    ]
+    for value, text in values:
+        made = value.compile(memory, compile_kwargs={"literal_binds": True})
+        assert str(made) == text
+        with memory.connect() as connection:
+            connection.exec_driver_sql(f"SELECT {text}")
+
+
+def test_samples_and_casts_that_may_fail(memory: sa.Engine) -> None:
+    rows = sa.Table("rows", sa.MetaData(), sa.Column("n", sa.Integer))
+    rows.create(memory)
+    with memory.begin() as connection:
+        connection.execute(sa.insert(rows), [{"n": n} for n in range(10)])
+        for share, number in ((100, 10), (0, 0)):
+            some = sa.tablesample(rows, sa.func.bernoulli(share), seed=sa.literal(5))
+            assert connection.scalar(sa.select(sa.func.count()).select_from(some)) == number
+        assert connection.scalar(sa.select(sa.try_cast(sa.literal("x"), sa.Integer))) is None
+
+
+def test_what_transactions_lack_is_said(memory: sa.Engine) -> None:
+    with memory.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE kept (a INTEGER)")
+        with pytest.raises(sa.exc.NotSupportedError, match="savepoints"):
+            connection.begin_nested()
+    assert sa.inspect(memory).has_table("kept")
+    with memory.connect() as connection:
+        with pytest.raises(sa.exc.NotSupportedError, match="two phases"):
+            connection.begin_twophase()
+        assert connection.recover_twophase() == []
+
+
+def test_materialized_views_are_reflected(memory: sa.Engine) -> None:
+    with memory.begin() as connection:
+        connection.exec_driver_sql("CREATE MATERIALIZED VIEW kept AS SELECT 1 AS a")
+        connection.exec_driver_sql("CREATE VIEW seen AS SELECT 1 AS a")
+    found = sa.inspect(memory)
+    assert found.get_materialized_view_names() == ["kept"]
+    assert found.get_view_names() == ["seen"]
+    assert found.get_view_definition("kept") == "SELECT 1 AS a"
+
+
+def test_literals_of_a_statement_stay_out_of_errors(filled_root: Path) -> None:
+    for shown in (False, True):
+        url = f"dicomsql://{PLACE}?local={filled_root}&show_phi={str(shown).lower()}"
+        made = sa.create_engine(url)
+        with made.connect() as connection, pytest.raises(sa.exc.ProgrammingError) as caught:
+            connection.exec_driver_sql("SELECT nothing FROM range(1) WHERE 'Doe^J' = 'x'")
+        assert ("Doe^J" in str(caught.value).partition("[SQL:")[2]) is shown
+        made.dispose()
+
+
+def test_more_threads_than_the_pool_has_places_lose_nothing() -> None:
+    engine = sa.create_engine("dicomsql://", pool_size=2)
+    together = threading.Barrier(6)
+    failed: list[Exception] = []
+
+    def work() -> None:
+        try:
+            with engine.begin() as connection:
+                connection.exec_driver_sql("CREATE TABLE own AS SELECT 5 AS a")
+            together.wait()
+            with engine.begin() as connection:
+                assert connection.exec_driver_sql("SELECT a FROM own").scalar() == 5
+            together.wait()
+        except (sa.exc.SQLAlchemyError, AssertionError, threading.BrokenBarrierError) as error:
+            together.abort()
+            failed.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    # The connections of threads that have ended are closed by the next new one.
+    with engine.connect():
+        assert len(engine.pool._all_conns) == 1  # type: ignore[attr-defined]
+    engine.dispose()
+
+
+def test_alembic_migrates_local_tables() -> None:
+    migration = pytest.importorskip("alembic.migration")
+    from alembic.autogenerate import compare_metadata
+    from alembic.operations import Operations
+
+    engine = sa.create_engine("dicomsql://")
+    metadata = sa.MetaData()
+    sa.Table(
+        "notes",
+        metadata,
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("note", sa.String, server_default="none"),
+    )
+    with engine.begin() as connection:
+        metadata.create_all(connection)
+        options = {"compare_server_default": True, "compare_type": True}
+        context = migration.MigrationContext.configure(connection, opts=options)
+        assert compare_metadata(context, metadata) == []
+        operations = Operations(context)
+        operations.add_column("notes", sa.Column("more", sa.Integer, server_default="3"))
+        operations.alter_column("notes", "note", new_column_name="text")
+        connection.exec_driver_sql("INSERT INTO notes (id) VALUES (1)")
+        assert connection.exec_driver_sql("SELECT text, more FROM notes").one() == ("none", 3)
+        ((kind, *_), *_) = compare_metadata(context, metadata)
+        assert kind == "add_column"
+    engine.dispose()
+
+
+def test_a_delete_returns_what_it_was_told(filled_root: Path, tmp_path: Path) -> None:
+    root = shutil.copytree(filled_root, tmp_path / "own")
+    engine = engine_on(root)
+    instances = table(engine, "instances")
+    uid = instances.c.SOPInstanceUID
+    with engine.begin() as connection:
+        first = connection.scalar(sa.select(uid).limit(1))
+        gone = sa.delete(instances).where(uid == first)
+        with pytest.raises(sa.exc.ProgrammingError, match="read before, by a SELECT"):
+            connection.execute(gone.returning(instances.c.Modality))
+        assert connection.execute(gone.returning(uid, instances.c.instancesId)).all() == [
+            (first, first)
+        ]
+        assert connection.execute(sa.select(uid).where(uid == first)).all() == []
     engine.dispose()

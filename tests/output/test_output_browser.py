@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from datetime import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -146,7 +147,9 @@ def small(driver: webdriver.Chrome, tmp_path: Path) -> Page:
         "at": "TIMESTAMP WITH TIME ZONE",
         "doc": "JSON",
         "preview": "BLOB",
+        "time": "TIME",
     }
+    clock = ["09:00:00", "09:30:00", None, "08:05:00", None]
     numbers = ["10", "9", None, "-3", "9007199254740993"]
     days = ["2026-01-02", None, "2025-12-31", "2026-01-02", "0999-01-01"]
     times = ["2026-01-01 12:00:00.500Z", "2026-01-01 12:00:00Z", None, "2026-01-01 11:00:00Z", None]
@@ -157,6 +160,7 @@ def small(driver: webdriver.Chrome, tmp_path: Path) -> Page:
         pa.array(times).cast(pa.timestamp("ms", "UTC")),
         pa.array(['{"a":[1,"</pre>"]}' + " " * 300, None, "1", "2", "3"]),
         pa.array([picture(), None, b"abc", picture(), picture()], pa.binary()),
+        pa.array([None if t is None else time.fromisoformat(t) for t in clock], pa.time64("us")),
     ]
     return Page(driver, tmp_path / "small.html", columns, arrays)
 
@@ -217,14 +221,49 @@ def test_rows_are_filtered_by_text_number_time_and_null(small: Page) -> None:
         (2, "2026", ["2026-01-02", "2026-01-02"]),
         (2, "<=2025-12", ["2025-12-31", "0999-01-01"]),
         (2, "2025..2026-01", ["2026-01-02", "2025-12-31", "2026-01-02"]),
+        (2, "2025-12..2026-1", ["2026-01-02", "2025-12-31", "2026-01-02"]),
+        (2, "..2025", ["2025-12-31", "0999-01-01"]),
+        (2, ">2026-1-1", ["2026-01-02", "2026-01-02"]),
+        (3, ">2026-1-1 11:59", ["2026-01-01 12:00:00.500Z", "2026-01-01 12:00:00Z"]),
+        (3, "=2026-01-01T12:0:0.50", ["2026-01-01 12:00:00.500Z"]),
+        (6, ">9:00", ["09:30:00"]),
+        (6, "8:5..9:30", ["09:00:00", "09:30:00", "08:05:00"]),
+        (6, "=9", ["09:00:00", "09:30:00"]),
         (0, "=<!--", ["<!--"]),
     ):
         assert small.filter(asked, column) == f"{len(found)} of 5 rows", asked
         assert small.column(column) == found, asked
         small.filter("", column)
+    # What is not understood is no condition, and is seen to be none.
+    for column, asked in (
+        *((1, ">"), (1, "=1,5"), (1, "..")),
+        *((2, ">2026-13"), (2, "=1.2.2026"), (2, "2020-1..x"), (2, "=2026-01-01 9:00")),
+        *((3, ">9:00"), (3, ">2026-01 9:00"), (6, "<25:00")),
+    ):
+        assert small.filter(asked, column) == "5 rows; 1 filter is not understood", asked
+        box = small.all(".filters input")[column]
+        assert box.get_attribute("aria-invalid") == "true"
+        assert "Not understood" in str(box.get_attribute("title"))
+        small.filter("", column)
     # Boxes hold together.
     small.filter("2026", 2)
     assert small.filter("-3", 1) == "1 of 5 rows"
+
+
+def test_only_the_rows_scroll_and_numbers_that_are_null_stand_with_numbers(
+    driver: webdriver.Chrome, tmp_path: Path
+) -> None:
+    texts, numbers = pa.array([f"a\tb{i}" for i in range(300)]), pa.array([None, *range(299)])
+    columns = {"text": "VARCHAR", "n": "BIGINT", "again": "VARCHAR"}
+    page = Page(driver, tmp_path / "long.html", columns, [texts, numbers, texts])
+    whole = page.find("html")
+    assert whole.get_property("scrollHeight") <= whole.get_property("clientHeight")
+    assert page.find("footer").is_displayed()
+    driver.execute_script("document.getElementById('view').scrollTop = 1e6")
+    assert page.all("th button")[1].is_displayed()
+    assert page.column(0)[0] == "a\tb0"
+    assert page.find("td.null").value_of_css_property("text-align") == "right"
+    assert page.filter("null", 1) == "1 of 300 rows"
 
 
 def test_pictures_and_long_values_open_and_close_by_the_keyboard(small: Page) -> None:

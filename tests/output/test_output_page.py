@@ -75,7 +75,7 @@ def page(result: Result, **options: object) -> str:
 SEEN = [
     *HOSTILE[:4],
     "\\u2028\\u2029\\u202e\\u2066\\x00\\x1b",
-    "a\nb\\tc",
+    "a\nb\tc",
 ]
 
 

@@ -243,6 +243,29 @@ def test_who_waits_for_the_main_engine_can_be_stopped(session: Session) -> None:
                 future.result(timeout=20)
 
 
+def test_who_waits_for_a_result_to_be_kept_is_stopped_without_it(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows(session, "CREATE TEMP TABLE one AS SELECT 1 AS a")
+    kept = execute(session, "SELECT range FROM range(200000), one")
+    stop, interrupts = Stop(), list[object]()
+    main = session._parts.engines.main
+    real = results.OpenResult.spool
+
+    def spool(self: results.OpenResult, by: Stop) -> None:
+        monkeypatch.setattr(main, "interrupt", lambda: interrupts.append(by))
+        stop.cancel()
+        monkeypatch.undo()
+        real(self, by)
+
+    monkeypatch.setattr(results.OpenResult, "spool", spool)
+    with pytest.raises(CancelledError):
+        execute(session, "INSERT INTO one VALUES (2)", None, stop)
+    assert interrupts == []
+    assert len(rows_of(kept)) == 200_000
+    assert rows(session, "SELECT a FROM one") == [1]
+
+
 # -- what is left ----------------------------------------------------------------------------------
 
 

@@ -448,3 +448,72 @@ def test_a_view_of_local_dicom_files_is_read_anew(session: Session, stored_files
     folder = stored_files[0].parent
     run(session, f"CREATE VIEW f AS SELECT Modality FROM read_dicom('{folder / 'CT_small.dcm'}')")
     assert run(session, "SELECT * FROM f WHERE Modality = 'CT'") == [("CT",)]
+
+
+@pytest.mark.parametrize("setting", ["schema = 's2'", "search_path = 's2,main'"])
+def test_the_schema_that_is_set_decides_which_view_is_read(
+    opened: Callable[..., Session], setting: str
+) -> None:
+    session = opened()
+    run(session, "CREATE SCHEMA s2")
+    run(session, f"CREATE VIEW v AS SELECT 'main' AS of, PatientID FROM {STUDIES} LIMIT 1")
+    run(session, f"CREATE VIEW s2.v AS SELECT 's2' AS of, PatientID FROM {STUDIES} LIMIT 1")
+    assert run(session, "SELECT of FROM v") == [("main",)]
+    run(session, f"SET {setting}")
+    assert run(session, "SELECT of FROM v") == [("s2",)]
+    assert run(session, "SELECT of FROM main.v") == [("main",)]
+    run(session, f"RESET {setting.split(maxsplit=1)[0]}")
+    assert run(session, "SELECT of FROM v") == [("main",)]
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("INSERT INTO m VALUES ('x')", "REFRESH"),
+        ("WITH x AS (SELECT 'x' AS PatientID) INSERT INTO main.m FROM x", "REFRESH"),
+        ("UPDATE M SET PatientID = 'x'", "REFRESH"),
+        ("DELETE FROM memory.main.m", "REFRESH"),
+        ("DELETE FROM m USING cohort WHERE m.PatientID = cohort.PatientID", "REFRESH"),
+        ("TRUNCATE m", "REFRESH"),
+        ("MERGE INTO m USING cohort ON false WHEN NOT MATCHED THEN INSERT VALUES ('x')", "REFRESH"),
+        ("ALTER TABLE m ADD COLUMN b INTEGER", "REFRESH"),
+        ("COPY m FROM 'x.csv'", "REFRESH"),
+        ("DROP VIEW m", "DROP MATERIALIZED VIEW m"),
+        ("DROP VIEW IF EXISTS m", "DROP MATERIALIZED VIEW m"),
+        ("DROP TABLE m", "DROP MATERIALIZED VIEW m"),
+    ],
+)
+def test_a_materialized_view_is_no_table(session: Session, statement: str, said: str) -> None:
+    run(session, f"CREATE MATERIALIZED VIEW m AS SELECT PatientID FROM {STUDIES}")
+    with pytest.raises(PlanningError, match=f"is a materialized view.*{said}"):
+        run(session, statement)
+    assert len(run(session, "SELECT * FROM m")) == 5
+    run(session, "CREATE TABLE kept AS FROM m; DELETE FROM kept USING m")
+    run(session, "REFRESH MATERIALIZED VIEW m; DROP MATERIALIZED VIEW m")
+
+
+@pytest.mark.parametrize("mode", ["create", "append", "replace", "create_append"])
+def test_nothing_is_loaded_into_a_materialized_view(session: Session, mode: str) -> None:
+    import pyarrow as pa
+
+    run(session, "CREATE MATERIALIZED VIEW m AS SELECT 1 AS a")
+    with pytest.raises(PlanningError, match="is a materialized view"):
+        session.ingest("m", pa.table({"a": [2]}).to_reader(), mode)
+    assert run(session, "FROM m") == [(1,)]
+
+
+def test_all_views_are_listed_with_their_queries(session: Session) -> None:
+    run(
+        session,
+        'CREATE TEMP VIEW "b AS (" (c, "d AS e") AS SELECT 1, 2 AS x; CREATE VIEW a AS FROM v',
+    )
+    found = {name: sql for name, _, sql, _ in run(session, "SHOW VIEWS")}
+    assert str(found["b AS ("]).startswith("SELECT 1, 2")
+    assert str(found["a"]).startswith("FROM v")
+
+
+@pytest.mark.parametrize("members", [["s"], ["s", "none"], ["s"] * 900])
+def test_a_list_gives_a_view_its_parameter(session: Session, members: list[str]) -> None:
+    run(session, "CREATE VIEW x AS SELECT PatientID FROM google.healthcare.studies")
+    for sql in ("SELECT * FROM x", f"SELECT PatientID FROM {STUDIES}"):
+        assert len(run(session, f"{sql} WHERE dicomStoresId IN ?", [members])) == 5

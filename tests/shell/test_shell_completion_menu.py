@@ -55,5 +55,6 @@ def test_what_is_on_its_way_holds_up_nobody(filled_root: Path, tmp_path: Path) -
                 terminal.wait_for_prompt()
                 terminal.type("SELECT 'it' || ' goes on';\r")
                 terminal.wait_for("it goes on")
+                terminal.wait_for_prompt()
                 terminal.press("c-d")
                 assert terminal.wait() == 0

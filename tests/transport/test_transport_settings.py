@@ -124,9 +124,9 @@ def test_secrets_are_not_shown() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"user": "ann"}, "--user goes with --endpoint"),
+        ({"user": "ann"}, "--user or user= goes with --endpoint"),
         ({"token": "t"}, "token goes with --endpoint"),
-        ({"user": "ann", "local": "x"}, "--user goes with --endpoint"),
+        ({"user": "ann", "local": "x"}, "--user or user= goes with --endpoint"),
         ({"endpoint": URL, "user": "ann", "token": "t"}, "either a user or a token"),
         ({"endpoint": URL, "user": "ann", "credentials": "f"}, "either Google's credentials"),
         ({"endpoint": "https://ann:hunter2@pacs"}, "--user NAME"),

@@ -137,8 +137,8 @@ class Catalog:
         full = _completed(parts, prefix, 3)
         if len(full) != 3:
             raise PlanningError(
-                f"{'.'.join(parts)} is no full name of a resource; write provider.service.resource,"
-                " or USE provider.service before."
+                f"{'.'.join(parts)} is neither a local table nor a resource's full name; write "
+                f"provider.service.resource, or USE provider.service before."
             )
         return self.resource(*full)
 

@@ -14,10 +14,13 @@ from dicomsql import config
 from dicomsql.cli.failures import UsageError
 from dicomsql.cli.opening import resolution_of
 from dicomsql.config.editing import Place, place_of, read_place, removed, with_changes
+from dicomsql.config.values import age_text
 from dicomsql.errors import InterfaceError
 
 # What stands in the place of a value that is not shown.
 _HIDDEN = "(set, not shown)"
+# The same of a secret that goes nowhere, since no endpoint is given that it is for.
+_UNUSED = "(set, not used)"
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -55,17 +58,14 @@ def _list(arguments: argparse.Namespace) -> int:
     import tomllib
 
     configuration = _read(arguments)
-    content = tomllib.loads(configuration.text)
-    for tables in ("profiles", "connections"):
-        for name, table in content.get(tables, {}).items():
-            content[tables][name] = {k: _shown(k, v) for k, v in table.items()}
+    content = _shown("", tomllib.loads(configuration.text))
     if arguments.json:
         _write(json.dumps(content, default=str))
         return 0
     in_use = configuration.profile(arguments.profile or os.environ.get("DICOMSQL_PROFILE"))
     for key, value in content.items():
         if not isinstance(value, dict):
-            _write(f"{key} = {value}")
+            _write(f"{key} = {_plain(value)}")
     for name, table in content.get("profiles", {}).items():
         _write(f"profile {name}{' (in use)' if name == in_use else ''}")
         _write_members(table)
@@ -77,7 +77,7 @@ def _list(arguments: argparse.Namespace) -> int:
 
 def _write_members(table: Mapping[str, Any]) -> None:
     for key, value in table.items():
-        _write(f"  {key} = {value}")
+        _write(f"  {key} = {_plain(value)}")
 
 
 def _get(arguments: argparse.Namespace) -> int:
@@ -88,7 +88,7 @@ def _get(arguments: argparse.Namespace) -> int:
         raise UsageError(f"{configuration.path} says nothing of {place}.")
     if place.is_secret:
         raise UsageError(f"{place} is a secret, which is not written out.")
-    _write(json.dumps(value) if isinstance(value, dict | bool) else str(value))
+    _write(_plain(_shown(place.keys[-1], value)))
     return 0
 
 
@@ -132,12 +132,18 @@ def _show(arguments: argparse.Namespace) -> int:
             value = getattr(resolution.settings, option.name)
         if option.name == "config" and found is None:
             value = resolution.configuration.path if resolution.configuration.text else None
-        rows.append((option, _shown(option.name, value), resolution.origin(option.name)))
+        shown = _shown(option.name, _as_written(option, value))
+        origin = resolution.origin(option.name)
+        if option.secret and found is None and os.environ.get(option.environment):
+            shown, origin = _UNUSED, f"environment {option.environment}"
+        rows.append((option, shown, origin))
     if arguments.json:
         _write(
             json.dumps(
                 {
-                    option.name: {"value": value, "origin": origin} if arguments.origin else value
+                    option.key or option.name: {"value": value, "origin": origin}
+                    if arguments.origin
+                    else value
                     for option, value, origin in rows
                 },
                 default=str,
@@ -178,7 +184,9 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _shown(name: str, value: Any) -> Any:
-    """A value as it may be shown: secrets only as being there."""
+    """A value, or all of a table, as it may be shown: secrets only as being there."""
+    if isinstance(value, dict):
+        return {key: _shown(key, member) for key, member in value.items()}
     secret = name in {"password", "token"}
     text = str(value)
     # An object of google-auth, or a key's content, in the place of a file's name.
@@ -187,6 +195,18 @@ def _shown(name: str, value: Any) -> Any:
     if value is None or not secret:
         return str(value) if isinstance(value, Path) else value
     return _HIDDEN
+
+
+def _plain(value: Any) -> str:
+    """A value of the file as it stands there, without a text's quotes; a table as JSON."""
+    return json.dumps(value) if isinstance(value, dict | bool) else str(value)
+
+
+def _as_written(option: config.Option, value: Any) -> Any:
+    """A setting as the file and the environment take it."""
+    if option.kind == "age":
+        return "off" if value is None else age_text(value)
+    return str(value) if isinstance(value, Path) else value
 
 
 def _text(value: Any) -> str:

@@ -11,6 +11,7 @@ from dicomsql.cli.failures import ReaderGoneError, UsageError, tell
 from dicomsql.cli.opening import session_of, settings_of
 from dicomsql.cli.reading import NO_SQL, sql_of, variables_of_options
 from dicomsql.cli.writing import ONE_RESULT, SINGLE, Writing, asked_format
+from dicomsql.errors import OperationalError
 
 if TYPE_CHECKING:
     from dicomsql.language.statements import Statement
@@ -55,6 +56,7 @@ def execute(
             if arguments.on_error == "continue":
                 return running.all(statements, debug=arguments.debug)
             failure = running.until_one_fails(statements)
+            running.check_committed()
         finally:
             console.clear()
     if failure is not None:
@@ -70,6 +72,20 @@ class _Running:
         self._session = session
         self._writing = writing
         self._dry_run = dry_run
+        # The line of the statement that began the transaction which is open.
+        self._began = 0
+
+    def check_committed(self) -> None:
+        """Refuse to end well where the end of the session takes back what was done.
+
+        Raises:
+            OperationalError: a transaction is open.
+        """
+        if self._session.in_transaction:
+            raise OperationalError(
+                f"The transaction that line {self._began} began was not committed, and is rolled "
+                "back: end it with COMMIT."
+            )
 
     def until_one_fails(self, statements: Sequence[Statement]) -> Exception | None:
         """Run them up to the first that fails.
@@ -101,7 +117,7 @@ class _Running:
             if failure is None:
                 continue
             failed += 1
-            line = statement.source.count("\n", 0, statement.start) + 1
+            line = _line_of(statement)
             self._writing.console.clear()
             tell(failure, debug=debug, what=f"statement {number}, line {line}")
             left = len(statements) - number
@@ -111,6 +127,12 @@ class _Running:
                     "after it did not run."
                 )
                 break
+        else:
+            try:
+                self.check_committed()
+            except OperationalError as error:
+                failed += 1
+                tell(error, debug=debug)
         return 1 if failed else 0
 
     def _run(self, statement: Statement, writing: Writing) -> Exception | None:
@@ -124,10 +146,17 @@ class _Running:
 
         if not isinstance(statement, Describe | Set | Show | Use):
             import_arrow()
+        was_open = self._session.in_transaction
         result = self._session.execute(statement, dry_run=self._dry_run)
         writing.console.clear()
         writing.write(result, statement.text)
+        if not was_open:
+            self._began = _line_of(statement)
         return result.failure
+
+
+def _line_of(statement: Statement) -> int:
+    return statement.source.count("\n", 0, statement.start) + 1
 
 
 def _check_one_result(statements: Sequence[Statement], form: str) -> None:

@@ -225,14 +225,14 @@ def _is_left_out(name: str, value: Found, above: set[str], endpoint: Found | Non
 
 def _check_login(given: _Level, has_endpoint: bool) -> None:
     """What was given outright has to have a server that it is for, and only one of two kinds."""
-    named = [f"--{n.replace('_', '-')}" for n in ("user", "token_file") if n in given]
+    named = [f"--{n.replace('_', '-')} or {n}=" for n in ("user", "token_file") if n in given]
     named += [n for n in ("password", "token") if n in given]
     if not named:
         return
     if not has_endpoint:
         raise InterfaceError(
-            f"{named[0]} goes with --endpoint: it is sent to that server and to no other. "
-            "A connection has its own, in the configuration file."
+            f"{named[0]} goes with --endpoint or endpoint=: it is sent to that server and to no "
+            "other. A connection has its own, in the configuration file."
         )
     if "user" in given and ("token" in given or "token_file" in given):
         raise InterfaceError("Give either a user or a token, not both.")
@@ -244,6 +244,9 @@ def _converted(name: str, found: Found) -> Found:
     """The value in the setting's own type; where it does not fit, it is said where it stands."""
     option = BY_NAME.get(name)
     if option is None or found.source in {"profile", "file"}:
+        return found
+    if option.face and found.source == "given":
+        # The command line has checked it, which takes more than a profile: formats of files too.
         return found
     try:
         value = option.convert(found.value)

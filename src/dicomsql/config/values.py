@@ -24,7 +24,10 @@ _SWITCHES: Mapping[object, bool] = {
     **dict.fromkeys(("off", "false", "no", "0", False), False),
 }
 
-_SAY_WHO = "give --user NAME (and the password in DICOMSQL_PASSWORD), --token-file or --credentials"
+_SAY_WHO = (
+    "give --user NAME or user= (and the password in DICOMSQL_PASSWORD), --token-file or "
+    "token_file=, --credentials or credentials="
+)
 
 
 def seconds_of(text: str) -> float | None:
@@ -42,6 +45,14 @@ def seconds_of(text: str) -> float | None:
             "cache takes an age such as '30s', '10m' or '2h', of at most 24 hours, or 'off'."
         )
     return seconds
+
+
+def age_text(seconds: float) -> str:
+    """An age as `seconds_of` takes it, in the largest unit that it is a whole number of."""
+    for unit, length in reversed(_UNITS.items()):
+        if seconds % length == 0:
+            return f"{seconds / length:g}{unit}"
+    return f"{seconds:g}s"
 
 
 def bytes_of(text: str) -> int:

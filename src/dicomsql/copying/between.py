@@ -67,7 +67,7 @@ def transfer(
     copy = _Copy(run, plan, _Ledger(report, journal), kept_folder(journal), progress)
     try:
         with closing(groups(run, plan.query, plan.named, ())) as studies:
-            copy.run(Work(studies), run.limits.parallel)
+            copy.run(Work(progress.through(studies)), run.limits.parallel)
         # Several stores have these: what becomes of them is not left to chance.
         again: Work[Selected] = Work(iter(()))
         for unit in copy.later:
@@ -104,9 +104,9 @@ class _Ledger:
             return None
         return entry if entry.status in _IN_THE_STORE or entry.reason == SUPERSEDED else None
 
-    def report(self, outcome: Outcome) -> None:
-        """What became of an instance is nothing for the journal."""
-        self._report.add(outcome)
+    def report(self, outcome: Outcome, *, known: bool = False) -> None:
+        """What became of an instance is nothing for the journal, or `known` from it."""
+        self._report.add(outcome, known=known)
 
     def write(self, results: list[tuple[Instance, Stored]]) -> None:
         """Take down results, in the journal first, but its failure hides nothing."""
@@ -188,7 +188,7 @@ class _Copy:
         if entry is not None:
             is_there = entry.status in _IN_THE_STORE
             outcome = _outcome(at, Status.PRESENT if is_there else entry.status, entry.reason)
-            self.ledger.report(replace(outcome, size=entry.size))
+            self.ledger.report(replace(outcome, size=entry.size), known=True)
             return None
         if not is_first:
             free = {(at.series, at.instance): Wanted(at, chosen)}

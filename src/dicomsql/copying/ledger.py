@@ -114,7 +114,8 @@ class Ledger:
                 entry.instance,
                 entry.reason,
                 file.size,
-            )
+            ),
+            known=True,
         )
         return True
 

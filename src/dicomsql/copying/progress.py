@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from typing import Self
+from collections.abc import Callable, Iterable, Iterator
+from typing import Self, TypeVar
 
 from dicomsql.copying.outcomes import Outcome, Status
 from dicomsql.progress import Pace, Standing, Ticker, time_text
@@ -16,11 +16,13 @@ from dicomsql.transport.base import Wait
 _STALLED = 10.0
 _WAIT = 1.0
 
+T = TypeVar("T")
+
 
 class Progress:
     """Counts what is moved and shows it now and then, from a thread of its own.
 
-    The threads that move instances call `expect` and `moved`; the report calls `done`.
+    The threads that move instances call `expect`, `growing` and `moved`; the report calls `done`.
 
     Parameters:
         show: takes how far it is; None shows nothing.
@@ -51,6 +53,7 @@ class Progress:
         self._on_the_way = self._sent = 0
         self._failed = 0
         self._whole = True
+        self._growing = False
         # When something was last heard of.
         self._stirred = clock()
         self._pace = Pace(clock())
@@ -66,6 +69,17 @@ class Progress:
             self._all_files += files
             self._all_bytes += size or 0
             self._whole &= size is not None
+
+    def growing(self, yes: bool) -> None:
+        """Whether more is looked for, so that what is expected is the least that there is."""
+        with self._lock:
+            self._growing = yes
+
+    def through(self, groups: Iterable[T]) -> Iterator[T]:
+        """The groups of what is moved; until the last has come there may be more."""
+        self.growing(True)
+        yield from groups
+        self.growing(False)
 
     def moved(self, size: int) -> None:
         """So many bytes went over the line, sent again or not."""
@@ -88,14 +102,16 @@ class Progress:
             now = self._clock()
             part = self._part()
             rate, left = self._pace.take(now, self._on_the_way, part)
+            sized = self._whole and not self._growing
             return Standing(
                 done=self._files,
                 total=self._all_files or None,
+                at_least=self._growing,
                 unit="file",
                 failures=self._failed,
                 notes=tuple(self._held_up(now)),
                 bytes=self._bytes,
-                all_bytes=self._all_bytes if self._whole else None,
+                all_bytes=self._all_bytes if sized else None,
                 rate=rate,
                 part=part,
                 left=left,
@@ -128,7 +144,7 @@ class Progress:
 
     def _part(self) -> float | None:
         """How much of it is done, from 0 to 1; None where that is not known."""
-        if not self._all_files:
+        if not self._all_files or self._growing:
             return None
         if self._whole and self._all_bytes:
             return min(1.0, self._position() / self._all_bytes)

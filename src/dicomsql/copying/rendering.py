@@ -59,7 +59,7 @@ def render(
         closing(groups(run, plan.query, plan.named, columns_of(template))) as studies,
         closing(Files(plan, template, settler, journal)) as files,
     ):
-        work: Work[_Picture] = Work(studies)
+        work: Work[_Picture] = Work(progress.through(studies))
         fetching = _Fetching(run, source, form, Refusals(source))
 
         def make() -> _Worker:

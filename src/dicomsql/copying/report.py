@@ -52,16 +52,21 @@ class Report:
         self._rows: list[Outcome] = []
         self._counts: Counter[Status] = Counter()
         self._bytes = 0
+        self._known = 0
         self._spool: _Spool | None = None
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, outcome: Outcome, *, known: bool = False) -> None:
         """Take down what became of an instance.
+
+        Args:
+            known: that it is there is what the journal says; nobody was asked.
 
         Raises:
             OperationalError: the rows no longer fit on the disk for temporary files.
         """
         with self._lock:
             self._counts[outcome.status] += 1
+            self._known += known and outcome.status is Status.PRESENT
             if outcome.status in MOVED:
                 self._bytes += outcome.size or 0
             self._rows.append(outcome)
@@ -90,6 +95,12 @@ class Report:
         """The number of those that failed."""
         with self._lock:
             return self._counts[Status.FAILED]
+
+    @property
+    def known(self) -> int:
+        """The number of those present of which only the journal says that they are."""
+        with self._lock:
+            return self._known
 
     @property
     def bytes(self) -> int:

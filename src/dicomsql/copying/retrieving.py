@@ -58,7 +58,7 @@ def retrieve(
         closing(groups(run, plan.query, plan.named, columns_of(template))) as studies,
         closing(Files(plan, template, settler, journal)) as files,
     ):
-        work: Work[Targets] = Work(studies)
+        work: Work[Targets] = Work(progress.through(studies))
         refusals = Refusals(source)
 
         def make() -> _Worker:

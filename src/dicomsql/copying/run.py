@@ -136,7 +136,7 @@ def _move(run: Run, plan: MovePlan, context: CopyContext) -> Result:
     if isinstance(plan, StorePlan) and plan.query is not None:
         plan = replace(plan, paths=_paths(run, plan.query, plan.column), query=None)
         if not plan.paths:
-            return _result(run, plan, Report(), None)
+            return _result(run, plan, Report(), None, None)
     path = journal_path(plan)
     most = _require(run, plan, path, context.allowed)
     if isinstance(plan, StorePlan):
@@ -171,20 +171,20 @@ def _move(run: Run, plan: MovePlan, context: CopyContext) -> Result:
             failure: Error | None = _failure(run, report)
         except KeyboardInterrupt:
             _stop(run)
-            raise KeyboardInterrupt(_stopped(report, journal)) from None
+            raise KeyboardInterrupt(_stopped(plan, report, journal)) from None
         except CancelledError:
             _stop(run)
-            raise CancelledError(_stopped(report, journal)) from None
+            raise CancelledError(_stopped(plan, report, journal)) from None
         except Error as error:
             _stop(run)
             if not report.total:
                 raise
             # Everything has ended that was told to, and nobody but this told it: the rows are read.
             run.cancel.clear()
-            failure = OperationalError(f"{error} {_stopped(report, journal)}")
+            failure = OperationalError(f"{error} {_stopped(plan, report, journal)}")
             failure.__cause__ = error
         unread.pop_all()
-    return _result(run, plan, report, failure)
+    return _result(run, plan, report, failure, path)
 
 
 def _check_folder(folder: Path) -> None:
@@ -218,15 +218,19 @@ def _unless_empty(folder: Path, report: Report) -> Iterator[None]:
                     above.rmdir()
 
 
-def _result(run: Run, plan: MovePlan, report: Report, failure: Error | None) -> Result:
+def _result(
+    run: Run, plan: MovePlan, report: Report, failure: Error | None, journal: Path | None
+) -> Result:
     """The rows, and what was done."""
     run.finish()
     result = report.result(plan.returning, run.engine_of)
     result.statistics = run.statistics
     result.affected = sum(n for status, n in report.counts.items() if status in MOVED)
-    result.message = _sentence(report, run.statistics.seconds)
+    result.message = _sentence(report, run.statistics.seconds, journal)
     result.summary = _summary(report, run.statistics.seconds)
     result.failure = failure
+    if plan.returning is None:
+        result.of_note = ("status", str(Status.FAILED))
     return result
 
 
@@ -305,15 +309,22 @@ def _things(number: int) -> str:
     return f"{number:,} instance{'s' * (number != 1)}"
 
 
-def _done(report: Report) -> str:
-    return ", ".join(f"{number:,} {status}" for status, number in report.counts.items())
+def _done(report: Report, journal: Path | None = None) -> str:
+    said = []
+    for status, number in report.counts.items():
+        text = f"{number:,} {status}"
+        if status is Status.PRESENT and report.known and journal is not None:
+            of_them = "" if report.known == number else f"{report.known:,} of them "
+            text += f" ({of_them}as the journal {journal} says; the store was not asked)"
+        said.append(text)
+    return ", ".join(said)
 
 
-def _sentence(report: Report, seconds: float) -> str:
+def _sentence(report: Report, seconds: float, journal: Path | None) -> str:
     """What was done, in one line."""
     if not report.total:
         return "There was no instance to copy."
-    text = f"{_things(report.total)}: {_done(report)}"
+    text = f"{_things(report.total)}: {_done(report, journal)}"
     if report.bytes:
         text += f"; {size_text(report.bytes)} in {time_text(seconds)}"
         if seconds > 0:
@@ -332,9 +343,12 @@ def _summary(report: Report, seconds: float) -> dict[str, object]:
     }
 
 
-def _stopped(report: Report, journal: Journal | None) -> str:
+def _stopped(plan: MovePlan, report: Report, journal: Journal | None) -> str:
     """What a COPY that was broken off has done, and how it goes on."""
     done = f"{_done(report)} by then" if report.total else "nothing was done by then"
+    if not isinstance(plan, RetrievePlan):
+        # A server may take what it has got although nobody waits for its answer any more.
+        done += ", as far as the store has answered; what was under way may be stored too"
     if report.failed == report.total:
         return f"The COPY was stopped: {done}."
     if journal is None:
@@ -375,7 +389,8 @@ def _require(run: Run, plan: MovePlan, journal: Path | None, allowed: Allowed) -
         if allowed.ask is None:
             exactly = f"SET allow_writes = {most}, or with " if most else ""
             raise ConsentError(
-                f"{sentence} Nothing was changed. Allow it with {exactly}--yes.", number=most
+                f"{sentence} Nothing was changed. Allow it with {exactly}--yes or yes=True.",
+                number=most,
             )
         if not allowed.ask(sentence):
             raise ConsentError(f"{sentence} It was not allowed; nothing was changed.", number=most)

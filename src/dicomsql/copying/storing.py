@@ -154,6 +154,7 @@ class _Files:
         self._bytes = 0
         self._count = 0
         self._lock = threading.Lock()
+        progress.growing(True)
         # Nothing is sent where a path matches nothing.
         self._look_ahead()
 
@@ -181,6 +182,7 @@ class _Files:
             file = next(self._found, None)
             if file is None:
                 self._found = None
+                self._progress.growing(False)
                 break
             self._count += 1
             self._progress.expect(1, file.size)

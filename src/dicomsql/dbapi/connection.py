@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from types import TracebackType
-from typing import Any, Generic, Unpack, overload
+from typing import Any, Generic, NoReturn, Self, Unpack, overload
 
 from dicomsql import errors
 from dicomsql.closing import Closing
@@ -12,7 +12,7 @@ from dicomsql.config import settings
 from dicomsql.dbapi.arguments import ConnectArguments
 from dicomsql.dbapi.cursor import Cursor
 from dicomsql.dbapi.parameters import Parameters
-from dicomsql.dbapi.rows import Made_co, Row, RowFactory, TupleRow, tuple_row
+from dicomsql.dbapi.rows import Made_co, Row, RowFactory, TupleRow, check_factory, tuple_row
 from dicomsql.errors import InterfaceError, nearest
 from dicomsql.session import Session
 
@@ -50,6 +50,8 @@ def connect(
     for name in arguments:
         if name not in known:
             raise InterfaceError(f"connect has no argument {name}.{nearest(name, known)}")
+    if row_factory is not None:
+        check_factory(row_factory)
     given: dict[str, Any] = {**arguments}
     consent = given.pop("consent", None)
     if given.get("autocommit") is None:
@@ -81,6 +83,12 @@ class Connection(Closing, Generic[Row]):
         self._session = session
         self._cursors: weakref.WeakSet[Cursor[Any]] = weakref.WeakSet()
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "A connection cannot be pickled: its threads and sockets are this process's. Open one "
+            "where it is used, and pickle what `connect` takes."
+        )
+
     @overload
     def cursor(self, *, row_factory: RowFactory[Made_co]) -> Cursor[Made_co]: ...
 
@@ -94,10 +102,13 @@ class Connection(Closing, Generic[Row]):
             row_factory: what its rows are; the connection's where it is not given.
 
         Raises:
-            InterfaceError: the connection is closed.
+            InterfaceError: the connection is closed, or `row_factory` is none.
         """
         self._check()
-        cursor: Cursor[Any] = Cursor(self, self._session, row_factory or self.row_factory)
+        check_factory(row_factory if row_factory is not None else self.row_factory)
+        cursor: Cursor[Any] = Cursor(
+            self, self._session, row_factory if row_factory is not None else self.row_factory
+        )
         self._cursors.add(cursor)
         return cursor
 
@@ -175,6 +186,15 @@ class Connection(Closing, Generic[Row]):
             cursor.close()
         self._session.close()
 
+    def __enter__(self) -> Self:
+        """Itself, for a `with` block.
+
+        Raises:
+            InterfaceError: the connection is closed.
+        """
+        self._check()
+        return self
+
     def __exit__(
         self,
         kind: type[BaseException] | None,
@@ -192,6 +212,16 @@ class Connection(Closing, Generic[Row]):
     def closed(self) -> bool:
         """Whether the connection can no longer be used."""
         return self._session.closed
+
+    def __repr__(self) -> str:
+        """Whether it is open; nothing of what it was opened with, which may be a secret."""
+        if self.closed:
+            state = "closed"
+        elif self.in_transaction:
+            state = "open, in a transaction"
+        else:
+            state = "open"
+        return f"<dicomsql.Connection: {state}>"
 
     def _check(self) -> None:
         if self._session.closed:

@@ -5,21 +5,21 @@ Beside PEP 249: the Arrow methods have the names that ADBC and DuckDB gave their
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Generic, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, Self, cast
 
 from dicomsql import errors
 from dicomsql.closing import Closing
 from dicomsql.dbapi.frames import needed, to_pandas, to_polars
 from dicomsql.dbapi.parameters import Parameters, call_text, checked, checked_sets
-from dicomsql.dbapi.rows import Row, RowFactory, TupleRow, tuple_row
+from dicomsql.dbapi.rows import Row, RowFactory, TupleRow, check_factory, tuple_row
 from dicomsql.dbapi.stream import Stream, one_at_a_time
 from dicomsql.dbapi.tables import Incoming
 from dicomsql.errors import InterfaceError, NotSupportedError, ProgrammingError
 from dicomsql.session import Session, Stop
 from dicomsql.session.ingest import MODES
+from dicomsql.session.turns import Turn
 
 if TYPE_CHECKING:
     import pandas
@@ -56,7 +56,7 @@ class Cursor(Closing, Generic[Row]):
         self.arraysize = 1
         self._row_factory = row_factory
         self._session = session
-        self._busy = threading.Lock()
+        self._busy = Turn()
         self._closed = False
         self._results: list[Result] = []
         self._affected = -1
@@ -65,6 +65,12 @@ class Cursor(Closing, Generic[Row]):
         self._messages: list[Message] = []
         self._told = 0
         self._stop = Stop()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "A cursor cannot be pickled, since its connection is this process's: fetch its rows "
+            "and pickle these."
+        )
 
     # -- executing -------------------------------------------------------------------------------
 
@@ -113,6 +119,8 @@ class Cursor(Closing, Generic[Row]):
             if sets:
                 self._results = [self._session.execute_many(statements[0], sets, stop=self._stop)]
                 self._show()
+            else:
+                self._affected = 0
         return self
 
     def adbc_ingest(
@@ -285,9 +293,26 @@ class Cursor(Closing, Generic[Row]):
         """The rows that are left, for whatever takes Arrow streams (the Arrow PyCapsule interface).
 
         `polars.DataFrame(cursor)`, `pandas.DataFrame.from_arrow(cursor)`, `pyarrow.table(cursor)`
-        and DuckDB's `FROM cursor` ask for it.
+        and DuckDB's `FROM cursor` ask for it. What takes a part of them (LIMIT) has read on.
+
+        Raises:
+            InterfaceError: another stream was read, fully or in part: what is left would pass for
+                all.
         """
-        return self.fetch_record_batch().__arrow_c_stream__(requested_schema)
+        import pyarrow as pa
+
+        stream = self._readable()
+        if stream.was_handed_over:
+            raise InterfaceError(
+                "The cursor's rows were handed over as an Arrow stream before, and are read once. "
+                "Execute the statement again, or keep its rows (fetch_arrow_table)."
+            )
+        reader = pa.RecordBatchReader.from_batches(stream.schema(), self._handed_over(stream))
+        return reader.__arrow_c_stream__(requested_schema)
+
+    def __arrow_c_schema__(self) -> object:
+        """The columns of that stream, for who looks at them before it reads."""
+        return self._readable().schema().__arrow_c_schema__()
 
     def fetchdf(self) -> pandas.DataFrame:
         """All rows that are left as a DataFrame of pandas.
@@ -370,6 +395,7 @@ class Cursor(Closing, Generic[Row]):
 
     @row_factory.setter
     def row_factory(self, factory: RowFactory[Row]) -> None:
+        check_factory(factory)
         self._row_factory, self._make = factory, None
 
     def setinputsizes(self, sizes: Sequence[object]) -> None:  # noqa: ARG002
@@ -407,6 +433,15 @@ class Cursor(Closing, Generic[Row]):
         """
         self._stop.cancel()
 
+    def __enter__(self) -> Self:
+        """Itself, for a `with` block.
+
+        Raises:
+            InterfaceError: the cursor is closed.
+        """
+        self._check()
+        return self
+
     @property
     def closed(self) -> bool:
         """Whether the cursor can no longer be used."""
@@ -417,14 +452,9 @@ class Cursor(Closing, Generic[Row]):
         self._closed = True
         if self._session.is_foreign:
             return  # who held it at the fork is not here
-        if not self._busy.acquire(blocking=False):
-            self.cancel()
-            self._busy.acquire()
-        try:
+        with self._busy.taken(self._cancelled):
             self._affected = self.rowcount
             self._reset("The cursor is closed.")
-        finally:
-            self._busy.release()
 
     # -- inside ----------------------------------------------------------------------------------
 
@@ -438,6 +468,11 @@ class Cursor(Closing, Generic[Row]):
             self._messages.clear()
             self._stop = Stop()
             yield
+
+    def _cancelled(self) -> bool:
+        """Stop what another thread does with the cursor, and wait for it."""
+        self.cancel()
+        return False
 
     def _parsed(self, operation: str) -> tuple[Statement, ...]:
         if not isinstance(operation, str):
@@ -487,6 +522,10 @@ class Cursor(Closing, Generic[Row]):
         """The stream's batches; who reads them keeps the cursor, whose end they are told of."""
         yield from stream.batches()
 
+    def _handed_over(self, stream: Stream) -> Iterator[pa.RecordBatch]:
+        stream.was_handed_over = True
+        yield from self._batches(stream)
+
     def _readable(self) -> Stream:
         self._check()
         if self._stream is None:
@@ -501,7 +540,13 @@ class Cursor(Closing, Generic[Row]):
         if cast("object", self._row_factory) is tuple_row:
             return None
         if self._make is None:
-            self._make = self._row_factory(self)
+            make = self._row_factory(self)
+            if not callable(make):
+                raise ProgrammingError(
+                    f"The row factory gave a {type(make).__name__} and no function that makes a "
+                    "row of a tuple."
+                )
+            self._make = make
         return self._make
 
     def _check(self) -> None:

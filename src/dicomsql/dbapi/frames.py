@@ -156,7 +156,7 @@ def _may_need_care(kind: pa.DataType) -> bool:
 
     if of.is_nested(kind):
         return any(_may_need_care(kind.field(n).type) for n in range(kind.num_fields))
-    return of.is_integer(kind) or of.is_boolean(kind)
+    return bool(of.is_integer(kind) or of.is_boolean(kind))
 
 
 def _has_holes(values: pa.Array) -> bool:

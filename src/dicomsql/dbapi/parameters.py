@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,16 +11,20 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from dicomsql.errors import ProgrammingError
+from dicomsql.dbapi.numbers import check_numbers
+from dicomsql.errors import DataError, ProgrammingError
 
 __all__ = ["Parameters", "call_text", "checked", "checked_sets", "is_table"]
 
 Parameters = Sequence[object] | Mapping[str, object] | None
 
-_PLAIN = (
-    *(bool, int, float, Decimal, bytes, bytearray, memoryview, UUID),
-    *(datetime.date, datetime.time, datetime.timedelta),
-)
+_PLAIN = (Decimal, bytes, bytearray, memoryview, UUID, datetime.date, datetime.time)
+# Classes of values that need no look; of their subclasses they may.
+_AS_THEY_ARE = {
+    *(type(None), bool, int, float, Decimal, bytes, UUID),
+    *(datetime.date, datetime.datetime, datetime.time, datetime.timedelta),
+}
+_DEEPEST = 64
 # Classes of packages that need not be there, by their names.
 _MISSING = {("pandas", "NAType"), ("pandas", "NaTType")}
 _TABLE_LIKE = ("__arrow_c_stream__", "__arrow_c_array__", "__dataframe__")
@@ -37,6 +42,7 @@ def checked(parameters: Parameters) -> Parameters:
 
     Raises:
         ProgrammingError: they are no sequence or mapping, or one of them is no value.
+        DataError: one of them would not stay what it is.
     """
     if parameters is None:
         return None
@@ -50,12 +56,12 @@ def checked(parameters: Parameters) -> Parameters:
         for name in parameters:
             if not isinstance(name, str):
                 raise ProgrammingError("The names of parameters are texts.")
-        return {name: _value(value, f":{name}") for name, value in parameters.items()}
+        return {name: _bound(value, f":{name}") for name, value in parameters.items()}
     if isinstance(parameters, Sequence):
-        return tuple(_value(value, str(n)) for n, value in enumerate(parameters, 1))
+        return tuple(_bound(value, str(n)) for n, value in enumerate(parameters, 1))
     raise ProgrammingError(
-        f"The parameters are a {type(parameters).__name__}; write them as a list or tuple for `?`, "
-        "or as a mapping for `:name`."
+        f"The parameters are of the class {type(parameters).__name__}; write them as a list or "
+        "tuple for `?`, or as a mapping for `:name`."
     )
 
 
@@ -64,6 +70,7 @@ def checked_sets(sets: Iterable[object]) -> list[Parameters]:
 
     Raises:
         ProgrammingError: they are none, or one of them does not fit.
+        DataError: a value would not stay what it is.
     """
     if is_table(sets):
         raise ProgrammingError(f"A table is no set of parameters. {_LOAD}")
@@ -73,8 +80,8 @@ def checked_sets(sets: Iterable[object]) -> list[Parameters]:
     for number, one in enumerate(sets, 1):
         try:
             found.append(checked(one) or ())  # type: ignore[arg-type]
-        except ProgrammingError as error:
-            raise ProgrammingError(f"Set {number}: {error}") from None
+        except (DataError, ProgrammingError) as error:
+            raise type(error)(f"Set {number}: {error}") from None
     return found
 
 
@@ -83,26 +90,47 @@ def is_table(value: object) -> bool:
     return any(hasattr(value, n) for n in _TABLE_LIKE)
 
 
-def _value(value: object, name: str) -> object:
-    if value is None or isinstance(value, str):
-        return _text(value, name) if value is not None else None
+def _bound(value: object, name: str) -> object:
+    """A value as the engine takes it, which it has to stay there."""
+    made = _value(value, name, 0)
+    if isinstance(made, list | dict | int | Decimal) and not isinstance(made, bool):
+        check_numbers([made], name)
+    return made
+
+
+def _value(value: object, name: str, depth: int) -> object:
+    if value is None or type(value) in _AS_THEY_ARE:
+        return value
+    if isinstance(value, str):
+        return _text(value, name)
     kind = type(value)
     if (kind.__module__.partition(".")[0], kind.__name__) in _MISSING:
         return None
+    if kind.__module__ == "numpy" and hasattr(value, "item"):
+        return _of_numpy(value, name, depth)
+    # Of a class of one's own it is the value that counts, not how that class shows it.
+    if isinstance(value, int | float):
+        return int.__int__(value) if isinstance(value, int) else float.__float__(value)
+    if isinstance(value, datetime.datetime | datetime.timedelta):
+        return _of_pandas(value, name)
     if isinstance(value, _PLAIN):
         return value
     if isinstance(value, os.PathLike):
-        return _value(os.fspath(value), name)
+        return _value(os.fspath(value), name, depth)
+    if depth == _DEEPEST:
+        raise ProgrammingError(
+            f"Parameter {name} is nested more than {_DEEPEST} levels deep, or holds itself."
+        )
     if isinstance(value, Mapping):
-        return {_value(k, name): _value(v, name) for k, v in value.items()}
+        return _struct(value, name, depth + 1)
     if isinstance(value, list | tuple):
-        return [_value(v, name) for v in value]
+        if set(map(type, value)) <= _AS_THEY_ARE:
+            return list(value)
+        return [_value(v, name, depth + 1) for v in value]
     if is_table(value):
         raise ProgrammingError(
             f"Parameter {name} is a table ({kind.__name__}); a parameter is one value. {_LOAD}"
         )
-    if kind.__module__ == "numpy" and hasattr(value, "item"):
-        return _value(_of_numpy(value, name), name)
     raise ProgrammingError(
         f"Parameter {name} is of the class {kind.__name__}, which is no value of SQL. Values are "
         "None, bool, int, float, Decimal, str, bytes, dates and times, UUID, and lists and "
@@ -110,24 +138,86 @@ def _value(value: object, name: str) -> object:
     )
 
 
+def _struct(value: Mapping[Any, Any], name: str, depth: int) -> dict[object, object]:
+    made = {_value(k, name, depth): _value(v, name, depth) for k, v in value.items()}
+    if len(set(map(str, made))) < len(value):
+        raise ProgrammingError(
+            f"Parameter {name} has a mapping of which two keys are one name as texts."
+        )
+    return made
+
+
 def _text(value: str, name: str) -> str:
     try:
         value.encode()
     except UnicodeEncodeError:
         raise ProgrammingError(f"Parameter {name} holds a character that is none.") from None
-    return str(value)
+    return str.__str__(value)
 
 
-def _of_numpy(value: Any, name: str) -> object:
-    """A scalar of NumPy's as Python's own."""
+def _of_pandas(value: Any, name: str) -> object:
+    """A moment or duration, of pandas too, as Python's own."""
+    exact = getattr(value, "to_pydatetime", None) or getattr(value, "to_pytimedelta", None)
+    if exact is None:
+        return value
+    if getattr(value, "nanosecond", 0) or getattr(value, "nanoseconds", 0):
+        raise _nanoseconds(name)
+    try:
+        return exact()
+    except (OverflowError, ValueError, NotImplementedError):
+        raise _out_of_range(name) from None
+
+
+def _of_numpy(value: Any, name: str, depth: int) -> object:
+    """A scalar or an array of NumPy's as Python's own."""
+    if depth > _DEEPEST:
+        raise ProgrammingError(f"Parameter {name} is nested more than {_DEEPEST} levels deep.")
     if getattr(value, "shape", ()) != ():
-        return value.tolist()
+        return [_value(v, name, depth + 1) for v in value]
     if value.dtype.kind in "mM":
+        return _moment_of_numpy(value, name)
+    plain = value.item()
+    if type(plain) is type(value):
+        # Wider than a float of Python's.
+        nearest = float(plain)
+        if math.isnan(nearest) or nearest == plain:
+            return nearest
+        raise DataError(f"Parameter {name} has more digits than a floating-point number (DOUBLE).")
+    return _value(plain, name, depth + 1)
+
+
+def _moment_of_numpy(value: Any, name: str) -> object:
+    if str(value) == "NaT":
+        return None
+    unit = value.dtype.str.partition("[")[2].rstrip("]").lstrip("0123456789")
+    if not unit or (value.dtype.kind == "m" and unit in {"Y", "M"}):
         raise ProgrammingError(
-            f"Parameter {name} is NumPy's {value.dtype.name}; give datetime's datetime or "
-            "timedelta instead (pandas: to_pydatetime())."
+            f"Parameter {name} is NumPy's {value.dtype.name}, of no length that is certain: give a "
+            "datetime.timedelta instead."
         )
-    return value.item()
+    if unit in {"ns", "ps", "fs", "as"}:
+        exact = value.astype(f"{value.dtype.kind}8[us]")
+        if exact.astype(value.dtype) != value:
+            raise _nanoseconds(name)
+        value = exact
+    plain = value.item()
+    if isinstance(plain, int):
+        raise _out_of_range(name)
+    return plain
+
+
+def _nanoseconds(name: str) -> DataError:
+    return DataError(
+        f"Parameter {name} has nanoseconds, which Python's values have not: round it to "
+        "microseconds, or give it as text and CAST it in the statement (AS TIMESTAMP_NS)."
+    )
+
+
+def _out_of_range(name: str) -> DataError:
+    return DataError(
+        f"Parameter {name} is a moment or duration beyond Python's (the years 1 to 9999): give it "
+        "as text and CAST it in the statement."
+    )
 
 
 def call_text(

@@ -7,12 +7,13 @@ values. `connect(row_factory=...)`, `connection.cursor(row_factory=...)` and the
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections import namedtuple
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from dicomsql.errors import ProgrammingError
+from dicomsql.errors import InterfaceError, ProgrammingError
 
 if TYPE_CHECKING:
     # Type checkers know it without the package, which nothing here needs when it runs.
@@ -34,6 +35,7 @@ __all__ = [
     "Row",
     "RowFactory",
     "TupleRow",
+    "check_factory",
     "class_row",
     "dict_row",
     "namedtuple_row",
@@ -74,8 +76,8 @@ def namedtuple_row(cursor: Cursor[Any], /) -> Callable[[TupleRow], NamedTuple]:
 
     A column whose name is no identifier, or was there before, is `_` and its place (`_2`).
     """
-    made = namedtuple("Row", _names(cursor), rename=True)  # type: ignore[misc]
-    return made._make
+    make: Callable[[TupleRow], NamedTuple] = _row_class(tuple(_names(cursor)))._make
+    return make
 
 
 def class_row(of: Callable[..., Of], /) -> RowFactory[Of]:
@@ -84,15 +86,24 @@ def class_row(of: Callable[..., Of], /) -> RowFactory[Of]:
     Args:
         of: the class.
 
-    Raises (once there are rows to make):
-        ProgrammingError: it does not take those columns, or needs others.
+    Raises:
+        InterfaceError: it is nothing that can be called.
+        ProgrammingError (once there are rows to make): it does not take those columns, or needs
+            others.
     """
+    if not callable(of):
+        raise InterfaceError(f"class_row takes a class, no {type(of).__name__}.")
 
     def factory(cursor: Cursor[Any], /) -> Callable[[TupleRow], Of]:
         shown = getattr(of, "__name__", "the class")
         names = _distinct(cursor, shown)
         try:
-            inspect.signature(of).bind(**dict.fromkeys(names))
+            signature = inspect.signature(of)
+        except ValueError:
+            signature = None  # a class of Python's own, which does not tell what it takes
+        try:
+            if signature is not None:
+                signature.bind(**dict.fromkeys(names))
         except TypeError as error:
             raise ProgrammingError(
                 f"The columns {', '.join(names)} do not make a {shown}: {error}. Name them in the "
@@ -105,6 +116,41 @@ def class_row(of: Callable[..., Of], /) -> RowFactory[Of]:
         return make
 
     return factory
+
+
+def check_factory(factory: object) -> None:
+    """Make sure that it is a row factory, as far as one can see before there are rows.
+
+    Raises:
+        InterfaceError: it is none.
+    """
+    if not callable(factory):
+        raise InterfaceError(
+            "A row factory is a function, such as dicomsql.dict_row or class_row(C), no "
+            f"{type(factory).__name__}."
+        )
+    # A class may be one if its objects can be called: they make the rows.
+    if isinstance(factory, type) and not any("__call__" in c.__dict__ for c in factory.__mro__):
+        raise InterfaceError(
+            f"{factory.__name__} is a class and no row factory: write "
+            f"class_row({factory.__name__})."
+        )
+
+
+@functools.lru_cache(maxsize=256)
+def _row_class(names: tuple[str, ...]) -> Any:
+    """The class of named tuples with these columns, whose rows can be pickled."""
+    made = namedtuple("Row", names, rename=True)  # type: ignore[misc]
+
+    def reduced(row: TupleRow) -> tuple[object, ...]:
+        return _row_of, (names, tuple(row))
+
+    setattr(made, "__reduce__", reduced)  # noqa: B010 - a type checker takes it for a method
+    return made
+
+
+def _row_of(names: tuple[str, ...], values: TupleRow) -> Any:
+    return _row_class(names)._make(values)
 
 
 def _names(cursor: Cursor[Any]) -> list[str]:

@@ -7,7 +7,6 @@ asks once they are gone is told.
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from dicomsql.dbapi.rows import TupleRow
 from dicomsql.dbapi.values import columns_of
 from dicomsql.errors import Error, InterfaceError
+from dicomsql.session.turns import Turn
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,21 +32,21 @@ _BROKEN_OFF = "The rows were broken off before their end. Execute the statement 
 
 
 @contextmanager
-def one_at_a_time(busy: threading.Lock) -> Iterator[None]:
+def one_at_a_time(busy: Turn) -> Iterator[None]:
     """Refuse what another thread does with a cursor at the same time.
 
     Raises:
         InterfaceError: another thread is at it.
     """
-    if not busy.acquire(blocking=False):
-        raise InterfaceError(
-            "Another thread uses this cursor right now. Threads may share a connection: let each "
-            "make a cursor of its own."
-        )
-    try:
+    if busy.is_mine:
+        raise InterfaceError("The cursor is used already by what is done to its rows.")
+    with busy.taken(lambda: True) as mine:
+        if not mine:
+            raise InterfaceError(
+                "Another thread uses this cursor right now. Threads may share a connection: let "
+                "each make a cursor of its own."
+            )
         yield
-    finally:
-        busy.release()
 
 
 class Stream:
@@ -58,15 +58,17 @@ class Stream:
 
     Attributes:
         columns: of the rows.
+        was_handed_over: another package has read some of the rows as an Arrow stream.
 
     Raises, from every method that gives rows: what the statement raises while it runs, each time;
     InterfaceError where the rows are gone.
     """
 
-    def __init__(self, result: Result, busy: threading.Lock) -> None:
+    def __init__(self, result: Result, busy: Turn) -> None:
         assert result.columns is not None
         self._result = result
         self.columns = result.columns
+        self.was_handed_over = False
         self._busy = busy
         self._batches = result.batches()
         # The batch that `_rows` is of, and those that were only looked at.
@@ -93,6 +95,9 @@ class Stream:
         Where `make`, or a value that Python does not have, fails, no row is taken.
         """
         try:
+            if self._busy.is_taken:
+                with one_at_a_time(self._busy):
+                    pass
             while True:
                 row = next(self._rows, None)
                 if row is not None:

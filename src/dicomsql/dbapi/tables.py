@@ -16,9 +16,8 @@ __all__ = ["Incoming"]
 
 _COLUMN = re.compile(r"[Cc]onversion failed for column (.+) with type")
 
-# How polars marks columns of objects, which to others are addresses in memory.
-_OBJECTS = b"POLARS_EXTENSION_TYPE"
-_EXTENSION = b"ARROW:extension:name"
+# polars' type of objects, of which others get addresses in memory.
+_OBJECTS = "Object"
 
 
 class Incoming:
@@ -42,12 +41,6 @@ class Incoming:
         # Who wrote a reader here in Python sees what it raised; other words may repeat values.
         self._is_own = isinstance(data, pa.RecordBatchReader)
         source = _reader_of(data)
-        for field in source.schema:
-            if (field.metadata or {}).get(_EXTENSION) == _OBJECTS:
-                raise ProgrammingError(
-                    f"Column {field.name} holds objects of Python, for which Arrow has no type. "
-                    "Give it one (cast), or leave it out."
-                )
         schema = pa.schema([field.with_type(_taken(field.type)) for field in source.schema])
         self.reader: pa.RecordBatchReader = pa.RecordBatchReader.from_batches(
             schema, self._batches(source, schema)
@@ -87,6 +80,14 @@ def _reader_of(data: object) -> pa.RecordBatchReader:
     import pyarrow as pa
 
     kind = type(data).__name__
+    kinds = getattr(data, "dtypes", None)
+    if isinstance(kinds, list) and any(str(of) == _OBJECTS for of in kinds):
+        raise ProgrammingError(
+            f"The {kind} has a column of objects of Python (Object), for which Arrow has no type: "
+            "give it one (cast), or leave it out."
+        )
+    if isinstance(data, pa.RecordBatchReader):
+        return data
     try:
         if hasattr(data, "__arrow_c_stream__"):
             return pa.RecordBatchReader.from_stream(data)

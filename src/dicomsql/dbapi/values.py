@@ -10,9 +10,9 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Callable, Iterable
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from dicomsql.dbapi.nested import nested
 from dicomsql.errors import DataError
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ _DAY = 86_400_000_000
 # Microseconds of one unit of Arrow's; nanoseconds are fewer than one.
 _MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1}
 
-_WIDE = re.compile(r"\bU?HUGEINT\b")
+# Types that are made here, also where they are parts of others.
+_OURS = re.compile(r"\b(?:U?HUGEINT|BIGNUM|DATE|TIME\w*)\b")
 
 
 def columns_of(columns: Iterable[ResultColumn], batch: pa.RecordBatch) -> list[list[Any]]:
@@ -44,19 +45,25 @@ def columns_of(columns: Iterable[ResultColumn], batch: pa.RecordBatch) -> list[l
 
 def _values(column: ResultColumn, array: pa.Array) -> list[Any]:
     name = column.type
-    convert = _BY_NAME.get(name)
-    if convert is None and _WIDE.search(name):
-        convert = _nested_integers
-    if convert is None:
-        convert = _BY_KIND.get(_kind(array.type), _plain)
     try:
-        return convert(array)
+        return _converted(name, array)
     except (OverflowError, ValueError):
         raise DataError(
             f"Column {column.name} ({name}) holds a value that Python has none for: outside of "
             "the years 1 to 9999, or with nanoseconds. Take the rows as Arrow "
             f"(fetch_arrow_table), or CAST({column.name} AS VARCHAR)."
         ) from None
+
+
+def _converted(name: str, array: pa.Array) -> list[Any]:
+    convert = _BY_NAME.get(name)
+    if convert is None and _OURS.search(name):
+        made = nested(name, array, _converted)
+        if made is not None:
+            return made
+    if convert is None:
+        convert = _BY_KIND.get(_kind(array.type), _plain)
+    return convert(array)
 
 
 def _kind(kind: pa.DataType) -> str:
@@ -114,20 +121,6 @@ def _time(microseconds: int) -> datetime.time:
 def _integers(array: pa.Array) -> list[Any]:
     # Arrow has no integers of 128 bits, so that they come as decimals.
     return [None if v is None else int(v) for v in array.to_pylist()]
-
-
-def _nested_integers(array: pa.Array) -> list[Any]:
-    return [_as_integers(v) for v in array.to_pylist()]
-
-
-def _as_integers(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return int(value) if value.as_tuple().exponent == 0 else value
-    if isinstance(value, dict):
-        return {k: _as_integers(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(map(_as_integers, value))
-    return value
 
 
 def _big_numbers(array: pa.Array) -> list[Any]:

@@ -26,7 +26,7 @@ import pyarrow as pa
 
 from dicomsql.engine.carried import carried, check_digits, check_whole, columns_of
 from dicomsql.engine.database import GUARDED, MEMORY, OUR_FUNCTIONS, Database
-from dicomsql.engine.failures import is_indirect, same_words, translated
+from dicomsql.engine.failures import is_indirect, is_made_of_values, same_words, translated
 from dicomsql.engine.forks import keep_from_children
 from dicomsql.engine.guards import UNKNOWN, check_reach
 from dicomsql.engine.repeated import At, repeat
@@ -42,8 +42,7 @@ _BATCH_ROWS = 8_192
 _BATCH_ROWS_AT_ONCE = 1_024
 _AT_ONCE = "SET streaming_buffer_size = '1B'"
 
-# Makes something that later statements name; sets something for them.
-_MAKES = re.compile(r"\b(?:CREATE|PREPARE)\b", re.IGNORECASE)
+# Sets something for later statements.
 _SETS = re.compile(r"\s*(?:SET|RESET)\b(?!\s+VARIABLE\b)", re.IGNORECASE)
 
 # Statements whose words are all that an error of theirs can repeat; those that may be bound over
@@ -182,7 +181,7 @@ def _next(
     columns: tuple[ResultColumn, ...], reader: pa.RecordBatchReader | None
 ) -> pa.RecordBatch | None:
     if reader is None:
-        raise InterfaceError("The rows of this result have ended, or were broken off.")
+        raise InterfaceError("The rows of this result were broken off by another statement.")
     try:
         batch = reader.read_next_batch()
     except StopIteration:
@@ -217,6 +216,8 @@ class Engine:
         self._thread: ThreadPoolExecutor | None = ThreadPoolExecutor(
             1, thread_name_prefix="dicomsql-engine"
         )
+        # Collected together with a result that is half read, which would wait for it, it has ended.
+        weakref.finalize(self, self._thread.shutdown, wait=False).atexit = False
         self._lock = threading.Lock()
         self._database: Database | None = None if isinstance(database, str) else database
         # Gives back a database that is this engine's, at the latest when nobody has the engine.
@@ -228,6 +229,8 @@ class Engine:
         self._in_transaction = False
         # One of ours, around a query.
         self._in_snapshot = False
+        # The last result.
+        self._read: weakref.ref[Rows] | None = None
         self._aborted = False
         self._gives_at_once = False
         # What statements on the main engine ask for (which TEMP objects there are) would show them.
@@ -516,14 +519,16 @@ class Engine:
         if relation is None:
             return None
         if self._is_only_done(sql, relation):
-            if relation.columns == ["Count"] and (rows := relation.fetchall()):
-                self.changed = int(rows[0][0])
+            if relation.columns == ["Count"] and (counted := relation.fetchall()):
+                self.changed = int(counted[0][0])
             return None
         columns = columns_of(relation)
         reader = carried(relation, columns).to_arrow_reader(
             _BATCH_ROWS_AT_ONCE if at_once else _BATCH_ROWS
         )
-        return Rows(columns, reader, _next(columns, reader), self)
+        rows = Rows(columns, reader, _next(columns, reader), self)
+        self._read = weakref.ref(rows)
+        return rows
 
     def _note(self, sql: str) -> None:
         if not _UNWRITTEN.issuperset(self._parsed(sql).kinds):
@@ -543,6 +548,13 @@ class Engine:
         if _QUERIES.issuperset(self._parsed(sql).kinds):
             self._connection.begin()
             self._in_snapshot = True
+
+    def _end_open(self) -> None:
+        """End what was left by a result that nobody has read to its end, or closed."""
+        left = self._read() if self._read is not None else None
+        if left is not None:
+            left._close()
+        self._end_snapshot()
 
     def _end_snapshot(self) -> None:
         while self._in_snapshot:
@@ -642,12 +654,12 @@ class Engine:
     def _done(self, work: Callable[[], _T], sql: str, values: Values, of_open: bool) -> _T:
         """Run here, with DuckDB's failures as our own."""
         indirect = is_indirect(sql)
-        if indirect and _MAKES.search(sql):
+        if is_made_of_values(sql):
             self._made_of_values = True
         try:
             with self._database.private() if self._database is not None else nullcontext():
                 if not of_open:
-                    self._end_snapshot()
+                    self._end_open()
                 return work()
         except (duckdb.Error, pa.ArrowException, OSError) as error:
             if (wrong := self._sources.failure()) is not None:

@@ -85,6 +85,7 @@ _SPOKEN = re.compile(
             r"identifier\. Read that column as text\.",
             re.escape(TOO_LONG),
             "More than one row returned by a subquery used as an expression",
+            r"CHECK constraint failed on table \"?\w+\"?",
         )
     )
 )
@@ -98,6 +99,9 @@ _ADVICE = {
     "Cannot change configuration option": (
         "Settings that decide what code runs and what can be reached stay as they are."
     ),
+    "Unimplemented type for cast": (
+        "Where a value is looked for in a list, write IN ? without brackets."
+    ),
     "time field value out of range": "A time is written as TIME '13:45:00'.",
     "invalid timestamp field format": "It is written as TIMESTAMP '2026-01-31 13:45:00'.",
 }
@@ -110,6 +114,11 @@ _NO_COLUMN = re.compile(
     r"Candidate bindings: :? ?(?P<nearer>.*)",
     re.DOTALL,
 )
+_NO_TABLE = re.compile(
+    r"Table with name (?P<name>\S+) does not exist!(?:\s*Did you mean \"(?P<near>[^\"]*)\"\?)?"
+)
+# The engine's own tables, which nobody means.
+_ITS_OWN = re.compile(r"(?:pg|duckdb|sqlite|pragma)_|information_schema|system\.", re.IGNORECASE)
 _NO_FUNCTION = re.compile(
     r"(?P<kind>Table|Scalar) Function with name (?P<name>\S+) does not exist!"
     r"(?:\s*Did you mean \"(?P<near>[^\"]*)\"\?)?"
@@ -119,23 +128,43 @@ _HEAD = re.compile(r"(?:\w+(?:Exception|Error): )?([A-Za-z][A-Za-z ]*?) Error: "
 _PLACE = "\n\nLINE "
 # From the first quote to the last: a value may hold quotes of its own, which are not escaped.
 _QUOTED = re.compile(r"[\"'].*[\"']|[\"'].*", re.DOTALL)
-# What may follow the last quote: the type, and the column, that a value was cast to and from.
+# What may follow the last quote: the type, and the column, that a value was cast to and from; and
+# what is wrong with a key.
 _BEHIND = re.compile(
-    r"(?: to [A-Z][A-Z0-9_ ]*(?:\([0-9, ]*\))?(?:\[\])*)?(?: when casting from source column \w+)?"
+    r"(?: to (?:type )?[A-Z][A-Z0-9_ ]*(?:\([0-9, ]*\))?(?:\[\])*)?"
+    r"(?: when casting from source column \w+| failed: value is out of range!)?"
+    r"| violates (?:primary key|unique) constraint\.?"
+    r"| does not exist in the referenced table"
 )
 _PARTS = re.compile(r"\"([^\"]*)\"|'([^']*)'")
 # Numbers that are no part of a name.
 _NUMBERS = re.compile(r"(?<![\w.])-?\d[\w.:+-]*")
 
-# What lets values of rows into names and texts of a statement before it runs.
-_INDIRECT = re.compile(
-    r"\b(?:getvariable|query|query_table)\"?\s*\(|\b(?:pivot|pivot_wider|enum)\b", re.IGNORECASE
+# What lets values of rows into names and texts of a statement before it runs. The labels of an ENUM
+# that are written are words of the statement.
+_NAMES = r"\b(?:query|query_table)\"?\s*\(|\b(?:pivot|pivot_wider)\b|\benum\b(?!\s*\(\s*')"
+_INDIRECT = re.compile(rf"\bgetvariable\"?\s*\(|{_NAMES}", re.IGNORECASE)
+_OF_NAMES = re.compile(_NAMES, re.IGNORECASE)
+
+# Makes something that later statements name; makes rows alone, whose columns the statement names.
+_MAKES = re.compile(r"\b(?:CREATE|PREPARE)\b", re.IGNORECASE)
+_MAKES_ROWS = re.compile(
+    r"\s*CREATE\s+(?:OR\s+REPLACE\s+)?(?:TEMP(?:ORARY)?\s+)?TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?"
+    r"(?:\w+|\"[^\"]*\")\s+AS\b",
+    re.IGNORECASE,
 )
 
 
 def is_indirect(sql: str) -> bool:
     """Whether a statement may have names and texts that are values of rows."""
     return _INDIRECT.search(sql) is not None
+
+
+def is_made_of_values(sql: str) -> bool:
+    """Whether a statement may make what later ones name, with names or texts from values."""
+    if not _MAKES.search(sql) or not is_indirect(sql):
+        return False
+    return _MAKES_ROWS.match(sql) is None or _OF_NAMES.search(sql) is not None
 
 
 def same_words(error: BaseException, another: BaseException) -> bool:
@@ -177,7 +206,7 @@ def translated(
     name = found.group(1).lower() if found else "unnamed"
     return kind.error(
         f"The engine stopped with an error of the kind '{name}'. Its own words may repeat values "
-        "of the data; --show-phi shows them."
+        "of the data; --show-phi (in Python: connect(show_phi=True)) shows them."
     )
 
 
@@ -189,8 +218,12 @@ def _not_there(text: str) -> str:
         known = [first for first, _ in _PARTS.findall(found["near"] or found["nearer"] or "")]
         name, table = found["name"] or found["member"], found["table"]
         said = f"{table} has no column {name}." if table else f"There is no column {name} here."
-        listed = f" Known: {', '.join(known)}." if known else ""
+        listed = f" Among those there: {', '.join(known)}." if known else ""
         return f"{said}{nearest(name, known) or listed}"
+    if found := _NO_TABLE.fullmatch(text):
+        near = found["near"] or ""
+        known = [] if _ITS_OWN.match(near) else [near] * bool(near)
+        return f"There is no table {found['name']} here.{nearest(found['name'], known)}"
     if found := _NO_FUNCTION.fullmatch(text):
         name = found["name"]
         if name.lower() == FUNCTION:

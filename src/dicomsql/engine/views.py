@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dicomsql.language.statements import dotted
 from dicomsql.planning.views import view_of
 
 if TYPE_CHECKING:
@@ -94,9 +95,9 @@ def spelled(tables: Iterable[Listed]) -> tuple[frozenset[str], tuple[tuple[str, 
 
 def _spelled(table: Listed) -> Iterator[str]:
     if table.near:
-        yield table.name
+        yield dotted((table.name,))
     if table.here:
-        yield f"{table.schema}.{table.name}"
+        yield dotted((table.schema, table.name))
     if table.schema == _MAIN:
-        yield f"{table.database}.{table.name}"
-    yield f"{table.database}.{table.schema}.{table.name}"
+        yield dotted((table.database, table.name))
+    yield dotted((table.database, table.schema, table.name))

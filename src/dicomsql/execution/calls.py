@@ -67,8 +67,8 @@ def make_request(
     if not base_url:
         raise InterfaceError(
             f"Where the server of {method.provider}.{method.service} is has not been said: give its"
-            f" base URL with --endpoint, or name a connection to it, PACS say, and write"
-            f" {method.provider}.PACS.{method.resource}."
+            f" base URL with --endpoint or endpoint=, or name a connection to it, PACS say, and"
+            f" write {method.provider}.PACS.{method.resource}."
         )
     path_values = []
     pairs: list[tuple[str, str]] = []

@@ -119,8 +119,8 @@ def is_needed(plan: WritePlan, calls: list[CallValues], size: Size) -> bool:
 def how_to_allow(size: Size) -> str:
     """What allows a write of that size, as a sentence."""
     if not size.number:
-        return "Allow it with --yes."
-    return f"Allow exactly this with SET allow_writes = {size.number}, or with --yes."
+        return "Allow it with --yes or yes=True."
+    return f"Allow exactly this with SET allow_writes = {size.number}, or with --yes or yes=True."
 
 
 def describe(plan: WritePlan, calls: list[CallValues], size: Size) -> str:

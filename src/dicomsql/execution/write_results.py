@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from dicomsql.catalog.model import DicomTable
+from dicomsql.errors import ProgrammingError
 from dicomsql.execution import operations as lro
 from dicomsql.execution.calls import Page, json_object
 from dicomsql.execution.rows import columns_array, decoder_for
@@ -88,6 +89,14 @@ def check_returning(run: Run, plan: WritePlan) -> None:
     run.engine.register(RETURNED, table)
     try:
         run.engine.rows(plan.returning, plan.returning_values)
+    except ProgrammingError as error:
+        columns = ", ".join(table.column_names)
+        raise ProgrammingError(
+            f"{error}\nRETURNING has what comes back: {columns}. Rows that are gone afterwards are "
+            f"read before, by a SELECT."
+            if plan.verb == "delete"
+            else f"{error}\nRETURNING has what comes back: {columns}."
+        ) from None
     finally:
         run.engine.unregister(RETURNED)
 
@@ -200,9 +209,10 @@ def _answer_columns(plan: WritePlan) -> list[ScanColumn]:
 def _parameter_columns(plan: WritePlan) -> tuple[ScanColumn, ...]:
     """The parameters that a row was written with, as columns beside its answer."""
     taken = {c.name.lower() for c in _answer_columns(plan)}
+    named = [(name, name) for name in plan.method.path_parameters]
     return tuple(
-        ScanColumn(name, ColumnKind.PARAMETER, name, "VARCHAR")
-        for name in plan.method.path_parameters
+        ScanColumn(name, ColumnKind.PARAMETER, parameter, "VARCHAR")
+        for name, parameter in (*named, *plan.identity)
         if name.lower() not in taken
     )
 

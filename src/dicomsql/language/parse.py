@@ -399,7 +399,7 @@ class _Parser(ViewGrammar):
                 return self._engine()
             if scope.is_word(*_SET_SCOPES):
                 self._next()
-        name = str(self._name("the name of a setting"))
+        name = ".".join(self._name("the name of a setting").parts)
         value = None
         if verb == "SET":
             if not self._accept("TO"):

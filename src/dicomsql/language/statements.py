@@ -7,6 +7,7 @@ offsets into the text that was parsed, after the placeholders were filled.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -25,13 +26,24 @@ class Fragment:
 
 @dataclass(frozen=True)
 class Name:
-    """A dotted name as written, quotes removed: `google.healthcare.dicom_stores`."""
+    """A dotted name as written, quotes removed: `google.healthcare.dicom_stores`.
+
+    As a text it is as `dotted` has it.
+    """
 
     parts: tuple[str, ...]
     start: int
 
     def __str__(self) -> str:
-        return ".".join(self.parts)
+        return dotted(self.parts)
+
+
+def dotted(parts: Iterable[str]) -> str:
+    """The parts of a name as one text, by which it is told from all others.
+
+    A part that holds a dot stands in quotes: the table "a.b" is not b in the schema a.
+    """
+    return ".".join(f'"{part}"' if "." in part else part for part in parts)
 
 
 @dataclass(frozen=True)

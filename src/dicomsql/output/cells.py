@@ -22,10 +22,14 @@ NULL = "NULL"
 _THUMBNAIL = (24, 12)
 _AROUND = (4, 14)
 
+# Narrower texts lose their end alone.
+_BOTH_ENDS = 5
+
 # Controls move the cursor or change the terminal's state, and marks of direction reorder what is
 # read: a patient's name must do neither.
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 _SGR = re.compile("\x1b\\[[0-9;]*m")
+_NULL_TYPE = re.compile(r'"NULL"(?=[\[\]),]|$)')
 _SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
 
@@ -140,6 +144,14 @@ class Thumbnail(str):
         return thumbnail_lines(self.data, width, self.height, color=self.color)
 
 
+def type_text(sql_type: str) -> str:
+    """A column's type as people are to see it.
+
+    The engine quotes the name of the type of a NULL that nothing gives another.
+    """
+    return safe(_NULL_TYPE.sub("NULL", sql_type))
+
+
 def is_json(sql_type: str) -> bool:
     """Whether values of the type are written as JSON."""
     return sql_type == "JSON" or sql_type.endswith("]") or sql_type.startswith(("STRUCT(", "MAP("))
@@ -179,6 +191,23 @@ def cut(text: str, width: int) -> str:
             break
         taken.append(letter)
     return "".join(taken) + "…"
+
+
+def cut_within(text: str, width: int) -> str:
+    """The text in at most `width` columns; what was cut are letters of its middle.
+
+    Of UIDs the beginnings are often the same, of texts the ends.
+    """
+    if width_of(text) <= width:
+        return text
+    if width < _BOTH_ENDS:
+        return cut(text, width)
+    head, tail = cut(text, width // 2 + 1), cut(text[::-1], (width - 1) // 2 + 1)
+    # Marks belong to the letter before them.
+    end = tail[-2::-1]
+    while end and not _letter_width(end[0]):
+        end = end[1:]
+    return head[:-1] + "…" + end
 
 
 def wrapped(text: str, width: int) -> Iterator[str]:

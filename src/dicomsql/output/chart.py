@@ -111,7 +111,7 @@ def _draw(chart: Chart, console: Console) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from dicomsql.output.cells import cut, width_of
+    from dicomsql.output.cells import cut, cut_within, width_of
 
     console.print(Text(chart.title, style="bold"))
     values = max((width_of(bar.text) for bar in chart.bars if not bar.is_gap), default=0)
@@ -126,7 +126,7 @@ def _draw(chart: Chart, console: Console) -> None:
     table.add_column(justify="right", no_wrap=True)
     table.add_column(width=across, no_wrap=True)
     for bar in chart.bars:
-        label = Text(cut(bar.label, labels), style="dim italic" if bar.is_null else "")
+        label = Text(cut_within(bar.label, labels), style="dim italic" if bar.is_null else "")
         if bar.is_gap:
             table.add_row(label, Text(""), Text(cut(bar.text, across), style="dim"))
         elif bar.value is None:

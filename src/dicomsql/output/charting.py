@@ -2,7 +2,8 @@
 
 Categories stay in the result's order. Times are put in theirs, with what is missing between them.
 Where there are too many for the room, categories that are left out and times that are summed are
-told.
+told. Only whole numbers are summed, which are counts but where their column's name says another
+thing: the sum of means, of which a result does not tell how many they are of, would mean nothing.
 """
 
 from __future__ import annotations
@@ -18,13 +19,15 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, NoReturn
 
 from dicomsql.errors import InterfaceError
-from dicomsql.output.cells import NULL, safe
+from dicomsql.output.cells import NULL, safe, type_text
 
 if TYPE_CHECKING:
     from dicomsql.result import ResultColumn
 
 # More bars than this are no chart.
 _MOST_ROWS = 100_000
+# Bars at most where they are not summed: more are no picture.
+_MOST_BARS = 400
 # Bars of a histogram at most: more show noise.
 _MOST_BINS = 20
 # So many times that are missing have a line of their own each; longer gaps have one.
@@ -32,6 +35,11 @@ _SHOWN_GAP = 2
 
 _NUMBER = re.compile(
     r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|REAL|DECIMAL(\(.*\))?|BIGNUM|VARINT"
+)
+_WHOLE = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|BIGNUM|VARINT")
+# Whole numbers that are no counts, by the name that the engine gives what has no other.
+_NO_COUNT = re.compile(
+    r"(arg_?)?(min|max|avg|mean|median|mode|quantile|any_value|first|last|arbitrary)(?![a-z])"
 )
 _TIME = re.compile(r"DATE|TIMESTAMP.*")
 # Texts that are times: what strftime makes of months and days.
@@ -104,6 +112,10 @@ class Gathered:
             self._category = 1 - self._number
         else:
             _refuse(types)
+        self._sums = (
+            _WHOLE.fullmatch(types[self._number]) is not None
+            and _NO_COUNT.match(columns[self._number].name.lower()) is None
+        )
         self._is_time = self._category >= 0 and _TIME.fullmatch(types[self._category]) is not None
         self._is_text = self._category >= 0 and types[self._category] == "VARCHAR"
         self._rows: list[tuple[str | None, str | None]] = []
@@ -137,16 +149,21 @@ class Gathered:
         """The chart of what was added.
 
         Args:
-            most: bars that there is room for.
+            most: bars that there is room for; there are more where they cannot be summed.
+
+        Raises:
+            InterfaceError: they are far more.
         """
         if self._category < 0:
             return self._histogram(min(most, _MOST_BINS))
         title = f"{self._names[self._number]} by {self._names[self._category]}"
         times = self._times()
         if times is not None:
-            bars, notes = _over_time(times, most)
+            bars, notes = _over_time(times, most, sums=self._sums)
             return Chart(title, (*bars, *self._bars_without_time()), notes)
-        bars, notes = _greatest([_bar(label, text) for label, text in self._rows], most)
+        bars, notes = _greatest(
+            [_bar(label, text) for label, text in self._rows], most, sums=self._sums
+        )
         return Chart(title, bars, notes)
 
     def _times(self) -> list[tuple[datetime, str | None]] | None:
@@ -194,7 +211,7 @@ class Gathered:
 
 
 def _refuse(types: Sequence[str]) -> NoReturn:
-    kinds = ", ".join(kind.partition("(")[0] for kind in types[:4])
+    kinds = ", ".join(type_text(kind).partition("(")[0] for kind in types[:4])
     more = ", ..." if len(types) > 4 else ""
     columns = f"{len(types)} column{'s' * (len(types) != 1)}"
     raise InterfaceError(f"This result has {columns} ({kinds}{more}). {_RIGHT}")
@@ -209,7 +226,9 @@ def _bar(label: str | None, text: str | None) -> Bar:
     return Bar(shown, value, _number(value), label is None)
 
 
-def _greatest(bars: list[Bar], most: int) -> tuple[tuple[Bar, ...], tuple[str, ...]]:
+def _greatest(
+    bars: list[Bar], most: int, *, sums: bool
+) -> tuple[tuple[Bar, ...], tuple[str, ...]]:
     """The bars; the greatest of them, with a sentence on the others, if they are too many."""
     if not bars:
         return (), ("There are no rows.",)
@@ -217,11 +236,9 @@ def _greatest(bars: list[Bar], most: int) -> tuple[tuple[Bar, ...], tuple[str, .
         return tuple(bars), ()
     by_size = sorted(bars, key=lambda bar: -abs(bar.value or 0.0))
     shown, others = by_size[:most], by_size[most:]
-    together = math.fsum(bar.value or 0.0 for bar in others)
-    return tuple(shown), (
-        f"The greatest {most:,} of {len(bars):,}; the {len(others):,} others are "
-        f"{_number(together)} together.",
-    )
+    together = _number(math.fsum(bar.value or 0.0 for bar in others))
+    rest = f"; the {len(others):,} others are {together} together" if sums else ""
+    return tuple(shown), (f"The greatest {most:,} of {len(bars):,}{rest}.",)
 
 
 # -- times ---------------------------------------------------------------------------------------
@@ -289,26 +306,36 @@ _UNASKED = "week"
 
 
 def _over_time(
-    times: list[tuple[datetime, str | None]], most: int
+    times: list[tuple[datetime, str | None]], most: int, *, sums: bool
 ) -> tuple[tuple[Bar, ...], tuple[str, ...]]:
-    """Bars in the order of time, and what was summed so that they have room."""
+    """Bars in the order of time, and what was summed so that they have room.
+
+    Raises:
+        InterfaceError: they cannot be summed, and are far more than there is room for.
+    """
     own = _step_of([time for time, _ in times])
     bars = [_bar(own.floor(time).strftime(own.form), text) for time, text in times]
     lines = tuple(
         _with_gaps([(own.floor(t), b) for (t, _), b in zip(times, bars, strict=True)], own)
     )
-    if len(lines) <= most:
+    if len(lines) <= most or (not sums and len(lines) <= _MOST_BARS):
         return lines, ()
+    if not sums:
+        raise InterfaceError(
+            f"A chart of {len(lines):,} {own.name}s has no room, and numbers that may be means or "
+            "extremes are not summed: group by a longer time, such as "
+            "date_trunc('year', StudyDate)."
+        )
     for step in _STEPS[_STEPS.index(own) + 1 :]:
         if step.name == _UNASKED:
             continue
-        sums: dict[datetime, float] = {}
+        together: dict[datetime, float] = {}
         for (time, _), bar in zip(times, bars, strict=True):
             start = step.floor(time)
-            sums[start] = sums.get(start, 0.0) + (bar.value or 0.0)
+            together[start] = together.get(start, 0.0) + (bar.value or 0.0)
         summed = [
             (start, Bar(start.strftime(step.form), value, _number(value)))
-            for start, value in sums.items()
+            for start, value in together.items()
         ]
         lines = tuple(_with_gaps(summed, step))
         if len(lines) <= most:
@@ -352,6 +379,11 @@ def _time_of(label: str) -> datetime:
 # -- numbers -------------------------------------------------------------------------------------
 
 
+# Numbers of more digits than these, before and after the point, are written with a power of ten.
+_LONGEST = 1e15
+_MOST_DIGITS = 6
+
+
 def _bins(
     low: float, high: float, most: int, *, whole: bool
 ) -> tuple[list[float], Callable[[float], str]]:
@@ -370,11 +402,22 @@ def _bins(
     digits = max(0, -math.floor(math.log10(step)))
 
     def label(edge: float) -> str:
-        if whole and step >= 1:
+        if whole and step >= 1 and max(abs(low), abs(high)) < _LONGEST:
             return f"{edge:,.0f} - {edge + step - 1:,.0f}" if step > 1 else f"{edge:,.0f}"
+        if max(abs(low), abs(high)) >= _LONGEST or digits > _MOST_DIGITS:
+            return f"{_short(edge, step)} - <{_short(edge + step, step)}"
         return f"{edge:,.{digits}f} - <{edge + step:,.{digits}f}"
 
     return edges, label
+
+
+def _short(edge: float, step: float) -> str:
+    """An edge with a power of ten, in as many digits as tell it from the next."""
+    edge = 0.0 if abs(edge) < step / 2 else edge
+    digits = math.floor(math.log10(abs(edge) / step)) + 1 if edge else 0
+    text, _, power = f"{edge:.{min(16, max(0, digits))}e}".partition("e")
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return f"{text}e{int(power)}" if int(power) else text
 
 
 def _round_step(least: float) -> float:

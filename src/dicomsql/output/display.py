@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Protocol, TextIO
 
@@ -101,6 +101,8 @@ class Shown:
     Attributes:
         rows: that were written; None for a statement that has none.
         more: there are rows that were not written, and not fetched.
+        done: what the statement was to do is done, whether or not all rows were written.
+        waited, read: seconds that the pager's person took, while rows were written and afterwards.
         left_out: columns for which there was no room.
         format: in which they were written.
         notes: sentences on what could not be shown as it should be.
@@ -111,6 +113,39 @@ class Shown:
     left_out: tuple[str, ...] = ()
     format: str = ""
     notes: tuple[str, ...] = ()
+    done: bool = False
+    waited: float = field(default=0.0, compare=False)
+    read: float = field(default=0.0, compare=False)
+
+
+def of_note(result: Result) -> Result:
+    """The rows of a result that a person has to see, where its message counts the others.
+
+    Of these rows the reason stands first, which a long path would push off the screen. A result of
+    which all rows are to be seen is given as it is; one without such a row has no columns.
+    """
+    if result.of_note is None or result.columns is None:
+        return result
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from dicomsql.result import Result
+
+    name, value = result.of_note
+    batches = [batch.filter(pc.equal(batch[name], value)) for batch in result.batches()]
+    kept = pa.Table.from_batches(batches, result.schema)
+    if not kept.num_rows:
+        return Result(None, iter(()), statistics=result.statistics)
+    first = {name, "reason"}
+    columns = sorted(result.columns, key=lambda column: column.name not in first)
+    table = kept.select([column.name for column in columns])
+    return Result(
+        tuple(columns),
+        iter(table.to_batches()),
+        schema=table.schema,
+        affected=result.affected,
+        statistics=result.statistics,
+    )
 
 
 def show(result: Result, look: Look, screen: Screen, statement: str = "") -> Shown:
@@ -183,7 +218,11 @@ def remarks(shown: Shown, statistics: Statistics) -> list[str]:
         count = (
             f"about {whole - (shown.rows or 0):,} " if whole and whole > (shown.rows or 0) else ""
         )
-        said.append(f"... {count}more rows, which were not fetched")
+        said.append(
+            f"... {count}more rows, which are not shown; all that the statement does is done"
+            if shown.done
+            else f"... {count}more rows, which were not fetched"
+        )
     return [*said, *shown.notes]
 
 
@@ -199,7 +238,8 @@ def summary(shown: Shown, statistics: Statistics) -> str:
         parts.append(size_text(statistics.bytes_received))
     if statistics.from_cache:
         parts.append(f"{statistics.from_cache:,} from the cache")
-    parts.append(f"{statistics.seconds:,.1f} s")
+    # What the person took is not what the statement took.
+    parts.append(f"{max(0.0, statistics.seconds - shown.waited):,.1f} s")
     return f"({', '.join(parts)})"
 
 
@@ -235,7 +275,7 @@ def _show_text(result: Result, look: Look, screen: Screen) -> Shown:
 
     with _target(look, screen, result) as stream:
         output.write_text(result, stream, escape=screen.width is not None)
-    return Shown(len(result.rows or ()), format="text")
+    return Shown(len(result.rows or ()), format="text", **_taken_by_the_pager(stream))
 
 
 class _Showing:
@@ -267,7 +307,13 @@ class _Showing:
         with _target(self._look, self._screen, self._result, at_once=options.whole) as target:
             write(columns, self._counted(pieces), target, options)
         return Shown(
-            self._given, not self._whole, tuple(left_out), self._format, tuple(self._notes)
+            self._given,
+            not self._whole,
+            tuple(left_out),
+            self._format,
+            tuple(self._notes),
+            done=self._result.affected >= 0,
+            **_taken_by_the_pager(target),
         )
 
     def _counted(self, pieces: Iterator[Piece]) -> Iterator[Piece]:
@@ -308,6 +354,8 @@ class _Showing:
     ) -> Iterator[Piece]:
         """Decide how a table's first rows are best seen; the pieces with them."""
         look, screen = self._look, self._screen
+        # A pager has room for all of a value.
+        self._options = replace(self._options, cuts=not _may_page(look, screen))
         if look.expanded == "on":
             self._format = "vertical"
         width = screen.width
@@ -382,6 +430,12 @@ def _target(
             if not paged.is_open:
                 raise
             paged.stopped()
+
+
+def _taken_by_the_pager(stream: ByteStream) -> dict[str, float]:
+    from dicomsql.output.pager import Paged
+
+    return {"waited": stream.waited, "read": stream.read} if isinstance(stream, Paged) else {}
 
 
 class _Below:

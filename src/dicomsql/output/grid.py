@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import chain, islice, zip_longest
 from typing import TYPE_CHECKING
 
-from dicomsql.output.cells import Thumbnail, cells_of, cut, safe, width_of, wrapped
+from dicomsql.output.cells import Thumbnail, cells_of, cut, safe, type_text, width_of, wrapped
 from dicomsql.output.options import ByteStream, Options
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ _MEASURED_ROWS = 10_000
 _LINES = 3
 # Lines of JSON that is written in lines of its own.
 _JSON_LINES = 60
+# What is said then.
+CUT = "Long values are cut, with … at their end; vertical shows them whole"
 # A column is as wide as it is, or at least so wide, or is not shown at all.
 _NARROWEST = 12
 _WIDE_ENOUGH = 24
@@ -146,7 +148,7 @@ def type_name(sql_type: str) -> str:
         return known
     # What a STRUCT or an ENUM consists of is DESCRIBE's to tell.
     named = sql_type.partition("(")[0] if sql_type[:4] in {"STRU", "MAP(", "ENUM", "UNIO"} else ""
-    return safe(named or sql_type).lower()
+    return type_text(named or sql_type).lower()
 
 
 def styled(text: str, style: str, options: Options) -> str:
@@ -262,11 +264,15 @@ class Grid:
         if not self._bounded:
             return lines
         parts = chain.from_iterable(wrapped(line, width) for line in lines)
-        if self._options.whole:
+        if self._options.whole or not self._options.cuts:
             return list(parts)
         most = _JSON_LINES if len(lines) > 1 else _LINES
         first = list(islice(parts, most + 1))
-        return first if len(first) <= most else [*first[: most - 1], cut(first[-2] + "…", width)]
+        if len(first) <= most:
+            return first
+        if self._options.told is not None:
+            self._options.told(CUT)
+        return [*first[: most - 1], cut(first[-2] + "…", width)]
 
     def _row(
         self, cells: Sequence[list[str]], more: tuple[str, str, str, str], style: str = ""

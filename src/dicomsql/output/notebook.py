@@ -127,7 +127,7 @@ def _html(
     notes: Iterable[str],
 ) -> str:
     head = "".join(
-        f"<th>{escape(safe(column.name))}<br><small>{escape(column.type)}</small></th>"
+        f"<th>{escape(safe(column.name))}<br><small>{escape(type_text(column.type))}</small></th>"
         for column in columns
     )
     align = [' style="text-align:right"' if n else ' style="text-align:left"' for n in numeric]

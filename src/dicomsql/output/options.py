@@ -31,6 +31,7 @@ class Options:
         statistics: what the statement costs; they grow while its rows are read.
         title: of a page.
         whole: a table whose rows are scrolled sideways, so that nothing has to be cut or left out.
+        cuts: of a cell that needs more lines than a few, a table shows the first.
         pictures: show values that are pictures as such, in the formats for people.
         protocol: of the terminal, by which it is given pictures; blocks of color where it is empty.
         schema: Arrow's of the rows, for the formats that have types of their own.
@@ -50,6 +51,7 @@ class Options:
     statistics: Statistics | None = None
     title: str = ""
     whole: bool = False
+    cuts: bool = True
     pictures: bool = False
     protocol: str = ""
     schema: pa.Schema | None = None

@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -69,6 +70,10 @@ class Paged:
         cancel: ends the rows; Ctrl-C calls it while the pager has the terminal, as what is more
             belongs to the pager.
 
+    Attributes:
+        waited: seconds that the pager took to take text, which are those of the person who scrolls.
+        read: seconds that the person read on once all of the text was there.
+
     Raises, from `write`: PagerLeftError: nobody reads any more.
     """
 
@@ -83,6 +88,7 @@ class Paged:
         hidden: Callable[[], AbstractContextManager[None]] = nullcontext,
         cancel: Callable[[], None] = lambda: None,
     ) -> None:
+        self.waited = self.read = 0.0
         self._stream = stream
         self._command = command
         self._width = max(1, width)
@@ -144,11 +150,14 @@ class Paged:
     def _give(self, data: bytes) -> None:
         assert self._pager is not None
         assert self._pager.stdin is not None
+        begun = time.monotonic()
         try:
             self._pager.stdin.write(data)
             self._pager.stdin.flush()
         except BrokenPipeError:
             raise PagerLeftError from None
+        finally:
+            self.waited += time.monotonic() - begun
 
     def __enter__(self) -> Self:
         return self
@@ -166,9 +175,11 @@ class Paged:
             if error is not None:
                 self.stopped()
             assert self._pager.stdin is not None
+            begun = time.monotonic()
             with suppress(BrokenPipeError):
                 self._pager.stdin.close()
             self._pager.wait()
+            self.read = time.monotonic() - begun
 
 
 @contextmanager

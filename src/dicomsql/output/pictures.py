@@ -103,6 +103,8 @@ def terminal_protocol(environment: Mapping[str, str]) -> str:
     """
     asked = environment.get("DICOMSQL_PICTURES")
     if asked:
+        if asked == "sixel" and find_spec("timg") is None:
+            raise InterfaceError(f"DICOMSQL_PICTURES is 'sixel'. {MISSING}.")
         if asked not in PROTOCOLS:
             raise InterfaceError(
                 f"DICOMSQL_PICTURES is {asked!r}.{nearest(asked, PROTOCOLS)} "

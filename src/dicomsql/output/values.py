@@ -6,6 +6,7 @@ import base64
 import io
 from collections.abc import Callable
 from functools import cache
+from math import isfinite
 from operator import eq
 from typing import TYPE_CHECKING, Any
 
@@ -138,12 +139,14 @@ def json_values(array: pa.Array, sql_type: str) -> list[Any]:
         return list(said.to_pylist())
     convert = _converter(kind)
     values: list[Any] = array.to_pylist()
+    if types.is_floating(kind) and all(v is None or isfinite(v) for v in values):
+        return values
     return values if convert is None else [None if v is None else convert(v) for v in values]
 
 
 @cache
 def json_encoder() -> msgspec.json.Encoder:
-    """Writes decimals as numbers, binary values in base64, NaN and infinities as null."""
+    """Writes decimals as numbers and binary values in base64; `json_values` has done the rest."""
     import msgspec
 
     return msgspec.json.Encoder(decimal_format="number")
@@ -207,6 +210,8 @@ def _embedded(text: str) -> msgspec.Raw | str:
 @cache
 def _converter(kind: pa.DataType) -> Callable[[Any], Any] | None:
     """What makes Arrow's Python value one that JSON has; None where it already is."""
+    if types.is_floating(kind):
+        return _number
     if types.is_interval(kind):
         return _interval_text
     if types.is_duration(kind):
@@ -228,6 +233,13 @@ def _converter(kind: pa.DataType) -> Callable[[Any], Any] | None:
             for name, convert in fields.items()
         }
     return None
+
+
+def _number(value: float) -> float | str:
+    """A number of JSON, or the name of what JSON has none for: null would be NULL."""
+    if isfinite(value):
+        return value
+    return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
 
 
 def _same(value: Any) -> Any:

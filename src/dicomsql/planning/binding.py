@@ -377,7 +377,7 @@ class Binder:
         if place not in self.keeps and self.restrictions.repeats(query, place):
             return self.text.render(*place)
         if place not in self.keeps:
-            name = f"bound_{len(self.keeps) + 1}"
+            name = self.names.own("bound", len(self.keeps) + 1)
             sql = f"{self._with()}SELECT * FROM {self.text.render(*place)} AS q"  # noqa: S608
             self.keeps[place] = Keep(name, sql, self.text.values_in(sql))
             self.text.replace(*place, f"(FROM {name})")

@@ -130,8 +130,8 @@ def _or_defaults(lacking: Iterable[str]) -> str:
 
 
 _OPTIONS = {
-    "projectsId": "--project",
-    "locationsId": "--location",
-    "datasetsId": "--dataset",
-    "dicomStoresId": "--store",
+    "projectsId": "--project or project=",
+    "locationsId": "--location or location=",
+    "datasetsId": "--dataset or dataset=",
+    "dicomStoresId": "--store or dicom_store=",
 }

@@ -116,7 +116,7 @@ class Filler:
         joins: list[str] = []
         shown = {c.name: f"searched.{quoted(c.name)}" for c in searched.columns}
         for part in _parts(table, scan.columns, origins):
-            name = f"scan_{number + len(fills)}"
+            name = self.binder.names.own("scan", number + len(fills))
             made = self._scan(
                 part, source, searched, places=places, restriction=restriction, name=name
             )

@@ -23,9 +23,16 @@ _SHOWS = ("providers", "services", "resources", "methods", "insert", "version", 
 _ENGINE_SHOWS = ("tables", "all", "databases", "schemas", "variables")
 # The views of the database: what our comments say of ours, and the engine's own text of others.
 _OURS = f"comment LIKE '{{\"{MARK}\"%'"
+# What stands before the query of a view that the engine keeps.
+_HEAD = (
+    r"^CREATE (?:OR REPLACE )?(?:TEMP(?:ORARY)? )?VIEW (?:IF NOT EXISTS )?"
+    r'(?:"(?:[^"]|"")*"|[^" (])+ ?'
+    r'(?:\((?:"(?:[^"]|"")*"|[^")])*\) )?AS '
+)
 _VIEWS = f"""
     SELECT view_name AS name, 'view' AS kind,
-        CASE WHEN {_OURS} THEN json_extract_string(comment, '$.sql') ELSE sql END AS definition,
+        CASE WHEN {_OURS} THEN json_extract_string(comment, '$.sql')
+            ELSE rtrim(regexp_replace(sql, '{_HEAD}', ''), '; ') END AS definition,
         CAST(NULL AS VARCHAR) AS refreshed
     FROM duckdb_views() WHERE NOT internal AND sql NOT LIKE '%arrow_scan%'
     UNION ALL

@@ -6,6 +6,7 @@ DICOM levels share which are joined by their UIDs is the highest level's.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from sqlglot import exp
 
 from dicomsql.dicom.columns import Kind, Part
 from dicomsql.errors import PlanningError
+from dicomsql.language.statements import dotted
 from dicomsql.planning.agreement import Agreement
 from dicomsql.planning.arguments import Arguments
 from dicomsql.planning.derived import names_of, shown
@@ -39,6 +41,8 @@ Owner = tuple[Source, TableColumn | None]
 # Nested derived tables through which a column is followed to the attribute that it shows.
 _DEEPEST = 32
 
+_WORD = re.compile(r"\w+")
+
 
 @dataclass(slots=True)
 class Names:
@@ -64,6 +68,7 @@ class Names:
     # Items of lists around views' texts that nothing asks for, by their ids.
     _cut: set[int] = field(default_factory=set)
     _agreements: dict[int, Agreement] = field(default_factory=dict)
+    _words: frozenset[str] | None = None
     # Names without a table that several have, with the one that they are read from.
     _shared: list[tuple[exp.Expr, Source, tuple[Source, ...]]] = field(default_factory=list)
 
@@ -159,6 +164,15 @@ class Names:
             else:
                 place_star(star, scope, self.text)
 
+    def own(self, kind: str, number: int | str) -> str:
+        """A name for a table of ours, which nothing else in the query or the engine has."""
+        if self._words is None:
+            self._words = frozenset(_WORD.findall(self.text.text.lower()))
+        name = f"{kind}_{number}"
+        while name in self._words or name in self.context.local_tables:
+            name += "_"
+        return name
+
     def table_of(self, node: exp.Table) -> Table | None:
         """The resource that a table node names; None for CTEs and for what is the engine's."""
         if (files := file_table(node, self.text, self.evaluate)) is not None:
@@ -166,7 +180,7 @@ class Names:
         parts = tuple(p.name for p in node.parts if isinstance(p, exp.Identifier))
         if not parts or len(parts) != len(node.parts):
             return None  # a table function or a file
-        if ".".join(parts).lower() in self.context.local_tables:
+        if dotted(parts).lower() in self.context.local_tables:
             return None
         if len(parts) == 1:
             name = parts[0].lower()

@@ -26,6 +26,14 @@ _QUESTION_MARKS = frozenset({"PLACEHOLDER", "QDCOLON"})
 # The dollar of `$name` and `$1`, where no text in dollars (`$tag$ ... $tag$`) begins or ends.
 _DOLLAR = re.compile(r"(?<![\w$])\$(?=\w+(?![\w$]))")
 
+# What may stand between a word and what follows it.
+_GAP = r"(?:\s|/\*(?:[^*]|\*(?!/))*\*/|--[^\n]*\n)*"
+_IN = re.compile(rf"\bIN{_GAP}$", re.IGNORECASE)
+_EACH = re.compile(rf"\bFOR\s+\w+(?:\s*,\s*\w+)?\s+IN{_GAP}$", re.IGNORECASE)
+
+# Members of a list that are bound one by one; of more, a query makes rows.
+_MOST_LISTED = 1_000
+
 
 @dataclass(frozen=True, slots=True)
 class Named:
@@ -71,21 +79,41 @@ def name_placeholders(text: str, parameters: Parameters, before: int) -> Named:
                 f"The placeholder {text[start]}{name} takes its value from a mapping of names "
                 f"to values."
             )
+        # By itself the engine would look into a list, for which NULL is a member as any other:
+        # where one is in it, NOT IN would be true of rows of which SQL knows nothing.
+        members: list[object] = []
+        if isinstance(value, list) and _is_of_in(text[:start]):
+            members = value
+        one_by_one = 0 < len(members) <= _MOST_LISTED
         # Each place has a name of its own, since a value may be spelled as its place needs it.
-        base, times = new, 1
-        while new in values or (new != name and new in names):
-            times += 1
-            new = f"{base}_{times}"
-        values[new] = value
+        here: list[str] = []
+        unique, times = new, 1
+        for one in members if one_by_one else [value]:
+            while unique in values or (unique != name and unique in names):
+                times += 1
+                unique = f"{new}_{times}"
+            values[unique] = one
+            here.append(f"${unique}")
         following = found[place + 1][0] if place + 1 < len(found) else len(text)
-        space = " " if _joined(text, end, following) else ""
-        pieces += [text[at:start], "$", new, space]
+        if one_by_one:
+            written = f"({', '.join(here)} )"
+        elif members:
+            written = f"(SELECT unnest({here[0]} ))"
+        else:
+            written = here[0]
+        space = " " if written[-1] != ")" and _joined(text, end, following) else ""
+        pieces += [text[at:start], written, space]
         at = end
-        grown = 1 + len(new) + len(space) - (end - start)
+        grown = len(written) + len(space) - (end - start)
         shifts.append((start + moved, grown))
         moved += grown
     pieces.append(text[at:])
     return Named("".join(pieces), values, shifts)
+
+
+def _is_of_in(before: str) -> bool:
+    """Whether a text ends in IN, but in that of a list comprehension (`[x FOR x IN list]`)."""
+    return _IN.search(before) is not None and _EACH.search(before) is None
 
 
 def _joined(text: str, end: int, following: int) -> bool:
@@ -109,20 +137,33 @@ def check_parameters(text: str, parameters: Parameters) -> None:
     """Check that a statement has as many `?` as there are positional parameters.
 
     Raises:
-        ProgrammingError: it has more or fewer.
+        ProgrammingError: it has more or fewer, or ones that positions do not fit.
     """
-    if parameters is None or isinstance(parameters, Mapping):
+    if parameters is None and "?" not in text:
         return
     needed = 0
-    for _, _, name in _placeholders(text):
+    for start, end, name in _placeholders(text):
         if name == "?":
+            if text[end : end + 1].isdigit():
+                number = re.match(r"\d+", text[end:])
+                assert number is not None
+                raise ProgrammingError(
+                    f"A placeholder by its place is ${number[0]}, not ?{number[0]}; `?` alone is "
+                    "the next one."
+                )
             needed += 1
         elif name.isdigit():
             needed = max(needed, int(name))
-    if needed != len(parameters):
+        elif parameters is not None and not isinstance(parameters, Mapping):
+            raise ProgrammingError(
+                f"The placeholder {text[start]}{name} has a name: give the parameters as a mapping "
+                "of names to values."
+            )
+    if parameters is not None and not isinstance(parameters, Mapping) and needed != len(parameters):
+        many = len(parameters) != 1
         raise ProgrammingError(
             f"The statement has {needed} placeholder{'s' * (needed != 1)}, "
-            f"but {len(parameters)} parameter{'s' * (len(parameters) != 1)} were given."
+            f"but {len(parameters)} parameter{'s' * many} {'were' if many else 'was'} given."
         )
 
 
@@ -149,7 +190,7 @@ def placeholder_names(sql: str) -> set[str]:
 def _positional(parameters: Parameters, ordinal: int) -> object:
     if parameters is None or isinstance(parameters, Mapping):
         raise ProgrammingError(
-            "The statement has `?` placeholders, but no sequence of parameters was given."
+            "The statement has `?` placeholders: give their parameters as a list or tuple."
         )
     if ordinal > len(parameters):
         raise ProgrammingError(

@@ -151,7 +151,7 @@ class Pictures:
             )
             raise none_fits(resource, (method,), "select", list(named), ())
         return Scan(
-            name=self.searched.name.replace("scan", "picture"),
+            name=self.binder.names.own("picture", self.searched.name.split("_")[1]),
             alias=self.source.alias,
             resource=f"{method.provider}.{method.service}.{method.resource}",
             method=method,

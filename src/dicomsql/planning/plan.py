@@ -48,6 +48,7 @@ class WritePlan:
         more: the method that gives further pages of an answer with columns of its own.
         mask: field mask; empty where none is sent.
         returning: query of the engine over the table `returned`; None where none was asked for.
+        identity: attribute -> parameter that means the same, which RETURNING may name as well.
         wait: an operation is awaited.
         measures: the reads that size what is touched, where the method needs consent.
     """
@@ -67,6 +68,7 @@ class WritePlan:
     mask: tuple[str, ...] = ()
     returning: str | None = None
     returning_values: Values = ()
+    identity: tuple[tuple[str, str], ...] = ()
     wait: bool = False
     measures: tuple[MeasurePlan, ...] = ()
 

@@ -26,6 +26,7 @@ from dicomsql.language.statements import (
     Statement,
     Update,
     Use,
+    dotted,
 )
 from dicomsql.planning.answers import Context, ListPlan, SettingPlan
 from dicomsql.planning.listings import check_shown, describe, describe_view, show, show_views
@@ -190,9 +191,11 @@ def _engine(
     from dicomsql.planning.plan import EnginePlan
     from dicomsql.planning.query import plan_query
     from dicomsql.planning.text import QueryText
-    from dicomsql.planning.views import expand
+    from dicomsql.planning.views import check_written, expand
 
     check_shown(statement, context)
+    if isinstance(statement, Engine) and statement.target is not None:
+        check_written(str(statement.target), context.views, statement.form)
     fragment = Fragment(statement.text, statement.start)
     try:
         text = QueryText(fragment, source=statement.source, parameters=parameters)
@@ -204,7 +207,64 @@ def _engine(
         _check_copied(text, catalog, context)
     if isinstance(text.tree, exp.Comment):
         _check_commented(text, context)
+    _check_shaped(text, catalog, context)
+    _check_kept(text, context)
     return plan_query(expand(text, context), catalog, context, evaluate)
+
+
+def _check_shaped(text: QueryText, catalog: Catalog, context: Context) -> None:
+    """Refuse what makes, changes or drops a table by a name that is a provider's."""
+    from sqlglot import exp
+
+    tree = text.tree
+    if not isinstance(tree, exp.Create | exp.Drop | exp.Alter | exp.TruncateTable | exp.Comment):
+        return
+    named = [*(tree.args.get("tables") or []), *(tree.args.get("expressions") or []), tree.this]
+    providers = {provider.name.lower() for provider in catalog.providers()}
+    for found in named:
+        node = found
+        while isinstance(node, exp.Index | exp.Schema | exp.UserDefinedFunction):
+            node = node.args.get("table") or node.this
+        if not isinstance(node, exp.Table | exp.Column):
+            continue
+        parts = [part.name for part in node.parts if part.name]
+        parts = parts[:-1] if isinstance(node, exp.Column) else parts
+        name = dotted(parts)
+        # A schema of the engine may be called like a provider.
+        least = 2 if str(tree.args.get("kind")).upper() == "SCHEMA" else 3
+        if name.lower() in context.local_tables or len(parts) < least:
+            continue
+        if parts[0].lower() in providers:
+            verb = "TRUNCATE" if isinstance(tree, exp.TruncateTable) else tree.key.upper()
+            raise text.error(
+                f"{verb} works on the engine's own tables only, and the names of {parts[0]} are "
+                f"resources, which its servers have; their rows are written by INSERT, UPDATE and "
+                f"DELETE",
+                node,
+            )
+
+
+def _check_kept(text: QueryText, context: Context) -> None:
+    """Refuse what writes or changes a materialized view as if it were a table."""
+    from sqlglot import exp
+
+    from dicomsql.planning.views import check_written
+
+    tree = text.tree
+    writes = exp.Insert | exp.Update | exp.Delete | exp.Merge | exp.TruncateTable
+    if isinstance(tree, exp.Copy) and not tree.args.get("kind"):
+        return
+    if not isinstance(tree, writes | exp.Alter | exp.Drop | exp.Copy):
+        return
+    for node in (
+        tree.this,
+        *(tree.args.get("expressions") or []),
+        *(tree.args.get("tables") or []),
+    ):
+        table = node.this if isinstance(node, exp.Schema) else node
+        if isinstance(table, exp.Table):
+            name = ".".join(part.name for part in table.parts)
+            check_written(name, context.views, tree.key)
 
 
 def _check_commented(text: QueryText, context: Context) -> None:
@@ -212,7 +272,7 @@ def _check_commented(text: QueryText, context: Context) -> None:
     from sqlglot import exp
 
     named = text.tree.this
-    name = ".".join(p.name for p in named.parts).lower() if isinstance(named, exp.Table) else ""
+    name = dotted(p.name for p in named.parts).lower() if isinstance(named, exp.Table) else ""
     if name in dict(context.views):
         raise text.error(
             f"The comment of {named.name} holds the view's query; columns can have comments",
@@ -229,7 +289,7 @@ def _check_copied(text: QueryText, catalog: Catalog, context: Context) -> None:
     if not isinstance(named, exp.Table):
         return
     parts = tuple(p.name for p in named.parts)
-    if ".".join(parts).lower() in context.local_tables:
+    if dotted(parts).lower() in context.local_tables:
         return
     with suppress(PlanningError):
         full = catalog.resolve(parts, context.use).full_name

@@ -263,7 +263,7 @@ class _QueryPlanner:
         if is_plain(source, self.names, [e for name, e in used.items() if name in given]):
             self.plain.add(id(source))
         request = ScanRequest(
-            name=f"{'files' if table.local else 'scan'}_{self._scans_made() + 1}",
+            name=self.names.own("files" if table.local else "scan", self._scans_made() + 1),
             alias=source.alias,
             table=table,
             method=method,

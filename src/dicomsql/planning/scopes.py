@@ -262,8 +262,8 @@ def _from_parts(node: exp.Expr) -> list[exp.Expr]:
         return [p for p in parts if p is not None]
     if isinstance(node, exp.Update | exp.Delete | exp.Merge):
         using = node.args.get("using") or []
-        parts = [node.this, node.args.get("from_"), *(using if isinstance(using, list) else [using])]
-        return [p for p in parts if p is not None]
+        using = using if isinstance(using, list) else [using]
+        return [p for p in (node.this, node.args.get("from_"), *using) if p is not None]
     if isinstance(node, exp.Pivot) and isinstance(node.this, exp.Expr):
         return [node.this]
     return [node] if isinstance(node, exp.Table) else []

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from dicomsql.language.statements import Fragment
+from dicomsql.errors import PlanningError
+from dicomsql.language.statements import Fragment, dotted
 from dicomsql.planning.answers import MARK, View
 from dicomsql.planning.scopes import cte_of
 from dicomsql.planning.text import QueryText, Splice
@@ -92,10 +93,10 @@ def references(tree: exp.Expr, names: Iterable[str]) -> Iterator[tuple[exp.Table
     known = frozenset(names)
     for node in tree.find_all(exp.Table):
         parts = [p for p in node.parts if isinstance(p, exp.Identifier)]
-        name = ".".join(p.name for p in parts).lower()
+        name = dotted(p.name for p in parts).lower()
         if name not in known or len(parts) != len(node.parts) or "start" not in parts[0].meta:
             continue
-        if _is_read(node) and (len(parts) > 1 or cte_of(node, name) is None):
+        if _is_read(node) and (len(parts) > 1 or cte_of(node, parts[0].name.lower()) is None):
             yield node, name
 
 
@@ -177,6 +178,31 @@ def _inner(
             )
     inner = QueryText(Fragment(view.sql, 0), source=view.sql, view=view)
     return expand(inner, context, within)
+
+
+def check_written(name: str, views: Iterable[tuple[str, View]], form: str = "") -> None:
+    """Refuse a write of a materialized view as if it were a table.
+
+    Args:
+        name: of what is written, with its schema if that is said.
+        views: by their lower-case names.
+        form: the statement's first words; `drop` says what drops it.
+
+    Raises:
+        PlanningError: it is one.
+    """
+    view = dict(views).get(name.lower())
+    if view is None or not view.materialized:
+        return
+    if form.lower().startswith("drop"):
+        raise PlanningError(
+            f"{name} is a materialized view: DROP MATERIALIZED VIEW {name} drops it."
+        )
+    raise PlanningError(
+        f"{name} is a materialized view, whose rows are those of its query: REFRESH MATERIALIZED "
+        f"VIEW {name} brings them up to date, and CREATE OR REPLACE MATERIALIZED VIEW gives it "
+        "another query."
+    )
 
 
 def qualified(

@@ -368,6 +368,7 @@ class WritePlanner:
             mask=mask,
             returning=sql,
             returning_values=values,
+            identity=_identity(resource, method),
             wait=self.context.wait or "AWAIT" in self.statement.hints,
             measures=tuple(self._measure(m, method) for m in measures),
         )
@@ -424,6 +425,12 @@ def _check_width(text: QueryText, columns: int, resource: str) -> None:
                 f"given {len(given)} value{'s' * (len(given) != 1)}",
                 given[0] if given else None,
             )
+
+
+def _identity(resource: Resource, method: Method) -> tuple[tuple[str, str], ...]:
+    """Attribute -> parameter of a method that means the same, as its resource's rows have it."""
+    known = dict(resource.dicom.identity) if resource.dicom is not None else {}
+    return tuple((known[name], name) for name in method.path_parameters if name in known)
 
 
 def _hide_parameters(text: QueryText, method: Method) -> None:

@@ -23,6 +23,7 @@ from dicomsql.errors import (
     OperationalError,
     ProgrammingError,
 )
+from dicomsql.session.turns import Turn
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,8 +40,6 @@ _DESCRIBES = re.compile(r"\(\s*DESCRIBE\b", re.IGNORECASE)
 
 # Engines that are kept while no statement uses them.
 _IDLE = 16
-# Seconds after which a thread that waits for the main engine looks whether it was stopped.
-_LOOK = 0.05
 
 
 class Engines:
@@ -67,7 +66,7 @@ class Engines:
         self._closed = False
         self._lock = threading.RLock()
         # Held by the statement that runs on the main engine.
-        self._turn = threading.RLock()
+        self._turn = Turn()
         # Whose statement that is; the lock is for who would stop it, and no other.
         self._watch = threading.RLock()
         self._user: Stop | None = None
@@ -120,18 +119,17 @@ class Engines:
         Raises:
             CancelledError: the statement was stopped while it waited.
         """
-        while not self._turn.acquire(timeout=_LOOK):
-            _check(stop)
-        try:
+        with self._turn.taken(lambda: _check(stop)):
             engine = self.main
             before = self._user
-            with self._watch:
-                self._user = stop
             try:
-                opened, self._open = self._open, None
-                if opened is not None:
-                    self._give_way(opened, stop)
-                engine.stopped = stop.flag
+                # Until it is kept, the engine works for the result: who stops one of the two does
+                # not stop the other.
+                if self._open is not None:
+                    self._open.spool(stop)
+                with self._watch:
+                    self._open, self._user = None, stop
+                    engine.stopped = stop.flag
                 yield engine
             finally:
                 with self._watch:
@@ -139,15 +137,6 @@ class Engines:
                 if before is None and self._open is not None:
                     before = self._open.stop
                 engine.stopped = before.flag if before is not None else None
-        finally:
-            self._turn.release()
-
-    def _give_way(self, opened: OpenResult, stop: Stop) -> None:
-        try:
-            opened.spool(stop)
-        except BaseException:
-            self._open = opened
-            raise
 
     def keep_open(self, opened: OpenResult) -> None:
         """A result of the main engine goes on to be read; the caller holds the engine."""
@@ -214,15 +203,13 @@ class Engines:
             return NOTHING
         while (found := self._known_objects()) is None:
             # While another statement runs here, it has found out before it began.
-            if not self._turn.acquire(timeout=_LOOK):
-                _check(stop)
-                continue
-            try:
-                found = self._known_objects() or self._asked_objects(stop)
-            finally:
-                self._turn.release()
-            break
+            with self._turn.taken(lambda: _check(stop) or self._is_known()) as mine:
+                if mine:
+                    return self._known_objects() or self._asked_objects(stop)
         return found
+
+    def _is_known(self) -> bool:
+        return self._known_objects() is not None
 
     def _known_objects(self) -> Objects | None:
         """What is known of them, if nobody has made or dropped anything since."""
@@ -399,6 +386,7 @@ class Engines:
             self._let_go()
 
 
-def _check(stop: Stop) -> None:
+def _check(stop: Stop) -> bool:
     if stop.cancelled:
         raise CancelledError("The statement was cancelled.")
+    return False

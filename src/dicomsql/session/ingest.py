@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -10,9 +11,6 @@ if TYPE_CHECKING:
     from dicomsql.session.running import Running
 
 __all__ = ["MODES", "ingest"]
-
-# The engine's name for what is read.
-_SOURCE = "dicomsql_ingested"
 
 # ADBC's modes and what each does; {table} is a quoted name, {temp} is TEMP or nothing.
 MODES: dict[str, tuple[str, ...]] = {
@@ -36,15 +34,18 @@ def ingest(
     """
     quoted = '"' + table.replace('"', '""') + '"'
     temp = "TEMP" if temporary else ""
+    # The engine's name for what is read, which is nobody's table.
+    source = f"dicomsql_ingested_{uuid4().hex}"
     written = 0
+    running.check_table(table)
     with running.transaction() as engine:
         for sql in MODES[mode]:
             # The first of two statements only looks at the columns of an empty table.
             is_last = sql is MODES[mode][-1]
-            engine.register(_SOURCE, data if is_last else data.schema.empty_table())
+            engine.register(source, data if is_last else data.schema.empty_table())
             try:
-                engine.stream(sql.format(temp=temp, table=quoted, source=_SOURCE))
+                engine.stream(sql.format(temp=temp, table=quoted, source=source))
             finally:
-                engine.unregister(_SOURCE)
+                engine.unregister(source)
             written = engine.changed
     return max(0, written)

@@ -93,8 +93,15 @@ def _values(
 
 def _types(given: Parameters) -> Hashable:
     if isinstance(given, Mapping):
-        return tuple((name, type(value)) for name, value in sorted(given.items()))
-    return tuple(map(type, given or ()))
+        return tuple((name, _type(value)) for name, value in sorted(given.items()))
+    return tuple(map(_type, given or ()))
+
+
+def _type(value: object) -> Hashable:
+    # A list behind IN is spelled member by member.
+    if isinstance(value, list):
+        return tuple(map(type, value))
+    return type(value)
 
 
 def _numbered(at: int, run: Callable[[], _T]) -> _T:

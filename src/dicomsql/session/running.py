@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from dicomsql.errors import separate
 from dicomsql.language.statements import Explain, Query
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
     from dicomsql.transport.base import Transport
 
 __all__ = ["Running"]
-
-# The engine's name for what SHOW ... WHERE looks through.
-_LISTING = "dicomsql_listing"
 
 # Seconds between two reports on how far a COPY is, on a terminal and elsewhere.
 SHOWN_EVERY = 0.2
@@ -177,6 +175,16 @@ class Running:
                 engines.changes(objects=objects)
             if began and self._autocommit:
                 engines.commit(self._stop)
+
+    def check_table(self, name: str) -> None:
+        """Refuse a name whose rows nobody writes one by one.
+
+        Raises:
+            PlanningError: it is a materialized view.
+        """
+        from dicomsql.planning.views import check_written
+
+        check_written(name, self._engines.objects(self._stop).views)
 
     def end(self, *, usable: bool = True) -> None:
         """Give back what the statement used; may be called again.
@@ -323,12 +331,14 @@ class Running:
 
         arrays = [pa.array([r[i] for r in listing.rows], pa.string()) for i in range(len(columns))]
         engine = self._spare()
-        engine.register(_LISTING, pa.table(arrays, names=list(listing.columns)))
+        # No word of the condition means what this is called.
+        name = f"dicomsql_listing_{uuid4().hex}"
+        engine.register(name, pa.table(arrays, names=list(listing.columns)))
         try:
             # The condition is the user's own text, for an engine that is theirs.
-            rows = engine.rows(f"SELECT * FROM {_LISTING} WHERE {plan.condition}")  # noqa: S608
+            rows = engine.rows(f"SELECT * FROM {name} WHERE {plan.condition}")  # noqa: S608
         finally:
-            engine.unregister(_LISTING)
+            engine.unregister(name)
         return Result(columns, iter(()), rows=tuple(rows))
 
     # -- EXPLAIN ---------------------------------------------------------------------------------
@@ -471,6 +481,7 @@ class Running:
             cancel=self._stop.cancel,
             summary=result.summary,
             failure=result.failure,
+            of_note=result.of_note,
         )
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from dicomsql.cli.failures import ReaderGoneError, tell
 from dicomsql.errors import CancelledError
 from dicomsql.language.lexer import Lexis, lexis
-from dicomsql.output.display import Look, Screen, Shown, remarks, screen_of, show
+from dicomsql.output.display import Look, Screen, Shown, of_note, remarks, screen_of, show
 from dicomsql.session import Stop
 from dicomsql.shell.interrupts import Interrupts
 from dicomsql.shell.pieces import Meta, Sql, pieces
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from dicomsql.result import Result
 
 __all__ = ["MetaError", "Quit", "Shell"]
+
+# Formats in which rows are read by people, who need not see those that only say that all went well.
+_FOR_PEOPLE = frozenset({"table", "box", "vertical", "markdown"})
 
 # Scripts that scripts run, one in the other.
 _DEEPEST = 20
@@ -196,6 +199,7 @@ class Shell:
     def _run_statement(self, statement: Statement, look: Look) -> None:
         state, stop = self.state, Stop()
         begun = time.monotonic()
+        shown = Shown(None)
         with self.interrupts.stopping(stop):
             result = state.session.execute(statement, stop=stop)
             try:
@@ -208,7 +212,8 @@ class Shell:
             finally:
                 result.close()
                 self.talk.clear()
-                taken = time.monotonic() - begun
+                # What the person read in the pager is not what the statement took.
+                taken = max(0.0, time.monotonic() - begun - shown.waited - shown.read)
         cost = result.statistics
         rows = None if shown.format == "text" else shown.rows
         state.last = Last(
@@ -222,7 +227,10 @@ class Shell:
         """Show a result on the screen, or write it to the file that results go to."""
         file = self.state.output
         if file is None:
-            return show(result, look, self.screen(), text)
+            screen = self.screen()
+            if screen.width is not None and look.format in _FOR_PEOPLE:
+                result = of_note(result)
+            return show(result, look, screen, text)
         if result.columns is not None:
             if file.results and file.format in {"parquet", "arrow", "html"}:
                 raise MetaError(

@@ -47,7 +47,9 @@ def base_url_for(settings: Settings, servers: tuple[str, ...]) -> str:
         _check_url(settings.endpoint)
         return settings.endpoint.rstrip("/")
     if not servers:
-        raise InterfaceError("The provider document names no server; give one with --endpoint.")
+        raise InterfaceError(
+            "The provider document names no server; give one with --endpoint or endpoint=."
+        )
     return servers[0].rstrip("/")
 
 

@@ -62,7 +62,6 @@ def add(parser: argparse.ArgumentParser) -> None:
     for one in (listed, get, change, unset, where, check):
         groups.configuration(one.add_argument_group("configuration"))
         groups.debugging(one)
-    groups.output_format(show.add_argument_group("output"))
     groups.server(show.add_argument_group("server"))
     groups.credentials(show.add_argument_group("credentials"))
     groups.execution(show.add_argument_group("execution"))

@@ -12,12 +12,15 @@ from harlequin.exception import HarlequinConnectionError, HarlequinQueryError
 from harlequin.transaction_mode import HarlequinTransactionMode
 
 import dicomsql
+from dicomsql.errors import CancelledError
 from dicomsql.integrations.harlequin.catalog import catalog_of
+from dicomsql.integrations.harlequin.completions import completions_of
 from dicomsql.integrations.harlequin.labels import short
 from dicomsql.integrations.harlequin.options import OPTIONS, connect_arguments
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from harlequin.autocomplete import HarlequinCompletion
 
 __all__ = ["Adapter", "Connection", "Cursor"]
 
@@ -63,7 +66,7 @@ class Connection(HarlequinConnection):
         )
 
     def execute(self, query: str) -> Cursor | None:
-        """Execute one statement; None where it gives no rows.
+        """Execute one statement; None where it gives no rows, or was cancelled.
 
         Raises:
             HarlequinQueryError: the statement fails.
@@ -73,7 +76,7 @@ class Connection(HarlequinConnection):
             if cursor.description is not None:
                 return Cursor(cursor)
             cursor.close()
-            return None
+        return None
 
     def cancel(self) -> None:
         """Stop the statements that run."""
@@ -83,6 +86,15 @@ class Connection(HarlequinConnection):
         """The providers, and the tables of the engine; what is in them is asked for as it shows."""
         with _told("dicomsql cannot read its catalog."):
             return catalog_of(self._connection, self._place)
+
+    def get_completions(self) -> list[HarlequinCompletion]:
+        """The engine's functions, and the columns of DICOM tables; what is unfolded is there too.
+
+        Harlequin asks once, for all statements.
+        """
+        with _told("dicomsql cannot list what can be completed."):
+            return completions_of(self._connection)
+        return []
 
     @property
     def transaction_mode(self) -> HarlequinTransactionMode:
@@ -127,11 +139,11 @@ class Cursor(HarlequinCursor):
         self._limit = limit
         return self
 
-    def fetchall(self) -> pa.Table:
-        """The rows, as Arrow has them; with no rows, a table of none.
+    def fetchall(self) -> pa.Table | None:
+        """The rows, as Arrow has them; with no rows, a table of none; None where it was cancelled.
 
         Raises:
-            HarlequinQueryError: the statement fails while its rows come in, or was cancelled.
+            HarlequinQueryError: the statement fails while its rows come in.
         """
         import pyarrow as pa
 
@@ -140,6 +152,7 @@ class Cursor(HarlequinCursor):
                 return self._cursor.fetch_arrow_table()
             reader = self._cursor.fetch_record_batch()
             return pa.Table.from_batches(_first(reader, self._limit), reader.schema)
+        return None
 
 
 def _first(reader: pa.RecordBatchReader, rows: int) -> Iterator[pa.RecordBatch]:
@@ -154,8 +167,10 @@ def _first(reader: pa.RecordBatchReader, rows: int) -> Iterator[pa.RecordBatch]:
 
 @contextmanager
 def _told(title: str) -> Iterator[None]:
-    """Tell errors as Harlequin shows them."""
+    """Tell errors as Harlequin shows them; it says by itself that it has cancelled something."""
     try:
         yield
+    except CancelledError:
+        return
     except dicomsql.Error as error:
         raise HarlequinQueryError(str(error), title) from error

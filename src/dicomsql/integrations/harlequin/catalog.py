@@ -66,9 +66,12 @@ class Item(InteractiveCatalogItem[Any]):
     read: Callable[[], Sequence[CatalogItem]] = field(default=lambda: (), repr=False)
 
     def fetch_children(self) -> Sequence[CatalogItem]:
-        """Raises HarlequinQueryError where they cannot be read; Harlequin asks again."""
+        """Raises HarlequinQueryError where they cannot be read; Harlequin asks again.
+
+        They are in the order in which Harlequin shows them at first, which it forgets afterwards.
+        """
         try:
-            return self.read()
+            return sorted(self.read(), key=lambda item: item.label)
         except dicomsql.Error as error:
             raise HarlequinQueryError(
                 str(error), f"dicomsql cannot list what is in {self.label}."
@@ -152,6 +155,9 @@ class _Reader:
         return made
 
     def columns(self, full: str, identifier: str) -> list[CatalogItem]:
+        methods = self.rows(f"SHOW METHODS IN {_dotted(full)}")
+        if all(verb != "SELECT" for _, _, verb in methods):
+            return []  # it gives no rows
         told = self.rows(f"DESCRIBE {_dotted(full)}")
         return _columns(((name, kind) for name, kind, *_ in told), identifier)
 

@@ -7,17 +7,10 @@ from typing import Any
 
 from sqlalchemy import exc, types
 from sqlalchemy.sql import elements
-from sqlalchemy.sql.compiler import (
-    AggregateOrderByStyle,
-    DDLCompiler,
-    IdentifierPreparer,
-    SQLCompiler,
-)
+from sqlalchemy.sql.compiler import DDLCompiler, IdentifierPreparer, SQLCompiler
 from sqlalchemy.sql.expression import cast
 
-__all__ = ["AGGREGATE_ORDER_BY", "Compiler", "DdlCompiler", "Preparer", "sequence_of"]
-
-AGGREGATE_ORDER_BY = AggregateOrderByStyle.INLINE
+__all__ = ["Compiler", "DdlCompiler", "Preparer", "sequence_of"]
 
 # The engine's reserved words, those that cannot name a column or a table, and those that begin a
 # statement's clauses here.
@@ -146,6 +139,21 @@ class Compiler(SQLCompiler):
         text = f"\n LIMIT {self.process(select._fetch_clause, **kw)}"
         if select._offset_clause is not None:
             text += f"\n OFFSET {self.process(select._offset_clause, **kw)}"
+        return text
+
+    def visit_try_cast(self, element: Any, **kw: Any) -> str:
+        kind = self.process(element.typeclause, **kw)
+        return f"TRY_CAST({self.process(element.clause, **kw)} AS {kind})"
+
+    def visit_tablesample(self, tablesample: Any, asfrom: bool = False, **kw: Any) -> str:  # noqa: ARG002
+        """A sample by percents, which the engine takes as constants alone."""
+        method = tablesample._get_method()
+        constant = {**kw, "literal_execute": True}
+        share = self.process(method.clause_expr, **constant)
+        text = self.visit_alias(tablesample, asfrom=True, **kw)  # type: ignore[no-untyped-call]
+        text = f"{text} TABLESAMPLE {method.name}({share[1:-1]} PERCENT)"
+        if tablesample.seed is not None:
+            text += f" REPEATABLE ({self.process(tablesample.seed, **constant)})"
         return text
 
     def for_update_clause(self, select: Any, **kw: Any) -> str:  # noqa: ARG002

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from sqlalchemy import exc, pool
+from sqlalchemy import event, exc, pool
 from sqlalchemy.engine import URL
 from sqlalchemy.engine.default import DefaultDialect, DefaultExecutionContext
 
-from dicomsql.errors import InterfaceError, NotSupportedError
-from dicomsql.integrations.sqlalchemy.compiler import (
-    AGGREGATE_ORDER_BY,
-    Compiler,
-    DdlCompiler,
-    Preparer,
-)
+from dicomsql.errors import InterfaceError, NotSupportedError, without_literals
+from dicomsql.integrations.sqlalchemy.compiler import Compiler, DdlCompiler, Preparer
+from dicomsql.integrations.sqlalchemy.pool import ThreadPool
 from dicomsql.integrations.sqlalchemy.reflection import Reflection, ServiceInspector
 from dicomsql.integrations.sqlalchemy.types import COLUMN_TYPES, TypeCompiler
 from dicomsql.integrations.sqlalchemy.url import connect_arguments
@@ -65,7 +62,6 @@ class Dialect(Reflection, DefaultDialect):
     default_paramstyle = "qmark"
     supports_statement_cache = True
     supports_server_side_cursors = True
-    aggregate_order_by_style = AGGREGATE_ORDER_BY
 
     supports_alter = False
     supports_comments = True
@@ -105,15 +101,16 @@ class Dialect(Reflection, DefaultDialect):
     def get_pool_class(cls, url: URL) -> type[pool.Pool]:
         """One connection for each thread where it has tables of its own; else any for any."""
         shared = connect_arguments(url).get("database", PRIVATE) != PRIVATE
-        return pool.QueuePool if shared else pool.SingletonThreadPool
+        return pool.QueuePool if shared else ThreadPool
 
     @classmethod
     def engine_created(cls, engine: Any) -> None:
         """Keep values out of errors and logs: they may be what identifies a patient."""
-        engine.hide_parameters = (
-            engine.url.query.get("show_phi") is None
-            or not (connect_arguments(engine.url)["show_phi"])
-        )
+        if not connect_arguments(engine.url).get("show_phi"):
+            engine.hide_parameters = True
+            event.listen(engine, "handle_error", _hide_literals)
+        if "alembic" in sys.modules:
+            import dicomsql.integrations.sqlalchemy.alembic  # noqa: F401 - makes itself known
 
     def create_connect_args(self, url: URL) -> tuple[list[Any], dict[str, Any]]:
         """The arguments of `dicomsql.connect` that a URL stands for."""
@@ -178,3 +175,26 @@ class Dialect(Reflection, DefaultDialect):
             dbapi_connection.rollback()
         except NotSupportedError as error:
             warnings.warn(str(error), exc.SAWarning, stacklevel=2)
+
+    def do_savepoint(self, connection: Any, name: Any) -> NoReturn:  # noqa: ARG002
+        """Raises NotSupportedError: `begin_nested` needs what the engine does not have."""
+        _refuse("There are no savepoints: leave begin_nested() out, or use a connection of its own")
+
+    def do_begin_twophase(self, connection: Any, xid: Any) -> NoReturn:  # noqa: ARG002
+        """Raises NotSupportedError."""
+        _refuse("There are no transactions in two phases: use begin()")
+
+    def do_recover_twophase(self, connection: Any) -> list[Any]:  # noqa: ARG002
+        """There are none to recover."""
+        return []
+
+
+def _refuse(why: str) -> NoReturn:
+    raise exc.NotSupportedError(None, None, NotSupportedError(f"{why}."))
+
+
+def _hide_literals(context: Any) -> None:
+    """Take the literals out of the statement that SQLAlchemy repeats in its errors."""
+    error = context.sqlalchemy_exception
+    if error is not None and error.statement:
+        error.statement = without_literals(error.statement)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import exc
+from sqlalchemy import exc, schema, sql
 from sqlalchemy.engine import interfaces, reflection
 from sqlalchemy.sql.compiler import IdentifierPreparer
 
@@ -32,6 +32,21 @@ _KINDS = {
 _ABOUT = ("vr", "tag", "level", "source", "filter")
 
 
+class HiddenColumn(schema.Column[Any]):
+    """A column that `SELECT *` leaves out: of its table, and of the table under an alias.
+
+    Of a subquery it is a column like any other, since somebody has chosen it there.
+    """
+
+    inherit_cache = True
+
+    def _make_proxy(self, selectable: Any, *args: Any, **kw: Any) -> Any:
+        key, made = super()._make_proxy(selectable, *args, **kw)
+        renamed = isinstance(selectable, sql.Alias | sql.TableSample)
+        made._omit_from_statements = self._omit_from_statements and renamed
+        return key, made
+
+
 class ServiceInspector(reflection.Inspector):
     """Reflects tables so that `select(table)` has the columns of `SELECT *`."""
 
@@ -39,6 +54,8 @@ class ServiceInspector(reflection.Inspector):
         super().reflect_table(table, *args, **kw)
         for column in table.columns:
             if column.info.get("hidden"):
+                # SQLAlchemy makes the columns, and does not ask of which class.
+                column.__class__ = HiddenColumn
                 column._omit_from_statements = True
 
 

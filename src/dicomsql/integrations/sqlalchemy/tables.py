@@ -21,6 +21,8 @@ _HERE = "database_name = current_database()"
 _TEMPORARY = "database_name = 'temp'"
 _ANYWHERE = f"({_HERE} OR {_TEMPORARY})"
 
+_MATERIALIZED = "SHOW VIEWS WHERE kind = 'materialized view'"
+
 # What a statement is cut into where its brackets and commas are looked for.
 _PIECES = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|.""", re.DOTALL)
 _PLAIN_NAME = re.compile(r'"((?:[^"]|"")+)"|(\w+)')
@@ -88,6 +90,18 @@ class LocalTables:
         )
 
     @reflection.cache
+    def get_materialized_view_names(
+        self,
+        connection: Any,
+        schema: str | None = None,
+        **_kw: Any,
+    ) -> list[str]:
+        """The materialized views of a schema, which are tables to everything else."""
+        if (schema or DEFAULT_SCHEMA) != DEFAULT_SCHEMA:
+            return []
+        return _names(connection, _MATERIALIZED)
+
+    @reflection.cache
     def get_temp_view_names(
         self,
         connection: Any,
@@ -113,9 +127,12 @@ class LocalTables:
             view_name,
             schema or DEFAULT_SCHEMA,
         )
+        if not found and (schema or DEFAULT_SCHEMA) == DEFAULT_SCHEMA:
+            kept = connection.exec_driver_sql(_MATERIALIZED)
+            found = [sql for name, _, sql, *_ in kept if name.lower() == view_name.lower()]
         if not found:
             raise exc.NoSuchTableError(_shown(schema, view_name))
-        return found[0]
+        return str(found[0])
 
     @reflection.cache
     def get_sequence_names(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 import uuid
 from collections.abc import Callable
+from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import types
@@ -147,6 +150,78 @@ class _Uuid(types.Uuid[Any]):
         kind: Callable[[str], Any] = uuid.UUID if self.as_uuid else str
         return lambda value: None if value is None else kind(str(value))
 
+    def literal_processor(self, dialect: Dialect) -> Any:
+        if not (self.native_uuid and dialect.supports_native_uuid):
+            return super().literal_processor(dialect)  # type: ignore[no-untyped-call]
+        return lambda value: f"UUID '{uuid.UUID(str(value))}'"
+
+
+class _Date(types.Date):
+    def literal_processor(self, dialect: Dialect) -> Any:  # noqa: ARG002
+        return lambda value: f"DATE '{value.isoformat()}'"
+
+
+class _Time(types.Time):
+    def literal_processor(self, dialect: Dialect) -> Any:  # noqa: ARG002
+        return lambda value: f"{'TIMETZ' if value.tzinfo else 'TIME'} '{value.isoformat()}'"
+
+
+class _DateTime(types.DateTime):
+    def literal_processor(self, dialect: Dialect) -> Any:  # noqa: ARG002
+        return _timestamp
+
+
+class _Float(types.Float[Any]):
+    def literal_processor(self, dialect: Dialect) -> Any:  # noqa: ARG002
+        return _double
+
+
+class _Numeric(types.Numeric[Any]):
+    def literal_processor(self, dialect: Dialect) -> Any:  # noqa: ARG002
+        return _decimal
+
+
+class _Bytes(types.LargeBinary):
+    def literal_processor(self, dialect: Dialect) -> Any:  # noqa: ARG002
+        return lambda value: "'" + "".join(f"\\x{b:02X}" for b in bytes(value)) + "'::BLOB"
+
+
+class _Json(types.JSON):
+    def literal_processor(self, dialect: Dialect) -> Any:
+        text = self.bind_processor(dialect)  # type: ignore[no-untyped-call]
+
+        def literal(value: Any) -> str:
+            made = text(value)
+            return "NULL" if made is None else f"{_quoted(made)}::JSON"
+
+        return literal
+
+
+def _timestamp(value: Any) -> str:
+    # An Interval is kept as a time after its epoch.
+    if isinstance(value, timedelta):
+        value = types.Interval.epoch + value
+    kind = "TIMESTAMPTZ" if value.tzinfo else "TIMESTAMP"
+    return f"{kind} '{value.isoformat(sep=' ')}'"
+
+
+def _decimal(value: Any) -> str:
+    if not isinstance(value, Decimal):
+        return str(value)
+    if not value.is_finite():
+        return _double(value)
+    text = format(value, "f")
+    return text if "." in text else f"{text}.0"
+
+
+def _double(value: Any) -> str:
+    """A number that the engine takes for a DOUBLE, where `0.1` is a DECIMAL to it."""
+    number = float(value)
+    if not math.isfinite(number):
+        return f"'{number}'::DOUBLE"
+    text = repr(number)
+    return text if "e" in text else f"{text}e0"
+
 
 class _JsonIndex(types.JSON.JSONIndexType):
     """A key or an index as the engine's path."""
@@ -183,6 +258,13 @@ def _quoted(text: str) -> str:
 
 
 COLUMN_TYPES: dict[type[TypeEngine[Any]], type[TypeEngine[Any]]] = {
+    types.Date: _Date,
+    types.DateTime: _DateTime,
+    types.Float: _Float,
+    types.JSON: _Json,
+    types.LargeBinary: _Bytes,
+    types.Numeric: _Numeric,
+    types.Time: _Time,
     types.Uuid: _Uuid,
     types.JSON.JSONIndexType: _JsonIndex,
     types.JSON.JSONPathType: _JsonPath,

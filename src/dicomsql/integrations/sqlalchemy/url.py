@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from sqlalchemy.engine import URL
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from dicomsql.errors import nearest
@@ -81,8 +81,11 @@ def connect_arguments(url: URL) -> dict[str, Any]:
 
 def _place(url: URL) -> dict[str, Any]:
     """The defaults that the parts of the path give; an empty part gives none."""
-    # SQLAlchemy has decoded the path, but not the host.
-    parts = [unquote(url.host or ""), *(url.database or "").rstrip("/").split("/")]
+    # SQLAlchemy has not decoded the host, and the path from 2.1 on.
+    path = (url.database or "").rstrip("/")
+    if make_url("dicomsql:///%2F").database != "/":
+        path = unquote(path)
+    parts = [unquote(url.host or ""), *path.split("/")]
     if len(parts) > len(_PLACE):
         raise ArgumentError(
             "The URL's path has more parts than dicomsql://PROJECT/LOCATION/DATASET/STORE."

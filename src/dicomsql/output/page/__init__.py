@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -19,7 +20,7 @@ from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from dicomsql.output.cells import NULL, is_json, safe
+from dicomsql.output.cells import NULL, is_json, safe, type_text
 from dicomsql.output.options import ByteStream, Options
 from dicomsql.output.page.figure import Figure
 from dicomsql.output.pictures import described, is_picture, size_text
@@ -34,11 +35,13 @@ _PLAIN_ROWS = 2_000
 # Hides the sentence that says that a page is not whole; it stands at the end of those that are.
 _WHOLE = "#torn{display:none}"
 
+_LAID_OUT = re.compile(r"([\n\t])")
+
 # What JSON does not escape and a page's text must not hold as it is.
 _IN_SCRIPT = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
 # How a column sorts, by what its type begins with; the script knows these names.
-_ORDERS = {"TIMESTAMP": "time", "DATE": "time", "TIME": "time"}
+_ORDERS = {"TIMESTAMP": "timestamp", "DATE": "date", "TIME": "time"}
 
 # What the page shows of a value: its text, NULL, a picture, or the length of other bytes.
 _Value = str | None | tuple[str, str, str] | tuple[str]
@@ -123,7 +126,8 @@ def _bytes(value: object) -> _Value:
 
 
 def _lines(text: str) -> str:
-    return "\n".join(map(safe, text.split("\n"))) if "\n" in text else safe(text)
+    """Safe text; ends of lines and tabs are what they are, as a page shows them and copies them."""
+    return "".join(part if part in "\n\t" else safe(part) for part in _LAID_OUT.split(text))
 
 
 # -- parts of the page ---------------------------------------------------------------------------
@@ -162,7 +166,7 @@ def _table_head(columns: Sequence[ResultColumn], numeric: Sequence[bool]) -> str
     heads = "".join(
         f'<th scope="col" data-order="{_order(column.type, number)}"'
         f"{' data-json' if is_json(column.type) else ''}{_number_class(number)}>"
-        f"<span>{escape(safe(column.name))}</span> <small>{escape(safe(column.type))}</small></th>"
+        f"<span>{escape(safe(column.name))}</span> <small>{escape(type_text(column.type))}</small></th>"
         for column, number in zip(columns, numeric, strict=True)
     )
     return (
@@ -178,7 +182,7 @@ def _row(row: Sequence[_Value], numeric: Sequence[bool]) -> str:
 
 def _cell(value: _Value, number: bool) -> str:
     if value is None:
-        return f'<td class="null">{NULL}</td>'
+        return f'<td class="null{" number" * number}">{NULL}</td>'
     if isinstance(value, str):
         return f"<td{_number_class(number)}>{escape(value)}</td>"
     if len(value) == 1:

@@ -7,7 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from dicomsql.errors import InterfaceError
-from dicomsql.output.cells import cut, width_of
+from dicomsql.output.cells import cut_within, width_of
 from dicomsql.output.charting import Bar, Chart, Gathered
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Figure:
 
 def _figure(chart: Chart) -> str:
     size = (chart.high - chart.low) or 1.0
-    names = [cut(bar.label, _LETTERS) for bar in chart.bars]
+    names = [cut_within(bar.label, _LETTERS) for bar in chart.bars]
     labels = 12 + _LETTER * max(map(width_of, names))
     zero = labels + _BARS * -chart.low / size
     lines = []

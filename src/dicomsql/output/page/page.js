@@ -24,7 +24,7 @@
   const valueOf = cell => {
     const image = cell.querySelector("img");
     if (image) return {alt: image.alt, src: image.src};
-    if (cell.className === "null") return null;
+    if (cell.classList.contains("null")) return null;
     return cell.className === "bytes" ? {alt: cell.textContent} : cell.textContent;
   };
   const valueIn = value => {
@@ -100,7 +100,7 @@
   function cellOf(value, column) {
     const cell = document.createElement("td");
     if (value === null) {
-      cell.className = "null";
+      cell.className = orders[column] === "number" ? "null number" : "null";
       cell.textContent = "NULL";
     } else if (value.src) {
       const image = document.createElement("img");
@@ -121,13 +121,29 @@
   let order = rows.map((_, index) => index);
   let sorted = -1, descending = false;
 
-  // Times in the order of their texts; those with an offset are put into UTC.
+  const TIME = new RegExp(
+    /^(?:(\d{4,})-(\d\d)-(\d\d))?(?:(?:^| )(\d\d):(\d\d)(?::(\d\d)(?:\.(\d+))?)?)?/.source
+    + /(?:Z|([+-])(\d\d):?(\d\d)?(?::\d\d)?)?( \(BC\))?$/.source);
+
+  // Dates and times as texts that have their order, of which a beginning is a time that is told less
+  // exactly. Those with an offset are put into UTC.
   function timeOf(text) {
-    if (!/:\d\d(\.\d+)?[+-]\d\d:\d\d$/.test(text)) return text.replace(/Z$/, "");
-    const time = new Date(text.replace(" ", "T"));
-    if (Number.isNaN(time.getTime())) return text;
-    return time.toISOString().replace("T", " ").replace(/(\.0+)?Z$/, "");
+    if (/^-?infinity$/.test(text)) return text[0] === "-" ? "!" : "~";
+    const found = TIME.exec(text);
+    if (!found) return text;
+    const [, year, month, day, hour = "00", minute = "00", second = "00", fraction = "", sign, hours, minutes, bc] = found;
+    const clock = [hour, minute, second].join(":"), rest = "." + fraction.padEnd(9, "0");
+    if (!year) return clock + rest;
+    if (!sign) return `${dated(bc ? 1 - year : +year, month, day)} ${clock}${rest}`;
+    const moved = (sign === "-" ? 1 : -1) * (hours * 60 + +(minutes || 0)), at = new Date(0);
+    at.setUTCFullYear(bc ? 1 - year : year, month - 1, day);
+    at.setUTCHours(hour, +minute + moved, second);
+    const time = at.toISOString().slice(-13, -5);
+    return `${dated(at.getUTCFullYear(), at.getUTCMonth() + 1, at.getUTCDate())} ${time}${rest}`;
   }
+  const two = part => String(part).padStart(2, "0");
+  // Years before Christ and after 9999 have their place too.
+  const dated = (year, ...rest) => [String(1e6 + year).padStart(7, "0"), ...rest.map(two)].join("-");
   const numberOf = text => {
     const plain = text.toLowerCase().replace("inf", "Infinity");
     return plain === "nan" ? NaN : Number(plain);
@@ -143,9 +159,9 @@
     return BigInt(a) < BigInt(b) ? -1 : 1;
   }
 
+  const compareTimes = (a, b) => { const x = timeOf(a), y = timeOf(b); return x < y ? -1 : x > y ? 1 : 0; };
   const COMPARE = {
-    number: compareNumbers,
-    time: (a, b) => { const x = timeOf(a), y = timeOf(b); return x < y ? -1 : x > y ? 1 : 0; },
+    number: compareNumbers, date: compareTimes, time: compareTimes, timestamp: compareTimes,
     text: (a, b) => collator.compare(a, b) || (a < b ? -1 : a > b ? 1 : 0),
   };
 
@@ -179,48 +195,79 @@
     ">=": order => order >= 0, "=": order => order === 0, "!=": order => order !== 0,
   };
 
-  // What a column's box asks for, as a function of a value; null for all.
+  // What a column's box asks for, as a function of a value; null for all, undefined where it is not
+  // understood.
   function asked(text, kind) {
     const said = text.trim();
     if (!said) return null;
     if (/^null$/i.test(said)) return value => value === null;
     if (/^!\s*null$/i.test(said)) return value => value !== null;
-    const part = /^(<=|>=|!=|<|>|=)\s*(.+)$/.exec(said);
-    const range = kind === "text" ? null : /^(.+?)\s*\.\.\s*(.+)$/.exec(said);
+    const part = /^(<=|>=|!=|<|>|=)\s*(.*)$/.exec(said);
+    const range = kind === "text" ? null : /^(.*?)\s*\.\.\s*(.*)$/.exec(said);
     if (range) {
-      const from = against(range[1], kind), to = against(range[2], kind);
+      const [from, to] = [range[1], range[2]].map(end => end ? against(end, kind) : () => 0);
+      if (!from || !to || !range[1] && !range[2]) return undefined;
       return value => value !== null && from(textOf(value)) >= 0 && to(textOf(value)) <= 0;
     }
     if (part && (kind !== "text" || part[1] === "=" || part[1] === "!=")) {
       const compare = against(part[2], kind), test = TESTS[part[1]];
-      return value => value !== null && test(compare(textOf(value)));
+      return compare && (value => value !== null && test(compare(textOf(value))));
     }
     const wanted = said.toLowerCase();
     return value => value !== null && textOf(value).toLowerCase().includes(wanted);
   }
 
-  // How values compare with one: times as far as it is told, so that 2026 is all of that year.
+  // How values compare with one that is asked for; undefined where that is none.
   function against(said, kind) {
+    if (kind === "text") return text => text === said ? 0 : 1;
     if (kind === "number") {
-      const plain = said.replace(/[,_\s]/g, "");
-      return text => compareNumbers(text, plain);
+      const plain = said.replace(/[_\s]/g, "");
+      const grouped = /^[+-]?\d{1,3}(,\d{3})+(\.\d*)?$/.test(plain) ? plain.replaceAll(",", "") : plain;
+      if (!/^[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf(inity)?|nan)$/i.test(grouped)) return undefined;
+      const wanted = grouped.replace(/^\+/, "").replace(/infinity$/i, "inf");
+      return text => compareNumbers(text, wanted);
     }
-    if (kind === "time") {
-      const plain = said.replace("T", " ").replace(/Z$/, "");
-      return text => {
-        const key = timeOf(text).slice(0, plain.length);
-        return key < plain ? -1 : key > plain ? 1 : 0;
-      };
-    }
-    return text => text === said ? 0 : 1;
+    const wanted = beginningOf(said, kind);
+    return wanted && (text => {
+      const key = timeOf(text).slice(0, wanted.length);
+      return key < wanted ? -1 : key > wanted ? 1 : 0;
+    });
   }
 
+  // Times are compared as far as they are told, so that 2026 is all of that year.
+  const DAY = /^(\d{4,6})(?:-(\d{1,2})(?:-(\d{1,2}))?)?$/;
+  const CLOCK = /^(\d{1,2})(?::(\d{1,2})(?::(\d{1,2})(?:\.(\d{1,9}))?)?)?$/;
+  function beginningOf(said, kind) {
+    const [, date, clock] = kind === "time" ? [, , said] : /^(\S+?)(?:(?:T|\s+)(.*?)Z?)?$/i.exec(said) || [];
+    const day = DAY.exec(date || ""), time = CLOCK.exec(clock || "");
+    if (kind === "date" && clock || kind !== "time" && !day || clock && !time) return undefined;
+    if (kind === "time" && !time || date && clock && !day[3]) return undefined;
+    if (day && (day[2] > 12 || day[2] < 1 || day[3] > 31 || day[3] < 1)) return undefined;
+    if (time && (time[1] > 24 || time[2] > 59 || time[3] > 60)) return undefined;
+    const parts = [];
+    if (day) parts.push(dated(+day[1], ...day.slice(2).filter(Boolean)));
+    if (time) {
+      const told = time.slice(1, 4).filter(Boolean).map(two).join(":");
+      parts.push(time[4] ? `${told}.${time[4]}` : told);
+    }
+    return parts.join(" ");
+  }
+
+  const HELP = {
+    text: "text, =text, !=text, null or !null",
+    number: "text, >5, <=1.5, 1..9, =5, null or !null",
+    date: "text, >2026-01-31, 2025..2026-03, =2026, null or !null",
+    time: "text, >9:30, 9:00..17:30, null or !null",
+    timestamp: "text, >2026-01-31, >2026-01-31 9:30, 2025..2026-03, null or !null",
+  };
   let haystacks = null;
   function matching() {
     const wanted = search.value.trim().toLowerCase();
     const tests = [];
     boxes.forEach((box, column) => {
-      const test = asked(box.value, orders[column]);
+      const kind = orders[column], test = asked(box.value, kind);
+      box.setAttribute("aria-invalid", test === undefined);
+      box.title = test === undefined ? `Not understood, so all rows are shown. ${HELP[kind]}` : HELP[kind];
       if (test) tests.push(row => test(row[column]));
     });
     if (!wanted && !tests.length) return order;
@@ -240,6 +287,8 @@
     status.textContent = seen.length === rows.length
       ? `${number.format(rows.length)} row${rows.length === 1 ? "" : "s"}`
       : `${number.format(seen.length)} of ${number.format(rows.length)} rows`;
+    const wrong = boxes.filter(box => box.getAttribute("aria-invalid") === "true").length;
+    if (wrong) status.textContent += `; ${wrong} filter${wrong === 1 ? " is" : "s are"} not understood`;
     if (!windowed) {
       body.replaceChildren(...seen.map(index => elements[index]));
       return;
@@ -337,8 +386,7 @@
     sorter.append(...head.childNodes);
     head.append(sorter);
     const input = document.createElement("input");
-    const values = orders[column] === "text" ? "text, =text" : "text, >5, 1..9, =5";
-    box(input, `Filter ${names[column]}`, `${values}, null or !null`);
+    box(input, `Filter ${names[column]}`, HELP[orders[column]]);
     boxes.push(input);
     const cell = document.createElement("td");
     cell.append(input);

@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dicomsql.shell.meta.table import Command, words_of
+from dicomsql.shell.meta.table import Command, file_of, words_of
 from dicomsql.shell.running import MetaError
 
 if TYPE_CHECKING:
@@ -35,16 +35,16 @@ def _go_vertical(shell: Shell, arguments: str) -> bool:
 
 def _into(shell: Shell, arguments: str, expanded: str) -> bool:
     """Run it, with its result on the screen or in a file."""
-    files = words_of(arguments, 1, "\\g takes the file that the result goes to, or nothing.")
+    file = file_of(arguments, "\\g takes the file that the result goes to, or nothing.")
     text = shell.take()
     look = replace(shell.state.look, expanded=expanded)
     if expanded == "on" and look.format in {"table", "box"}:
         look.format = "vertical"
-    if not files:
+    if not file:
         return shell.run_sql(text, look)
     from dicomsql.shell.meta.files import writing_to
 
-    with writing_to(shell, files[0]) as output:
+    with writing_to(shell, file) as output:
         went_well = shell.run_sql(text, look)
         output.failed = not went_well
     return went_well
@@ -91,28 +91,28 @@ def _reset(shell: Shell, _arguments: str) -> None:
 
 def _write(shell: Shell, arguments: str) -> None:
     usage = "\\w FILE writes the statement to a file."
-    files = words_of(arguments, 1, usage)
+    name = file_of(arguments, usage)
     text = shell.pending or shell.state.text
-    if not files or not text:
-        raise MetaError("There is no statement yet." if files else usage)
-    path = Path(files[0]).expanduser()
+    if not name or not text:
+        raise MetaError("There is no statement yet." if name else usage)
+    path = Path(name).expanduser()
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(f"{text};\n")
     except OSError as error:
-        raise MetaError(f"Cannot write {files[0]}: {error.strerror}.") from None
+        raise MetaError(f"Cannot write {name}: {error.strerror}.") from None
 
 
 def _edit(shell: Shell, arguments: str) -> None:
     """Give the text to the person's editor; what comes back stands in the next prompt."""
-    files = words_of(arguments, 1, "\\e [FILE] edits the statement, or a file.")
-    if files:
-        path = Path(files[0]).expanduser()
+    name = file_of(arguments, "\\e [FILE] edits the statement, or a file.")
+    if name:
+        path = Path(name).expanduser()
         _edited(shell, path)
         from dicomsql.shell.running import read_text
 
-        shell.pending, shell.draft = "", read_text(files[0]).rstrip()
+        shell.pending, shell.draft = "", read_text(name).rstrip()
         return
     text = shell.pending or shell.state.text
     # The folder is its owner's alone, and with it whatever else the editor puts there.

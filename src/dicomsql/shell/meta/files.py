@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from dicomsql.cli.console import row_stream
 from dicomsql.cli.failures import UsageError
 from dicomsql.cli.writing import asked_format
-from dicomsql.shell.meta.table import Command, words_of
+from dicomsql.shell.meta.table import Command, file_of, words_of
 from dicomsql.shell.running import MetaError
 from dicomsql.shell.state import OutputFile
 
@@ -93,14 +93,11 @@ def writing_to(shell: Shell, name: str) -> Iterator[Written]:
 
 def _output(shell: Shell, arguments: str) -> None:
     usage = "\\o FILE lets results go to a file, \\o alone ends it."
-    files = words_of(arguments, 1, usage)
-    if arguments.startswith("|"):
-        raise MetaError(f"{usage} \\pager shows them in a program.")
-    if files:
-        open_output(shell, files[0])
+    if name := file_of(arguments, usage):
+        open_output(shell, name)
         assert shell.state.output is not None
         shell.talk.say(
-            f"Results go to {files[0]} ({shell.state.output.format}), which appears with \\o"
+            f"Results go to {name} ({shell.state.output.format}), which appears with \\o"
         )
     elif shell.state.output is None:
         raise MetaError(usage)
@@ -109,19 +106,19 @@ def _output(shell: Shell, arguments: str) -> None:
 
 
 def _once(shell: Shell, arguments: str) -> None:
-    usage = ".once FILE lets the next result go to a file."
-    files = words_of(arguments, 1, usage)
-    if not files:
+    usage = "\\once FILE lets the next result go to a file."
+    name = file_of(arguments, usage)
+    if not name:
         raise MetaError(usage)
-    open_output(shell, files[0], once=True)
+    open_output(shell, name, once=True)
 
 
 def _input(shell: Shell, arguments: str) -> None:
     usage = "\\i FILE runs the statements and meta-commands of a file."
-    files = words_of(arguments, 1, usage)
-    if not files:
+    name = file_of(arguments, usage)
+    if not name:
         raise MetaError(usage)
-    shell.run_script(files[0])
+    shell.run_script(name)
 
 
 def _program(shell: Shell, arguments: str) -> bool:

@@ -13,7 +13,7 @@ from dicomsql.shell.running import MetaError
 if TYPE_CHECKING:
     from dicomsql.shell.running import Shell
 
-__all__ = ["Command", "named", "one_of", "words_of"]
+__all__ = ["Command", "file_of", "named", "one_of", "words_of"]
 
 # A name of a resource or a method, dotted, as SQL takes it.
 _NAME = re.compile(r'(?:[\w$-]+|"(?:[^"]|"")+")(?:\.(?:[\w$-]+|"(?:[^"]|"")+"))*')
@@ -56,6 +56,20 @@ def words_of(text: str, most: int, usage: str) -> list[str]:
     if len(found) > most:
         raise MetaError(f"There is an argument too many. {usage}")
     return found
+
+
+def file_of(text: str, usage: str) -> str:
+    """The file that a command's arguments name; empty where they name none.
+
+    Raises:
+        MetaError: they name a pipe, as in other shells, or more than a file.
+    """
+    if text.startswith("|"):
+        raise MetaError(
+            f"Nothing is piped to a program, and no file is named |. {usage} DICOMSQL_PAGER names "
+            "the program that long results are shown in; `dicomsql exec` writes to pipes."
+        )
+    return next(iter(words_of(text, 1, usage)), "")
 
 
 def named(text: str, usage: str) -> str:
