@@ -26,6 +26,7 @@ class ScanStatistics:
         rows: rows that it gave.
         expected: rows that it will give as far as metrics tell, which lag; None where none did.
         searches, searched: lists and searches that it consists of, and those that were read.
+        pictures: it consists of pictures, of which each is a search.
         decided: sentences on what was decided once the statement ran.
     """
 
@@ -39,6 +40,7 @@ class ScanStatistics:
     expected: int | None = None
     searches: int = 0
     searched: int = 0
+    pictures: bool = False
     decided: list[str] = field(default_factory=list)
 
     def decide(self, what: str) -> None:

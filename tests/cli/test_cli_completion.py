@@ -103,5 +103,8 @@ def test_profiles_and_connections(
     assert main(["config", "set", "work.project", "p", "test.project", "q"]) == 0
     assert complete("exec", "--profile", "") == ["test", "work"]
     assert complete("shell", "--connection", "") == []
+    assert complete("config", "get", "work.") == ["work.project"]
+    assert complete("config", "unset", "def") == ["default_profile"]
+    assert complete("config", "set", "sto") == ["store"]
     (home / "config" / "dicomsql" / "config.toml").write_text("broken")
     assert complete("exec", "--profile", "") == []

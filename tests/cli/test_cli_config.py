@@ -54,7 +54,7 @@ def test_profiles_are_written_changed_listed_and_taken_out(capsys: Capture, file
     assert run(capsys, "get", "work.timeout")[0] == 2
     code, _, err = run(capsys, "unset", "work")
     assert code == 2
-    assert "default_profile is the name of a profile" in err
+    assert "work is the default profile. Name another first" in err
     assert "my-p" in file.read_text()
     assert run(capsys, "unset", "default_profile")[0] == 0
     assert run(capsys, "unset", "work")[0] == 0
@@ -119,10 +119,39 @@ def test_secrets_are_shown_as_being_there_alone(
         run(capsys, "show", "--profile", "w")[1],
         run(capsys, "show", "--profile", "w", "--origin", "--json")[1],
         run(capsys, "get", "connections.c.token")[2],
+        run(capsys, "get", "connections.c")[1],
+        run(capsys, "get", "w")[1],
+        run(capsys, "get", "w.proxy")[1],
     ]
     assert "hunter2" not in "".join(told)
     assert "environment DICOMSQL_PASSWORD" in told[3]
     assert "token = (set, not shown)" in told[0]
+
+
+def test_a_file_that_is_named_is_made(capsys: Capture, tmp_path: Path) -> None:
+    new = tmp_path / "new.toml"
+    assert run(capsys, "set", "project", "p", "--config", str(new))[0] == 0
+    new.write_text(new.read_text().replace(" = ", "="))
+    assert run(capsys, "set", "project", "q", "--config", str(new))[0] == 0
+    assert new.read_text() == '[profiles.default]\nproject="q"\n'
+
+
+def test_show_has_values_as_the_file_takes_them(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DICOMSQL_TOKEN", "hunter2")
+    shown = json.loads(run(capsys, "show", "--json", "--cache", "90m", "--await")[1])
+    assert (shown["cache"], shown["await"], shown["token"]) == ("90m", True, "(set, not used)")
+
+
+@pytest.mark.parametrize("off", ["0", "off", "No", "false"])
+def test_local_can_be_off(capsys: Capture, monkeypatch: pytest.MonkeyPatch, off: str) -> None:
+    run(capsys, "set", "w.local", "true", "e.endpoint", "https://h", "l.local", "false")
+    assert json.loads(run(capsys, "show", "--json", "--profile", "w")[1])["local"]
+    assert json.loads(run(capsys, "show", "--json", "--profile", "l")[1])["local"] is None
+    monkeypatch.setenv("DICOMSQL_LOCAL", off)
+    assert json.loads(run(capsys, "show", "--json", "--profile", "w")[1])["local"] is None
+    assert json.loads(run(capsys, "show", "--json", "--profile", "e")[1])["endpoint"] == "https://h"
 
 
 def test_show_says_where_each_value_comes_from(
@@ -130,11 +159,10 @@ def test_show_says_where_each_value_comes_from(
 ) -> None:
     run(capsys, "set", "work.project", "p", "default_profile", "work")
     monkeypatch.setenv("DICOMSQL_LOCATION", "eu")
-    code, out, _ = run(capsys, "show", "--origin", "--store", "s", "-o", "json")
+    code, out, _ = run(capsys, "show", "--origin", "--store", "s")
     origins = {line.split()[0]: line.split(maxsplit=2)[2] for line in out.splitlines()}
     assert code == 0
     assert origins["store"] == "option --store"
-    assert origins["output"] == "option --output"
     assert origins["location"] == "environment DICOMSQL_LOCATION"
     assert origins["project"] == f"profile work in {file}:4"
     assert origins["timeout"] == "default"

@@ -29,6 +29,7 @@ class FakeSession:
     """Runs queries in DuckDB; other statements by the name that stands in them."""
 
     last: FakeSession
+    in_transaction = False
 
     def __init__(
         self,
@@ -334,8 +335,10 @@ def test_vertical_tells_its_rows_on_stderr(run: Run) -> None:
     ],
 )
 def test_options_for_the_network_mean_nothing_locally(
-    run: Run, options: list[str], said: str
+    run: Run, options: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("b").touch()
     err = run(*options, "--local", "folder", "SELECT 1 a; SELECT 2 a")[2]
     assert err.startswith(f"warning: {said}")
     assert err.count("warning") == 1
@@ -349,7 +352,11 @@ def test_no_sql_on_a_terminal(run: Run, monkeypatch: pytest.MonkeyPatch) -> None
     assert 'dicomsql exec "SHOW PROVIDERS"' in err
 
 
-def test_options_become_settings(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_options_become_settings(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("c.json", "b"):
+        Path(name).touch()
+    Path("docs").mkdir()
     monkeypatch.setenv("DICOMSQL_STORE", "from-environment")
     monkeypatch.setenv("DICOMSQL_LOCATION", "not-this")
     options = (

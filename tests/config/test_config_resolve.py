@@ -121,7 +121,9 @@ def test_a_server_of_the_environment_takes_the_place_of_the_profile_s(file: Path
         ("yes = true", "yes has to be said for each command"),
         ("show_phi = true", "show_phi has to be said for each command"),
         ('proxy = "http://a:hunter2@h"', "holds a password in a file that others may read"),
-        ("local = false", "local is a folder, or true"),
+        ("local = 0", "local is a folder, true for"),
+        ('endpoint = "https://h"\nlocal = true', "give either endpoint or local"),
+        ('connection = "none"', "connection is the name of a connection of this file"),
     ],
 )
 def test_a_profile_that_is_wrong(tmp_path: Path, text: str, message: str) -> None:

@@ -94,7 +94,7 @@ def test_ctrl_c_says_what_is_done_and_the_next_run_does_the_rest(
     assert (process.returncode, out) == (130, "")
     assert err == (
         "interrupted: The COPY was stopped: 1 stored by then, as far as the store has "
-            "answered; what was under way may be stored too. What is done stays done and stands "
+        "answered; what was under way may be stored too. What is done stays done and stands "
         f"in {folder}/in.copy.sqlite; the same statement goes on from there.\n"
     )
     assert server.stored == [UIDS[0]]

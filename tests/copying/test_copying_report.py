@@ -118,13 +118,27 @@ def test_the_line_of_progress() -> None:
     clock.now += 2
     progress.moved(1_500_000)
     progress.done(Outcome(Status.STORED, size=1_000_000))
-    assert str(progress.standing()) == ("[###.......] 1/4 files, 1.0/4.0 MB, 750.0 kB/s, 0:03 left")
+    assert str(progress.standing()) == ("[###.......] 1/4 files, 1.5/4.0 MB, 750.0 kB/s, 0:03 left")
     progress.done(Outcome(Status.FAILED, size=1_000_000))
     progress.expect(1)
     clock.now += 1
     line = str(progress.standing())
     assert line.startswith("[####......] 2/5 files, 1 failed, 2.0 MB, 500.0 kB/s, ")
     assert line.endswith(" left")
+
+
+def test_while_more_is_looked_for_the_total_is_the_least_and_no_end_is_told() -> None:
+    clock = Clock()
+    progress = Progress(clock=clock)
+    groups = progress.through(iter("ab"))
+    assert next(groups) == "a"
+    progress.expect(2, 2_000_000)
+    clock.now += 1
+    progress.moved(1_000_000)
+    progress.done(Outcome(Status.STORED, size=1_000_000))
+    assert str(progress.standing()) == "1/2+ files, 1.0 MB, 1.0 MB/s"
+    assert list(groups) == ["b"]
+    assert str(progress.standing()).endswith(" left")
 
 
 def test_what_holds_it_up_is_said() -> None:

@@ -228,6 +228,7 @@ class TestJournal:
         copy.write(a=A, b=B)
         copy.run()
         assert copy.statuses() == {"a.dcm": "present", "b.dcm": "present"}
+        assert copy.report.known == 2
         assert len(copy.server.stores) == 1
         with Journal.open(copy.journal or Path(), "in", "here", "there") as journal:
             entries = list(journal.entries())

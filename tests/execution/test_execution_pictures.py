@@ -175,6 +175,36 @@ def test_no_other_pictures_are_fetched(bench: Bench, sql: str, fetched: list[str
     assert asked(bench.wire) == (["1.1.1.1"] if fetched is None else fetched)
 
 
+@pytest.mark.parametrize(
+    "sql",
+    [
+        f"SELECT count(*) FROM ({FIRST}) AS x",
+        "SELECT x.m FROM (SELECT InstanceNumber AS m, preview AS p FROM instances) AS x",
+        f"WITH w AS ({FIRST}), v AS (SELECT SOPInstanceUID FROM w) SELECT * FROM v",
+    ],
+)
+def test_a_plan_tells_of_no_pictures_where_none_are_shown(bench: Bench, sql: str) -> None:
+    plan = "\n".join(str(row[0]) for row in bench.rows(f"EXPLAIN {sql}"))
+    assert "picture" not in plan
+    bench.rows(sql)
+    assert asked(bench.wire) == []
+
+
+def test_a_plan_tells_that_a_refused_size_is_asked_for_again(bench: Bench) -> None:
+    plan = "\n".join(str(row[0]) for row in bench.rows(f"EXPLAIN {FIRST}"))
+    again = "one for each picture, and as many again where it refuses the size"
+    assert f"calls   none for certain, {again}" in plan
+
+
+def test_what_is_shown_twice_is_fetched_once(bench: Bench) -> None:
+    rows = bench.rows(
+        "SELECT a.preview, b.preview FROM instances AS a JOIN instances AS b USING (SOPInstanceUID)"
+    )
+    uids = sorted(uid for _, _, uid in UIDS)
+    assert sorted(rows, key=repr) == sorted([(picture_of(u),) * 2 for u in uids], key=repr)
+    assert asked(bench.wire) == uids
+
+
 # Each does something with pictures, or looks as if it did; `instances` stands for a plain table
 # with the same rows as well.
 QUERIES = (

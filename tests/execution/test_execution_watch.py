@@ -55,6 +55,23 @@ def test_of_many_searches_those_that_are_read_tell_how_far_it_is() -> None:
     watch.close()
 
 
+def test_pictures_are_counted_for_themselves_once_they_come() -> None:
+    clock, statistics = Clock(), Statistics()
+    watch, _ = watch_of(statistics, clock)
+    rows = ScanStatistics("a", "google.healthcare.instances", "a", rows=50, searches=1, searched=1)
+    shown = ScanStatistics("b", "google.healthcare.instances_rendered", "a", pictures=True)
+    statistics.scans += [rows, shown]
+    assert str(watch.standing()).endswith("50 rows, 0 requests, 0:00")
+    shown.searches, shown.searched = 16, 1
+    # How many the result will show is not known.
+    assert str(watch.standing()) == "1 picture, 0 requests, 0:00"
+    shown.expected = 50
+    assert str(watch.standing()).startswith("[..........] 1/50 pictures, ")
+    shown.searched = 25
+    assert watch.standing().part == 0.5
+    watch.close()
+
+
 def test_nothing_is_told_while_nobody_waits() -> None:
     watch, said = watch_of(Statistics(), Clock())
     watch.tick()

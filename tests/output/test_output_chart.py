@@ -12,7 +12,7 @@ import pytest
 from dicomsql import output
 from dicomsql.errors import InterfaceError
 from dicomsql.output import Options
-from dicomsql.output.cells import width_of
+from dicomsql.output.cells import cut_within, width_of
 from dicomsql.output.chart import chart_text
 from dicomsql.output.display import Look, Screen, show
 from dicomsql.result import Result, ResultColumn
@@ -92,6 +92,41 @@ def test_too_many_times_are_summed_and_it_is_said() -> None:
     assert len(lines) == 14
     assert lines[2].split()[:2] == ["2024-02", "29"]
     assert lines[-1] == "Summed by month: there are 366 days."
+
+
+@pytest.mark.parametrize(
+    "number", [ResultColumn("m", "DOUBLE"), ResultColumn("max(x)", "BIGINT")], ids=str
+)
+def test_numbers_that_may_be_no_counts_are_not_summed(number: ResultColumn) -> None:
+    columns = (DAYS[0], number)
+    days = [(date(2024, 1, 1) + timedelta(days=i), 2) for i in range(366)]
+    lines = chart(columns, days, height=20)
+    assert len(lines) == 367
+    assert {line.split()[1] for line in lines[1:]} == {"2"}
+    with pytest.raises(InterfaceError, match=r"A chart of 403 lines .*not summed: group"):
+        chart(columns, [*days, (date(2025, 2, 5), 2)] + [(date(2025, 2, 5), 1)] * 35, height=20)
+    rows = [(f"k{i:02}", i) for i in range(40)]
+    lines = chart((COUNTS[0], number), rows, height=16)
+    assert lines[-1] == "The greatest 10 of 40."
+
+
+def test_labels_keep_both_ends() -> None:
+    uids = [f"1.3.6.1.4.1.14519.5.2.1.6279.6001.{i}" for i in (5457, 5458)]
+    lines = chart(COUNTS, [(uid, 1) for uid in uids], width=24)
+    assert [line.split()[0] for line in lines[1:]] == ["1.3.6.….5457", "1.3.6.….5458"]
+    assert cut_within("abc", 2) == "a…"
+    assert width_of(cut_within("日本語のラベル", 8)) <= 8
+    # A mark stays with its letter.
+    assert cut_within("abcdefghe\u0301i", 5) == "ab…e\u0301i"
+
+
+def test_bins_of_great_and_small_numbers_are_short() -> None:
+    column = (ResultColumn("x", "DOUBLE"),)
+    lines = chart(column, [(0.0,), (1e300,), (5e300,)], height=14)
+    assert lines[1].startswith("0 - <1e300")
+    assert lines[2].startswith("1e300 - <2e300")
+    lines = chart(column, [(-2e-9,), (0.0,), (2e-9,)], height=14)
+    assert [line.split(" ")[0] for line in lines[1:3]] == ["-2e-9", "-1.5e-9"]
 
 
 def test_distant_times_cost_nothing() -> None:

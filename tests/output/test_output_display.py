@@ -12,7 +12,16 @@ import pyarrow as pa
 import pytest
 
 from dicomsql.errors import CancelledError, InterfaceError, OperationalError
-from dicomsql.output.display import Look, Screen, Shown, remarks, screen_of, show, summary
+from dicomsql.output.display import (
+    Look,
+    Screen,
+    Shown,
+    of_note,
+    remarks,
+    screen_of,
+    show,
+    summary,
+)
 from dicomsql.output.pager import pager_of, shows_colors
 from dicomsql.result import Result, ResultColumn, ScanStatistics, Statistics
 
@@ -165,6 +174,21 @@ def test_what_is_wider_goes_to_the_pager_whole(display: Display) -> None:
     assert display.text == ""
 
 
+def test_nothing_is_cut_in_the_pager_and_said_where_it_is(display: Display) -> None:
+    text = " ".join(f"word{i}" for i in range(60))
+    rows = Rows(30, columns=2, value=text)
+    shown = display.show(rows, Look(expanded="off"), pager="cat >{file}")
+    assert "…" not in display.paged
+    assert display.paged.count("word59") == 60
+    assert shown.notes == ()
+    for pieces in ((3,), (30,)):
+        shown = display.show(Rows(*pieces, columns=2, value=text), Look(expanded="off"))
+        assert "…" in display.text
+        assert remarks(shown, Statistics()) == [
+            "Long values are cut, with … at their end; vertical shows them whole"
+        ]
+
+
 def test_long_lines_of_other_formats_count_as_they_are_shown(display: Display) -> None:
     display.show(Rows(10, value="x" * 300), Look("csv"), pager=CAT)
     assert display.paged.count("x" * 300) == 10
@@ -309,3 +333,45 @@ def test_what_is_said_below_rows() -> None:
     assert summary(Shown(1_234), statistics) == "(1,234 rows, 12 requests, 3.4 MB, 0.8 s)"
     assert summary(Shown(1), Statistics(from_cache=1)) == "(1 row, 1 from the cache, 0.0 s)"
     assert summary(Shown(None), Statistics(seconds=61)) == "(61.0 s)"
+
+
+def test_the_time_in_the_pager_is_the_persons(display: Display) -> None:
+    shown = display.show(Rows(300), pager="cat > '{file}'; sleep 0.05")
+    assert shown.read >= 0.05
+    cost = Statistics(seconds=3.0)
+    assert summary(Shown(1, waited=2.0), cost) == "(1 row, 1.0 s)"
+
+
+def test_rows_of_what_is_done_are_not_said_to_be_unfetched(display: Display) -> None:
+    rows = Rows(9)
+    rows.result.affected = 9
+    shown = display.show(rows, Look(max_rows=5))
+    assert (shown.more, shown.done) == (True, True)
+    (said,) = remarks(shown, Statistics())
+    assert said == "... more rows, which are not shown; all that the statement does is done"
+
+
+def _copied(*statuses: str) -> Result:
+    names = ("path", "status", "reason")
+    batch = pa.RecordBatch.from_pydict(
+        {"path": [UID] * len(statuses), "status": list(statuses), "reason": ["why"] * len(statuses)}
+    )
+    return Result(
+        tuple(ResultColumn(name, "VARCHAR") for name in names),
+        iter([batch]),
+        schema=batch.schema,
+        affected=2,
+        of_note=("status", "failed"),
+    )
+
+
+def test_of_a_copy_the_failures_are_shown_their_reason_first() -> None:
+    kept = of_note(_copied("stored", "failed", "stored"))
+    assert [column.name for column in kept.columns or ()] == ["status", "reason", "path"]
+    assert [b.to_pylist() for b in kept.batches()] == [
+        [{"status": "failed", "reason": "why", "path": UID}]
+    ]
+    assert of_note(_copied("stored")).columns is None
+    whole = _copied("stored")
+    whole.of_note = None
+    assert of_note(whole) is whole

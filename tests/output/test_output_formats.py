@@ -194,7 +194,7 @@ def test_json_keeps_types() -> None:
         "d": Decimal("1.50"),
         "dd": Decimal("1E-7"),
         "f": Decimal("1.5"),
-        "nan": None,
+        "nan": "NaN",
         "b": True,
         "dt": "2026-01-31",
         "t": "10:00:00.500000",

@@ -11,7 +11,7 @@ import pytest
 
 from dicomsql import output
 from dicomsql.output import Options
-from dicomsql.output.cells import width_of, wrapped
+from dicomsql.output.cells import type_text, width_of, wrapped
 from dicomsql.output.grid import fitting, type_name
 from dicomsql.output.table import FRAME
 from dicomsql.result import Result, ResultColumn
@@ -189,6 +189,12 @@ def test_values_cannot_set_colors() -> None:
 )
 def test_types_in_a_word(sql_type: str, name: str) -> None:
     assert type_name(sql_type) == name
+
+
+def test_the_type_of_a_null_alone_has_no_quotes() -> None:
+    assert type_name('"NULL"') == "null"
+    assert type_name('"NULL"[]') == "null[]"
+    assert type_text('STRUCT("NULL" INTEGER, a "NULL")') == 'STRUCT("NULL" INTEGER, a NULL)'
 
 
 def test_types_stand_under_names() -> None:

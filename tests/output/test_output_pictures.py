@@ -93,6 +93,13 @@ def test_the_environment_tells_the_protocol(environment: dict[str, str], protoco
     assert terminal_protocol(environment) == protocol
 
 
+def test_sixels_without_what_makes_them_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures, "find_spec", lambda _: None)
+    assert pictures.terminal_protocol({"TERM": "foot"}) == "blocks"
+    with pytest.raises(InterfaceError, match=r"'sixel'.*dicomsql\[pictures\]"):
+        pictures.terminal_protocol({"DICOMSQL_PICTURES": "sixel"})
+
+
 def test_a_protocol_that_there_is_not_is_refused() -> None:
     with pytest.raises(InterfaceError, match="Did you mean sixel"):
         terminal_protocol({"DICOMSQL_PICTURES": "sixels"})

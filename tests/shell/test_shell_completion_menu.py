@@ -16,7 +16,10 @@ def test_the_menu_comes_up_fills_and_is_picked_from(filled_root: Path, tmp_path:
         terminal.wait_for_prompt()
         terminal.type("SELECT * FROM google.healthcare.dicom_st")
         terminal.wait_for("DICOM stores, which hold instances")
+        # What all of them begin with.
         terminal.press("tab")
+        terminal.wait_for("> SELECT * FROM google.healthcare.dicom_store ")
+        terminal.type("s")
         terminal.wait_for("> SELECT * FROM google.healthcare.dicom_stores ")
         # What is required, and has no default, stands first.
         terminal.type(" where ")

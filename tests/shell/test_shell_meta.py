@@ -114,6 +114,16 @@ def test_an_unknown_command_names_the_nearest(run: Run) -> None:
         ("\\o", "\\o FILE"),
         ("\\o x.xml", "the ending .xml"),
         ("\\g", "There is no statement yet"),
+        ("SELECT 1 \\g |cat", "Nothing is piped"),
+        ("SELECT 1 \\gx | cat", "Nothing is piped"),
+        ("\\o |cat", "Nothing is piped"),
+        ("\\once |cat", "Nothing is piped"),
+        ("SELECT 1 \\w |cat", "Nothing is piped"),
+        ("\\set no_such 5", "\\set takes format"),
+        ("\\df", "duckdb_functions()"),
+        ("\\if true", "no conditions"),
+        ("SELECT $1;", "\\var NAME=VALUE"),
+        ("SELECT :x;", "\\var NAME=VALUE"),
         ("\\watch soon", "\\watch 5"),
         ("\\var 1=2", "NAME=VALUE"),
         ("\\defaults shop=1", "There is no default shop"),
@@ -333,3 +343,23 @@ def test_other_programs_run(run: Run) -> None:
     assert "hello" in run("\\! echo hello")
     assert "exit code 3" in run("\\! exit 3")
     assert run("\\echo a  b") == "a  b\n"
+
+
+def test_a_local_table_is_told_to_be_in_memory_once_and_to_hide_the_servers(run: Run) -> None:
+    assert "--database FILE keeps them" in run("CREATE TABLE one AS SELECT 1 AS a;")
+    run("USE google.healthcare;")
+    said = run("CREATE TABLE Studies AS SELECT 1 AS a;")
+    assert "the server's is google.healthcare.studies" in said
+    assert "--database" not in said
+    assert "note" not in run("CREATE TABLE other AS SELECT 1 AS a;")
+
+
+def test_what_more_there_is_to_see_is_told(run: Run) -> None:
+    assert "There are no local tables; \\d" in run("\\dt")
+    assert "\\d+ google.healthcare.studies shows" in run("\\d google.healthcare.studies")
+    assert "\\d+" not in run("CREATE TABLE t AS SELECT 1 AS a; \\d t")
+
+
+def test_defaults_are_told_in_one_line(run: Run) -> None:
+    said = run("\\defaults project=a location=b dataset= store=")
+    assert said == "defaults: project=a location=b dataset=d store=s\n"

@@ -73,3 +73,6 @@ def test_an_image_is_seen_in_blocks_and_a_plot_in_bars(
         )
         terminal.wait_for_pattern(r"n by Modality\n(.*█.*\n)+")
         terminal.wait_for_prompt()
+        terminal.type("\\image 1.2.3.4\r")
+        terminal.wait_for_pattern(r"There is no s")
+        terminal.wait_for_prompt()

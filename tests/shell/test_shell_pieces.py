@@ -60,7 +60,9 @@ def test_pieces(text: str, expected: list[str] | None) -> None:
         ("select 'a;", False),
         # Half a DELETE must not run because a comment above its last condition ends in `;`.
         ("DELETE FROM a.b.c WHERE x = 1 -- required;", False),
-        ("-- a comment", False),
+        ("-- a comment", True),
+        (";", True),
+        ("/* a comment", False),
         ("select 1 \\g", True),
         ("\\timing", True),
         ("quit", True),

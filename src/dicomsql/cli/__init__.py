@@ -1,8 +1,8 @@
 """The command line: `main` runs one command and gives its exit code.
 
 Exit codes: 0 done, 1 the statement failed, 2 the command line was wrong, 130 interrupted, 141 the
-reader of the output went away, 143 told to stop (what a shell reports of programs that SIGPIPE and
-SIGTERM ended).
+reader of the output went away; 129, 131 and 143 told to stop by SIGHUP, SIGQUIT and SIGTERM (what a
+shell reports of programs that those signals ended).
 """
 
 from __future__ import annotations
@@ -12,13 +12,19 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import partial
 from typing import NoReturn
 
 __all__ = ["entry", "main"]
 
 INTERRUPTED = 130
-TERMINATED = 143
+
+# Python's usual limit of 1,000 is reached by a condition of 300 ORs.
+_DEPTH = 10_000
+
+# What tells a program to stop, besides Ctrl-C; not all systems have all of them.
+_TELLING = ("SIGTERM", "SIGHUP", "SIGQUIT")
+# The signals that came, of which the first counts.
+_told: list[int] = []
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,8 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as interrupt:
         # A write that was stopped says what it had done by then.
         said = f": {interrupt}" if str(interrupt) else ""
-        sys.stderr.write(f"interrupted{said}\n")
-        return INTERRUPTED
+        sys.stderr.write(f"{'told to stop' if _told else 'interrupted'}{said}\n")
+        return 128 + _told[0] if _told else INTERRUPTED
 
 
 def entry() -> NoReturn:
@@ -45,23 +51,30 @@ def entry() -> NoReturn:
     # faster here; Arrow reads this when it is imported.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     code = INTERRUPTED
-    told: list[int] = []
     with suppress(KeyboardInterrupt):
-        signal.signal(signal.SIGTERM, partial(_stop, told))
+        from dicomsql.cli.streams import complete
+
+        complete()
+        for name in _TELLING:
+            number = getattr(signal, name, None)
+            # One that is ignored stays so, as nohup has it.
+            if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, _stop)
         if sys.argv[1:2] == ["exec"]:
             from dicomsql.cli.imports import prepare
 
             prepare()
+        # Statements are read by functions that call themselves; frames of Python take no stack.
+        sys.setrecursionlimit(_DEPTH)
         code = main()
         for stream in (sys.stdout, sys.stderr):
-            # A program that is started without one has None.
-            with suppress(OSError, ValueError, AttributeError):
+            with suppress(OSError, ValueError):
                 stream.flush()
-    os._exit(TERMINATED if told and code == INTERRUPTED else code)
+    os._exit(128 + _told[0] if _told and code == INTERRUPTED else code)
 
 
-def _stop(told: list[int], number: int, _: object) -> None:
+def _stop(number: int, _: object) -> None:
     """End as by Ctrl-C, once; what is closed meanwhile is not broken off by a second signal."""
-    if not told:
-        told.append(number)
+    if not _told:
+        _told.append(number)
         raise KeyboardInterrupt

@@ -70,9 +70,14 @@ def _login(_: argparse.Namespace, settings: Settings) -> int:
 
 
 def _status(arguments: argparse.Namespace, settings: Settings) -> int:
-    from dicomsql.session.logins import TOKEN_INFO, google_login, server_logins
+    from dicomsql.session.logins import (
+        TOKEN_INFO,
+        google_is_asked,
+        google_login,
+        server_logins,
+    )
 
-    if arguments.call and not arguments.json:
+    if arguments.call and not arguments.json and google_is_asked(settings):
         sys.stderr.write(f"Asks {TOKEN_INFO} about the token; --no-call does not.\n")
     google = google_login(settings, call=arguments.call)
     servers = server_logins(settings)

@@ -8,10 +8,13 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from dicomsql.cli.arguments import commands_of, make_parser
 from dicomsql.cli.arguments.completion import NAMES
+
+if TYPE_CHECKING:
+    from dicomsql.config import Configuration
 
 
 def write(arguments: argparse.Namespace) -> int:
@@ -81,12 +84,14 @@ def _value(action: argparse.Action) -> Value:
         return Value("words", tuple(str(choice) for choice in action.choices))
     if f"{action.dest}s" in NAMES:
         return Value("names", (f"{action.dest}s",))
+    if str(action.metavar).startswith("KEY"):
+        return Value("names", ("keys",))
     kind = {"FILE": "file", "DIR": "folder"}.get(str(action.metavar), "any")
     return Value(kind)
 
 
 def _names(what: str) -> list[str]:
-    """The profiles or connections of the configuration file; none of one that is wrong."""
+    """The profiles, connections or keys of the configuration file; none of one that is wrong."""
     from dicomsql.config import read_configuration
     from dicomsql.errors import InterfaceError
 
@@ -95,9 +100,26 @@ def _names(what: str) -> list[str]:
     except InterfaceError:
         # Nobody asked for a word on the file in the middle of a line.
         return []
+    if what == "keys":
+        return _keys(configuration)
     return sorted(
         {"profiles": configuration.profiles, "connections": configuration.connections}[what]
     )
+
+
+def _keys(configuration: Configuration) -> list[str]:
+    """What `config` can be asked for: the settings, and all that the file has."""
+    import tomllib
+
+    from dicomsql.config.table import BY_KEY
+
+    found = {*BY_KEY, "default_profile"}
+    content = tomllib.loads(configuration.text)
+    for name, table in content.get("profiles", {}).items():
+        found |= {name, *(f"{name}.{key}" for key in table)}
+    for name, table in content.get("connections", {}).items():
+        found |= {f"connections.{name}.{key}" for key in table}
+    return sorted(found)
 
 
 def _taking(commands: tuple[Command, ...]) -> str:
@@ -111,10 +133,12 @@ def _taking(commands: tuple[Command, ...]) -> str:
 _BASH = """\
 # bash completion of dicomsql, made by `dicomsql completion bash`.
 _dicomsql() {{
-    local cur=${{COMP_WORDS[COMP_CWORD]}} prev=${{COMP_WORDS[COMP_CWORD - 1]}} at= i
+    local cur=${{COMP_WORDS[COMP_CWORD]}} prev=${{COMP_WORDS[COMP_CWORD - 1]}} at= before= i
     # bash parts words at `=`.
     if [[ $cur == "=" ]]; then cur=
     elif [[ $prev == "=" ]]; then prev=${{COMP_WORDS[COMP_CWORD - 2]}}
+    # Where it is told not to, option and value are one word, and what is offered takes its place.
+    elif [[ $cur == --*=* ]]; then prev=${{cur%%=*}} cur=${{cur#*=}} before=$prev=
     fi
     for ((i = 1; i < COMP_CWORD; i++)); do
         case ${{COMP_WORDS[i]}} in
@@ -168,7 +192,7 @@ def _bash(commands: tuple[Command, ...]) -> str:
 
 
 def _bash_words(words: str) -> str:
-    return f'COMPREPLY=($(compgen -W "{words}" -- "$cur"))'
+    return f'COMPREPLY=($(compgen -P "$before" -W "{words}" -- "$cur"))'
 
 
 def _bash_value(value: Value) -> str:
@@ -177,7 +201,9 @@ def _bash_value(value: Value) -> str:
     if value.kind in {"file", "folder"}:
         kind = "f" if value.kind == "file" else "d"
         # Names of files may hold spaces: a line is a name.
-        return f"compopt -o filenames; local IFS=$'\\n'; COMPREPLY=($(compgen -{kind} -- \"$cur\"))"
+        return "compopt -o filenames; local IFS=$'\\n'; " + (
+            f'COMPREPLY=($(compgen -P "$before" -{kind} -- "$cur"))'
+        )
     return _bash_words(" ".join(value.words)) if value.words else ":"
 
 

@@ -47,7 +47,9 @@ def _read(arguments: argparse.Namespace) -> config.Configuration:
 
 def _place(arguments: argparse.Namespace, key: str) -> Place:
     """What a KEY names; a setting alone is of the profile in use."""
-    configuration = _read(arguments)
+    path = _path_of(arguments)
+    # A file that is not there yet is made by its first value.
+    configuration = config.read_configuration(path) if path.exists() else config.Configuration(path)
     named = arguments.profile or os.environ.get("DICOMSQL_PROFILE")
     # A profile that is not there yet is made by its first value.
     profile = named or configuration.profile(None) or config.USUAL_PROFILE

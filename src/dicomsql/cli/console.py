@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from dicomsql.cli.failures import ReaderGoneError, UsageError
+from dicomsql.cli.streams import ClosedOutput
 from dicomsql.errors import OperationalError, Warning
 from dicomsql.output.progress import ProgressLine
 
@@ -126,7 +127,7 @@ def row_stream(outfile: str | None, console: Console) -> Iterator[RowStream]:
         UsageError: the file cannot be made.
     """
     if outfile is None or outfile == "-":
-        if sys.stdout is None:
+        if sys.stdout is None or isinstance(sys.stdout, ClosedOutput):
             raise UsageError("Standard output is closed; name a file with -f FILE.")
         stream = RowStream(sys.stdout.buffer, console)
         yield stream
@@ -137,7 +138,7 @@ def row_stream(outfile: str | None, console: Console) -> Iterator[RowStream]:
     path = Path(outfile).expanduser().resolve()
     if path.exists() and not path.is_file():
         # A pipe or a device cannot be replaced; a folder cannot be written and says so here.
-        with _opened(path) as file:
+        with _closing(_opened(path)) as file:
             yield RowStream(file, console)
         return
     try:
@@ -146,13 +147,35 @@ def row_stream(outfile: str | None, console: Console) -> Iterator[RowStream]:
     except OSError as error:
         raise UsageError(f"Cannot write {outfile}: {error.strerror}.") from None
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with _closing(os.fdopen(descriptor, "wb")) as file:
             yield RowStream(file, console)
         Path(name).replace(path)
     except BaseException:
         with suppress(OSError):
             Path(name).unlink()
         raise
+
+
+@contextmanager
+def _closing(file: BinaryIO) -> Iterator[BinaryIO]:
+    """A file that is written to its end, or whose failure is told once.
+
+    Raises:
+        OperationalError: what is held of it cannot be written.
+    """
+    try:
+        yield file
+    except BaseException:
+        # What is held would fail once more.
+        with suppress(OSError):
+            file.close()
+        raise
+    try:
+        file.close()
+    except BrokenPipeError:
+        raise ReaderGoneError from None
+    except OSError as error:
+        raise _unwritten(error) from None
 
 
 def _opened(path: Path) -> BinaryIO:

@@ -15,8 +15,11 @@ def serve(arguments: argparse.Namespace) -> int:
 
     Raises:
         NotSupportedError: the extra that the emulator needs is not installed.
-        UsageError: it is asked to misbehave in a way that there is not.
+        UsageError: its folder is none, or it is asked to misbehave in a way that there is not.
     """
+    root = Path(arguments.root).expanduser()
+    if root.exists() and not root.is_dir():
+        raise UsageError(f"--root takes a folder, and {root} is none.")
     from dicomsql.emulator.errors import EXTRA, EmulatorError
     from dicomsql.emulator.faults import Behaviour, Faults
 
@@ -29,7 +32,7 @@ def serve(arguments: argparse.Namespace) -> int:
         from dicomsql.emulator import server
 
         server.serve(
-            Path(arguments.root).expanduser(),
+            root,
             host=arguments.host,
             port=arguments.port,
             hosts=arguments.allow_host,

@@ -150,7 +150,7 @@ class _Running:
         result = self._session.execute(statement, dry_run=self._dry_run)
         writing.console.clear()
         writing.write(result, statement.text)
-        if not was_open:
+        if self._session.in_transaction and not was_open:
             self._began = _line_of(statement)
         return result.failure
 

@@ -6,6 +6,8 @@ import os
 import sys
 from pathlib import Path
 
+from dicomsql.cli.streams import unwritten
+
 
 class UsageError(Exception):
     """The command line, or a file that it names, is wrong."""
@@ -30,6 +32,8 @@ def said(error: Exception) -> str:
     from dicomsql.emulator.errors import EmulatorError
     from dicomsql.errors import Error
 
+    if isinstance(error, OSError) and (said := unwritten(error)):
+        return said
     if isinstance(error, (Error, EmulatorError, OSError, UsageError)):
         return str(error)
     import traceback

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dicomsql import config
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from dicomsql.config import Resolution, Settings
     from dicomsql.session import Session
 
+_PROXIES = frozenset({"http", "https", "socks5", "socks5h"})
 # Options that only calls over the network heed.
 _NETWORK_OPTIONS = {"--proxy": "proxy", "--ca-bundle": "ca_bundle"}
 
@@ -32,8 +34,67 @@ def settings_of(arguments: argparse.Namespace, console: Console) -> Settings:
         if option.face and getattr(arguments, option.name, None) is None:
             setattr(arguments, option.name, resolution.face(option.name))
     settings = _with_password(resolution.settings, console)
+    check_files(settings)
     _tell_what_has_no_effect(arguments, console)
     return settings
+
+
+def check_files(settings: Settings) -> None:
+    """Look whether what the settings name can be used, before anything runs.
+
+    Raises:
+        UsageError: a file cannot be, or the proxy is no URL.
+    """
+    credentials = settings.credentials
+    calls = settings.local is None
+    read = {
+        "token file": settings.token_file,
+        # These have no effect, and a warning, where no calls go over the network.
+        "file of certificates": settings.ca_bundle if calls else None,
+        # An object of google-auth has no name, nor has a key's content.
+        "file of credentials": credentials
+        if isinstance(credentials, str | Path) and not str(credentials).lstrip().startswith("{")
+        else None,
+    }
+    for what, name in read.items():
+        if name is not None:
+            _check_read(what, Path(name).expanduser())
+    written = {"audit log": settings.audit_log, "database": settings.database}
+    for what, path in written.items():
+        # The database makes its own folder no more than the log does.
+        if path is not None and not path.parent.is_dir():
+            raise UsageError(f"The {what} {path} cannot be made: its folder is not there.")
+        if path is not None and path.is_dir():
+            raise UsageError(f"The {what} {path} is a folder; name a file.")
+    if settings.providers is not None and not settings.providers.is_dir():
+        raise UsageError(f"The folder of provider documents {settings.providers} is not there.")
+    if calls and settings.proxy is not None and not _is_proxy(settings.proxy):
+        # Its text may hold a password.
+        raise UsageError("The proxy is no URL; write it as http://host:port.")
+
+
+def _check_read(what: str, path: Path) -> None:
+    try:
+        if path.is_dir():
+            raise UsageError(f"The {what} {path} is a folder.")
+        # What is no file, such as a pipe, can be read once.
+        if path.is_file() or not path.exists():
+            path.open("rb").close()
+    except OSError as error:
+        raise UsageError(f"Cannot read the {what} {path}: {error.strerror}.") from None
+
+
+def _is_proxy(url: str) -> bool:
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(url)
+        # A port that is none raises.
+        return bool(parts.port is None or parts.port) and bool(
+            parts.scheme in _PROXIES and parts.hostname
+        )
+    except ValueError:
+        return False
 
 
 def resolution_of(arguments: argparse.Namespace) -> Resolution:

@@ -44,7 +44,8 @@ def sql_of(arguments: argparse.Namespace) -> str:
 
 def _standard_input() -> str:
     # A program that is started without one has None.
-    return "" if sys.stdin is None else _decoded(sys.stdin.buffer.read(), "Standard input")
+    stream = getattr(sys.stdin, "buffer", None)
+    return "" if stream is None else _decoded(stream.read(), "Standard input")
 
 
 def _is_sql(text: str) -> bool:

@@ -39,6 +39,9 @@ class Place:
         return ".".join(self.keys)
 
 
+_DEFAULT = Place(("default_profile",))
+
+
 def place_of(key: str, profile: str) -> Place:
     """What a key of the command line names.
 
@@ -125,6 +128,13 @@ def removed(path: Path, place: Place) -> None:
     _check(path, text)
     if read_place(text, place) is None:
         raise InterfaceError(f"{path} says nothing of {place}.")
+    if place.keys[:1] == ("profiles",) and read_place(text, _DEFAULT) == place.keys[1]:
+        left = read_place(without(text, place.keys) or "", Place(place.keys[:2]))
+        if left is None:
+            raise InterfaceError(
+                f"{place.keys[1]} is the default profile. Name another first (`dicomsql config set "
+                "default_profile NAME`), or none (`dicomsql config unset default_profile`)."
+            )
     made = without(text, place.keys)
     if made is None:
         raise _cannot(path, text, place)

@@ -14,7 +14,9 @@ Messages name the line and the key. They repeat no value, which may be a secret.
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +24,7 @@ from typing import Any
 
 from dicomsql.config.folders import default_config_file
 from dicomsql.config.table import BY_KEY, BY_NAME, Option
+from dicomsql.config.values import is_switch
 from dicomsql.connections import Connection, connection_of, is_private
 from dicomsql.errors import InterfaceError, nearest
 
@@ -37,6 +40,9 @@ __all__ = [
 # The profile that is used where none is named and the file names none.
 USUAL_PROFILE = "default"
 
+# Bytes of a file; a thousand connections take a tenth of them.
+_LARGEST = 2_000_000
+
 _HEAD = ("default_profile", "files")
 _TABLES = ("connections", "profiles")
 _PROFILE_NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -47,7 +53,7 @@ _TYPES: Mapping[str, tuple[tuple[type, ...], str]] = {
     "seconds": ((int, float), "a number greater than 0"),
     "size": ((int, str), "a number of bytes, such as 500000 or '2GB'"),
     "switch": ((bool, str), "'on' or 'off'"),
-    "local": ((bool, str), "a folder, or true for the one in the user's data folder"),
+    "local": ((bool, str), "a folder, true for the one in the user's data folder, or false"),
 }
 
 
@@ -123,7 +129,18 @@ def configuration_text(path: Path, *, needed: bool) -> str:
         InterfaceError: it cannot be read.
     """
     try:
-        return path.read_bytes().decode("utf-8")
+        found = path.stat()
+        if stat.S_ISCHR(found.st_mode) and path.samefile(os.devnull):
+            return ""
+        if not stat.S_ISREG(found.st_mode):
+            # What is no file may never end, or never begin.
+            raise InterfaceError(f"{path} is no file; the configuration is one.")
+        if found.st_size > _LARGEST:
+            raise InterfaceError(
+                f"{path} is no configuration file: it has {found.st_size:,} bytes."
+            )
+        # Some editors begin a file with a mark of its encoding.
+        return path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         if not needed:
             return ""
@@ -180,6 +197,8 @@ def checked_configuration(path: Path, text: str, private: bool) -> Configuration
             f"{at('default_profile')}: default_profile is the name of a profile.{meant} "
             + _listed(profiles, path)
         )
+    for name, profile in profiles.items():
+        _check_server(name, profile, connections, at)
     files = content.get("files")
     if files is not None:
         files = _converted(BY_NAME["files"], files, lambda: at("files"))
@@ -225,12 +244,27 @@ def _profile(name: str, table: Any, path: Path, private: bool, at: Any) -> dict[
                 f"{where()}: proxy holds a password in a file that others may read. Make it yours "
                 f"alone (chmod 600 {path}), or put the proxy into DICOMSQL_PROXY."
             )
-        if option.is_file and isinstance(value, str) and not (key == "local" and value == "1"):
+        if option.is_file and isinstance(value, str) and not (key == "local" and is_switch(value)):
             converted = path.parent / Path(value).expanduser()
             # Those that are no paths in `Settings` are texts there.
             converted = str(converted) if option.kind == "any" else converted
         made[option.name] = converted
     return made
+
+
+def _check_server(name: str, profile: Mapping[str, Any], connections: Any, at: Any) -> None:
+    """One server, and one that there is."""
+    for other in ("local", "connection"):
+        if profile.get("endpoint") and profile.get(other):
+            raise InterfaceError(
+                f"{at('profiles', name, other)}, profiles.{name}: give either endpoint or {other}."
+            )
+    chosen = profile.get("connection")
+    if chosen is not None and chosen not in connections:
+        raise InterfaceError(
+            f"{at('profiles', name, 'connection')}, profiles.{name}: connection is the name of a "
+            f"connection of this file.{nearest(chosen, list(connections))}"
+        )
 
 
 def _unknown_in_profile(key: str) -> str:
@@ -255,7 +289,6 @@ def _converted(option: Option, value: Any, where: Callable[[], str]) -> Any:
     fits = isinstance(value, types) and value != ""
     # TOML's truth is no number, as Python's is.
     fits = fits and (bool in types or not isinstance(value, bool))
-    fits = fits and not (option.kind == "local" and value is False)
     if fits:
         try:
             return option.convert(value)

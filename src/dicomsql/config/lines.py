@@ -55,7 +55,7 @@ def with_value(text: str, keys: Keys, value: str | int | float | bool) -> str | 
     there = next((p for p in pieces if not p.is_table and p.keys[-1] == keys), None)
     if there is not None:
         old = "\n".join(lines[there.first : there.last + 1])
-        lines[there.first : there.last + 1] = [f"{_left(old)}= {_written(value)}{_comment(old)}"]
+        lines[there.first : there.last + 1] = [f"{_left(old)}{_written(value)}{_comment(old)}"]
     else:
         new = f"{_key(keys[-1])} = {_written(value)}"
         at = _end_of_table(pieces, keys[:-1])
@@ -141,13 +141,16 @@ def _end_of_table(pieces: list[_Piece], table: Keys) -> int | None:
 
 
 def _left(assignment: str) -> str:
-    """A key as it is written, up to its `=`."""
+    """A key as it is written, with its `=` and the spaces behind that."""
     for found in re.finditer("=", assignment):
         try:
             tomllib.loads(f"{assignment[: found.start()]}= 0")
         except tomllib.TOMLDecodeError:
             continue  # it stands in a key's quotes
-        return assignment[: found.start()]
+        end = found.end()
+        while assignment[end : end + 1] in {" ", "\t"}:
+            end += 1
+        return assignment[:end]
     raise AssertionError("the text was no assignment")
 
 

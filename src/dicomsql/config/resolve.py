@@ -16,6 +16,7 @@ from typing import Any
 from dicomsql.config.file import Configuration, read_configuration
 from dicomsql.config.model import Settings
 from dicomsql.config.table import BY_NAME, OPTIONS
+from dicomsql.config.values import is_off
 from dicomsql.errors import InterfaceError, alone, nearest
 
 __all__ = ["Found", "Resolution", "resolve", "settings"]
@@ -189,9 +190,11 @@ def _merged(levels: list[_Level]) -> dict[str, Found]:
     """The first value of each setting that nothing before it excludes."""
     found: dict[str, Found] = {}
     for level in levels:
-        above = set(found)
+        # `local` that is off takes no other server's place.
+        above = {name for name, value in found.items() if not is_off(value.value)}
+        taken = set(found)
         for name in _PLACES:
-            if name in level and name not in above and not above & _EXCLUDES[name]:
+            if name in level and name not in taken and not above & _EXCLUDES[name]:
                 found[name] = level[name]
     endpoint = found.get("endpoint")
     _check_login(levels[0], endpoint is not None)

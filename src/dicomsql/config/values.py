@@ -77,6 +77,16 @@ def bytes_of(text: str) -> int:
     return size
 
 
+def is_switch(value: Any) -> bool:
+    """Whether a value is on or off, in any of the ways to write that."""
+    return (value.lower() if isinstance(value, str) else value) in _SWITCHES
+
+
+def is_off(value: Any) -> bool:
+    """Whether a value is off, in any of the ways to write that."""
+    return is_switch(value) and not _SWITCHES[value.lower() if isinstance(value, str) else value]
+
+
 def _text(name: str, value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise InterfaceError(f"{name} takes a text that is not empty.")
@@ -91,9 +101,11 @@ def _path(name: str, value: Any) -> Path:  # noqa: ARG001 - as the others
     return Path(value).expanduser()
 
 
-def _local(name: str, value: Any) -> Path:  # noqa: ARG001 - as the others
-    if value is True or value in {"1", "true", ""}:
-        return default_local_root()
+def _local(name: str, value: Any) -> Path | None:  # noqa: ARG001 - as the others
+    # A folder of such a name is written ./on.
+    switch = _SWITCHES.get(value.lower() if isinstance(value, str) else value)
+    if switch is not None:
+        return default_local_root() if switch else None
     return Path(value).expanduser()
 
 

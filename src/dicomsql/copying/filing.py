@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from dicomsql.copying.folder import BlockedError, Folder, Found, Landing
 from dicomsql.copying.journal import Entry, files_of
 from dicomsql.copying.layout import Layout, folded
-from dicomsql.copying.outcomes import Outcome, Status
+from dicomsql.copying.outcomes import OTHER_FILE, Outcome, Status
 from dicomsql.copying.settling import Settled, Settler
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ _EXTENSION = re.compile(r"(?:\.[^./{}]*)?\Z")
 
 _JOURNAL = "the journal of this COPY has the same path by the layout"
 _TWICE = "another instance has the same path by the layout"
-_OTHER = "a file with other content is there (overwrite true replaces it)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +188,7 @@ class Files:
             return Status.RETRIEVED, ""
         if there.size == landing.size and self._folder.digest(path) == landing.digest:
             return Status.PRESENT, ""
-        return (Status.REPLACED, "") if self._plan.overwrite else (Status.FAILED, _OTHER)
+        return (Status.REPLACED, "") if self._plan.overwrite else (Status.FAILED, OTHER_FILE)
 
     def _outcome(
         self, status: Status, instance: Instance, target: Target, reason: str, size: int | None

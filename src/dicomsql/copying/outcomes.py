@@ -17,6 +17,12 @@ class Status(StrEnum):
     FAILED = "failed"
 
 
+# Reasons for which an instance fails again however often it is tried.
+OTHER_BYTES = "the store has an instance with these UIDs and other bytes"
+OTHER_FILE = "a file with other content is there (overwrite true replaces it)"
+LASTING = frozenset({OTHER_BYTES, OTHER_FILE})
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """One row of the result.

@@ -110,7 +110,7 @@ class Progress:
                 unit="file",
                 failures=self._failed,
                 notes=tuple(self._held_up(now)),
-                bytes=self._bytes,
+                bytes=self._position() if part is not None and sized else self._bytes,
                 all_bytes=self._all_bytes if sized else None,
                 rate=rate,
                 part=part,
@@ -152,4 +152,5 @@ class Progress:
 
     def _position(self) -> int:
         """Bytes that are done, those of files on their way included."""
-        return self._bytes + max(0, self._on_the_way - self._sent)
+        reached = self._bytes + max(0, self._on_the_way - self._sent)
+        return min(reached, self._all_bytes) if self._whole else reached

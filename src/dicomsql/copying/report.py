@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from dicomsql.copying.outcomes import Outcome, Status
+from dicomsql.copying.outcomes import LASTING, Outcome, Status
 from dicomsql.errors import OperationalError
 from dicomsql.result import Result, ResultColumn
 
@@ -52,7 +52,7 @@ class Report:
         self._rows: list[Outcome] = []
         self._counts: Counter[Status] = Counter()
         self._bytes = 0
-        self._known = 0
+        self._known = self._lasting = 0
         self._spool: _Spool | None = None
 
     def add(self, outcome: Outcome, *, known: bool = False) -> None:
@@ -66,6 +66,7 @@ class Report:
         """
         with self._lock:
             self._counts[outcome.status] += 1
+            self._lasting += outcome.status is Status.FAILED and outcome.reason in LASTING
             self._known += known and outcome.status is Status.PRESENT
             if outcome.status in MOVED:
                 self._bytes += outcome.size or 0
@@ -95,6 +96,12 @@ class Report:
         """The number of those that failed."""
         with self._lock:
             return self._counts[Status.FAILED]
+
+    @property
+    def lasting(self) -> int:
+        """The number of those that failed and would fail again."""
+        with self._lock:
+            return self._lasting
 
     @property
     def known(self) -> int:

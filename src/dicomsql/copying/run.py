@@ -272,11 +272,19 @@ def _failure(run: Run, report: Report) -> OperationalError | None:
     failed = report.failed
     if not failed or run.limits.on_error == "skip":
         return None
-    rest = "The others are done, and the" if failed < report.total else "The"
-    return OperationalError(
-        f"{failed:,} of {_things(report.total)} failed; the reason stands in each one's row. "
-        f"{rest} same statement tries those again that failed."
-    )
+    said = [f"{failed:,} of {_things(report.total)} failed; the reason stands in each one's row."]
+    if failed < report.total:
+        said.append("The others are done.")
+    if report.lasting:
+        those = "They" if report.lasting == failed else f"{report.lasting:,} of them"
+        said.append(
+            f"{those} would fail again, since the place is taken by other bytes: on_conflict "
+            "(COPY FROM) or overwrite (COPY TO) says what becomes of such."
+        )
+    if report.lasting < failed:
+        rest = "those" if not report.lasting else "the rest of those"
+        said.append(f"The same statement tries {rest} again that failed.")
+    return OperationalError(" ".join(said))
 
 
 def _from(plan: MovePlan) -> str:

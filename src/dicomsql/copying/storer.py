@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dicomsql.copying.outcomes import Outcome, Status
+from dicomsql.copying.outcomes import OTHER_BYTES, Outcome, Status
 from dicomsql.copying.replacing import Replacer, UnclearError
 from dicomsql.copying.there import Target, There, place_of, refusal_of
 from dicomsql.copying.upload import Part, PartFailedError, SourceFailedError, Upload, digest_of
@@ -46,7 +46,6 @@ _MOST_FAULTS = 3
 # PS3.7 annex C); servers use the others for more.
 _DUPLICATE = 0x0111
 
-OTHER_BYTES = "the store has an instance with these UIDs and other bytes"
 _OTHER_STUDY = "it is of another study than the one that the store is to take instances of"
 _UNNAMED = "the server's answer does not name it, and the store does not have it"
 _UNASKED = "the server's answer does not name it, and the store cannot be asked for it"

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 
 from dicomsql.copying.journal import ENDING, files_of
 from dicomsql.copying.ledger import Ledger, Numbered, Repeated, Sent, supersede
-from dicomsql.copying.outcomes import Outcome, Status
-from dicomsql.copying.storer import OTHER_BYTES, Stored, Storer, Verdicts
+from dicomsql.copying.outcomes import OTHER_BYTES, Outcome, Status
+from dicomsql.copying.storer import Stored, Storer, Verdicts
 from dicomsql.copying.upload import CHANGED, Part, PartError, PartFailedError, digest_of
 from dicomsql.files.find import find
 from dicomsql.files.headers import InvalidFileError, read_header

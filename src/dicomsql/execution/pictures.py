@@ -62,6 +62,7 @@ def fetch(run: Run, scan: Scan) -> pa.Table:
     pictures = _Pictures(run, scan)
     names = [c.source for c in scan.columns if c.kind is ColumnKind.PARAMETER]
     keys = [tuple(call.values[name] for name in names) for call in calls_of(run, scan)]
+    pictures.expect(len(keys))
     width = _width(run)
     found: list[bytes | None] = []
     ahead: deque[Asked] = deque()
@@ -113,8 +114,17 @@ class Shown:
         for place in places:
             shown = schema.field(place).with_type(pa.binary())
             self.schema = self.schema.set(place, shown)
-        self._pictures = {scan.name: _Pictures(run, scan) for scan in places.values()}
-        self._at = {place: self._pictures[scan.name] for place, scan in places.items()}
+        # What a table is joined with itself for shows pictures of the same calls.
+        made: list[tuple[Scan, _Pictures]] = []
+        self._at: dict[int, _Pictures] = {}
+        for place, scan in places.items():
+            call = _call_of(scan)
+            pictures = next((p for known, p in made if known == call), None)
+            if pictures is None:
+                pictures = _Pictures(run, scan)
+                made.append((call, pictures))
+            self._at[place] = pictures
+        self._pictures = [pictures for _, pictures in made]
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The rows, a few at a time; those that follow are asked for meanwhile."""
@@ -135,7 +145,7 @@ class Shown:
 
     def close(self) -> None:
         """Ask for no more, and tell what had no picture; may be called again."""
-        for pictures in self._pictures.values():
+        for pictures in self._pictures:
             pictures.close()
 
     def _made(self, piece: _Piece) -> pa.RecordBatch:
@@ -145,6 +155,11 @@ class Shown:
             found = [pictures.take(one) if one is not None else None for one in asked[i]]
             arrays[i] = pa.array(found, pa.binary())
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+
+
+def _call_of(scan: Scan) -> Scan:
+    """A scan without what tells it from others that make the same calls."""
+    return replace(scan, name="", alias="", limit=None, reasons=())
 
 
 def _handle_type(scan: Scan) -> str:
@@ -184,6 +199,10 @@ class _Pictures:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+    def expect(self, count: int) -> None:
+        """So many pictures will be asked for, each of them once."""
+        self._counted.expected = count
 
     def ask_all(self, handles: pa.Array) -> list[Asked | None]:
         """Ask for the pictures that a column of handles stands for; None for NULL."""

@@ -174,7 +174,9 @@ class Run:
         with self._lock:
             found = self.statistics.scan(scan.name)
             if found is None:
-                found = ScanStatistics(scan.name, scan.resource, scan.alias)
+                found = ScanStatistics(
+                    scan.name, scan.resource, scan.alias, pictures=scan.picture is not None
+                )
                 self.statistics.scans.append(found)
             return found
 

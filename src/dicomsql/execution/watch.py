@@ -16,6 +16,7 @@ from dicomsql.progress import Pace, Standing, Ticker
 
 if TYPE_CHECKING:
     from dicomsql.execution.run import Run
+    from dicomsql.result import ScanStatistics
 
 # Seconds before the first word: most queries are over by then.
 _FIRST = 0.5
@@ -88,6 +89,11 @@ class Watch:
         """How far it is now."""
         now, cost = self._clock(), self._run.statistics
         scans = list(cost.scans)
+        # Rows have been found before their pictures are fetched, which takes the longer.
+        pictures = [scan for scan in scans if scan.pictures and scan.searches]
+        if pictures:
+            return self._of_pictures(pictures, now)
+        scans = [scan for scan in scans if not scan.pictures]
         rows = sum(scan.rows for scan in scans)
         sizes = [scan.expected for scan in scans]
         known = [size for size in sizes if size is not None]
@@ -103,6 +109,29 @@ class Watch:
         return Standing(
             done=rows,
             total=total if total and rows <= total else None,
+            requests=cost.requests,
+            bytes=cost.bytes_received,
+            rate=rate,
+            part=part,
+            seconds=now - self._begun,
+            left=left,
+        )
+
+    def _of_pictures(self, scans: list[ScanStatistics], now: float) -> Standing:
+        """How far the pictures are; of how many is known where their rows are, which may be the
+        query's own that are not there yet.
+        """
+        cost = self._run.statistics
+        done = sum(scan.searched for scan in scans)
+        sizes = [scan.expected for scan in scans]
+        known = [size for size in sizes if size is not None]
+        total = sum(known) if len(known) == len(sizes) else None
+        part = min(1.0, done / total) if total else None
+        rate, left = self._pace.take(now, cost.bytes_received, part)
+        return Standing(
+            done=done,
+            total=total,
+            unit="picture",
             requests=cost.requests,
             bytes=cost.bytes_received,
             rate=rate,

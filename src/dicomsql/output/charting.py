@@ -226,9 +226,7 @@ def _bar(label: str | None, text: str | None) -> Bar:
     return Bar(shown, value, _number(value), label is None)
 
 
-def _greatest(
-    bars: list[Bar], most: int, *, sums: bool
-) -> tuple[tuple[Bar, ...], tuple[str, ...]]:
+def _greatest(bars: list[Bar], most: int, *, sums: bool) -> tuple[tuple[Bar, ...], tuple[str, ...]]:
     """The bars; the greatest of them, with a sentence on the others, if they are too many."""
     if not bars:
         return (), ("There are no rows.",)
@@ -322,7 +320,7 @@ def _over_time(
         return lines, ()
     if not sums:
         raise InterfaceError(
-            f"A chart of {len(lines):,} {own.name}s has no room, and numbers that may be means or "
+            f"A chart of {len(lines):,} lines has no room, and numbers that may be means or "
             "extremes are not summed: group by a longer time, such as "
             "date_trunc('year', StudyDate)."
         )

@@ -275,7 +275,7 @@ def _show_text(result: Result, look: Look, screen: Screen) -> Shown:
 
     with _target(look, screen, result) as stream:
         output.write_text(result, stream, escape=screen.width is not None)
-    return Shown(len(result.rows or ()), format="text", **_taken_by_the_pager(stream))
+    return _paged(Shown(len(result.rows or ()), format="text"), stream)
 
 
 class _Showing:
@@ -306,15 +306,15 @@ class _Showing:
         write = output.writer_of(self._format, options)
         with _target(self._look, self._screen, self._result, at_once=options.whole) as target:
             write(columns, self._counted(pieces), target, options)
-        return Shown(
+        shown = Shown(
             self._given,
             not self._whole,
             tuple(left_out),
             self._format,
             tuple(self._notes),
             done=self._result.affected >= 0,
-            **_taken_by_the_pager(target),
         )
+        return _paged(shown, target)
 
     def _counted(self, pieces: Iterator[Piece]) -> Iterator[Piece]:
         """The rows, counted, and no more of them than are shown without a pager."""
@@ -432,10 +432,13 @@ def _target(
             paged.stopped()
 
 
-def _taken_by_the_pager(stream: ByteStream) -> dict[str, float]:
+def _paged(shown: Shown, stream: ByteStream) -> Shown:
+    """What was shown, with the time that the pager's person took."""
     from dicomsql.output.pager import Paged
 
-    return {"waited": stream.waited, "read": stream.read} if isinstance(stream, Paged) else {}
+    if isinstance(stream, Paged):
+        return replace(shown, waited=stream.waited, read=stream.read)
+    return shown
 
 
 class _Below:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
-from dicomsql.output.cells import NULL, cut, safe
+from dicomsql.output.cells import NULL, cut, safe, type_text
 from dicomsql.output.options import Options
 from dicomsql.output.pictures import described, is_picture, size_text
 from dicomsql.output.pieces import TextPiece

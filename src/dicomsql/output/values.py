@@ -6,7 +6,7 @@ import base64
 import io
 from collections.abc import Callable
 from functools import cache
-from math import isfinite
+from math import isfinite, isnan
 from operator import eq
 from typing import TYPE_CHECKING, Any
 
@@ -239,7 +239,7 @@ def _number(value: float) -> float | str:
     """A number of JSON, or the name of what JSON has none for: null would be NULL."""
     if isfinite(value):
         return value
-    return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
+    return "NaN" if isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 def _same(value: Any) -> Any:

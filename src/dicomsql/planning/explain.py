@@ -108,7 +108,9 @@ def _lines(plan: Plan, show: Show, reveal: Reveal) -> Iterator[str]:
         else:
             yield "ENGINE  runs the statement; no call is made"
         for scan in plan.pictures:
-            yield from _scan_lines(scan, show, reveal)
+            # Where no row of the result shows them, no call is made.
+            if scan.limit != 0:
+                yield from _scan_lines(scan, show, reveal)
         if plan.scans:
             yield f"ESTIMATE  {_together(estimate(plan))}"
         for note in plan.notes:
@@ -307,10 +309,9 @@ def _paging(method: Method, limit: int | None) -> str:
 
 def _calls(scan: Scan, took: Estimate) -> str:
     if scan.picture is not None:
-        if scan.limit is None:
-            return "none for certain, one for each picture"
         again = ", and as many again where it refuses the size" if scan.picture.query else ""
-        return f"at most {scan.limit:,}, one for each picture{again}"
+        bound = "none for certain" if scan.limit is None else f"at most {scan.limit:,}"
+        return f"{bound}, one for each picture{again}"
     if scan.binds:
         each = "one for each bound row" if scan.binds[0].together == 1 else "one for each list"
         return f"none for certain, {each}" + (", or those of the walk" if scan.walk else "")

@@ -24,7 +24,7 @@ from dicomsql.errors import PlanningError
 from dicomsql.planning.choice import choose, none_fits
 from dicomsql.planning.cost import WALK_ABOVE
 from dicomsql.planning.facts import Facts
-from dicomsql.planning.pictures import Pictures, handle, is_shown_only, joined_pictures
+from dicomsql.planning.pictures import Pictures, Use, handle, joined_pictures, use_of
 from dicomsql.planning.read_plan import Bind, Check, Constant, Scan, ScanColumn
 from dicomsql.planning.scan import ScanRequest, build_scan
 from dicomsql.planning.tables import COUNTED, LEVELS, PREVIEW, UIDS, Origin, Table
@@ -130,8 +130,9 @@ class Filler:
             derived = f"(SELECT {_items(scan.columns, shown)} FROM {rows})"  # noqa: S608
             return Filled(searched, tuple(fills), scan.columns, derived)
         pictures = Pictures(self.binder, source, table, searched, places)
-        if self.shows and is_shown_only(source, self.binder.names):
-            later = pictures.later()
+        use = use_of(source, self.binder.names) if self.shows else Use.MORE
+        if use is not Use.MORE:
+            later = pictures.later(use)
             shown[PREVIEW] = handle(later, dict(pictures.columns))
             derived = f"(SELECT {_items(scan.columns, shown)} FROM {rows})"  # noqa: S608
             return Filled(searched, tuple(fills), scan.columns, derived, (later,))

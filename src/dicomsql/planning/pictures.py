@@ -10,6 +10,7 @@ applied, and joined with them; a row without a picture has NULL.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
@@ -42,7 +43,16 @@ if TYPE_CHECKING:
     from dicomsql.planning.scopes import Scope, Source
     from dicomsql.planning.tables import Table
 
-__all__ = ["Pictures", "handle", "is_shown_only", "joined_pictures"]
+__all__ = ["Pictures", "Use", "handle", "joined_pictures", "use_of"]
+
+
+class Use(Enum):
+    """What a query does with a table's pictures."""
+
+    NONE = "none"  # they are no part of its result, and nothing depends on them
+    SHOWN = "shown"  # they are shown in its result's rows, and nothing depends on them
+    MORE = "more"
+
 
 # Nested derived tables through which a column is followed.
 _DEEPEST = 32
@@ -63,10 +73,12 @@ class Pictures:
     searched: Scan
     places: tuple[str, ...]
 
-    def later(self) -> Scan:
-        """The calls for the rows of the query's result."""
+    def later(self, use: Use) -> Scan:
+        """The calls for the rows of the query's result; at most 0 where it shows none."""
         text, scope = self.binder.text, self.source.scope
         bounds = [limit_of(text)]
+        if use is Use.NONE:
+            bounds.append(0)
         if scope.node is text.tree and len(scope.sources) == 1:
             bounds.append(estimate_scan(self.searched).rows)
         return replace(
@@ -207,13 +219,13 @@ def joined_pictures(
     return f"(SELECT {listed} FROM {rows} AS searched {how} {scan.name} AS pictures ON {same})"  # noqa: S608
 
 
-def is_shown_only(source: Source, names: Names) -> bool:
-    """Whether a query does nothing with a table's pictures but show them in its result's rows.
+def use_of(source: Source, names: Names) -> Use:
+    """What a query does with a table's pictures.
 
     They may pass through derived tables and CTEs, as long as each only gives them on. When in
-    doubt they do not: it costs calls, never an answer.
+    doubt it does more with them: it costs calls, never an answer.
     """
-    return _Followed(source, names).is_shown_only()
+    return _Followed(source, names).use()
 
 
 @dataclass(slots=True)
@@ -223,16 +235,16 @@ class _Followed:
     source: Source
     names: Names
 
-    def is_shown_only(self) -> bool:
+    def use(self) -> Use:
         if self.source.reshaped or not isinstance(self.names.text.tree, exp.Select):
-            return False
+            return Use.MORE
         giving: dict[int, Scope] = {}
         for scope in self.names.scopes:
             for column in scope.columns:
                 if _is_left_out(column) or not self._leads(column, scope):
                     continue
                 if not _is_item(column, scope):
-                    return False
+                    return Use.MORE
                 giving[id(scope)] = scope
         todo = list(giving.values())
         seeing = [self.source]
@@ -242,16 +254,18 @@ class _Followed:
                 continue
             readers = self._readers(scope)
             if readers is None:
-                return False
+                return Use.MORE
             for reader in readers:
                 seeing.append(reader)
                 shows = any(reader in starred(s, reader.scope) for s in reader.scope.stars)
                 if shows and id(reader.scope) not in giving:
                     giving[id(reader.scope)] = reader.scope
                     todo.append(reader.scope)
-        return all(self._only_gives(s) for s in giving.values()) and all(
-            self._takes_rows_apart(reader) for reader in seeing
-        )
+        apart = all(self._takes_rows_apart(reader) for reader in seeing)
+        if not apart or not all(self._only_gives(s) for s in giving.values()):
+            return Use.MORE
+        shown = any(scope.node is self.names.text.tree for scope in giving.values())
+        return Use.SHOWN if shown else Use.NONE
 
     def _leads(self, column: exp.Column, scope: Scope, depth: int = 0) -> bool:
         """Whether a column holds the pictures."""

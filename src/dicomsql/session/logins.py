@@ -23,7 +23,14 @@ if TYPE_CHECKING:
     from dicomsql.connections import Login
     from dicomsql.transport.google_credentials import AuthRequest, Credentials
 
-__all__ = ["TOKEN_INFO", "GoogleLogin", "ServerLogin", "google_login", "server_logins"]
+__all__ = [
+    "TOKEN_INFO",
+    "GoogleLogin",
+    "ServerLogin",
+    "google_is_asked",
+    "google_login",
+    "server_logins",
+]
 
 # Says of a token whose it is, its scopes and how long it stands. It is posted, so that no log of
 # addresses has it.
@@ -76,6 +83,11 @@ class ServerLogin:
     user: str = ""
     place: str = ""
     problem: str = ""
+
+
+def google_is_asked(settings: Settings) -> bool:
+    """Whether a session of these settings uses Google's credentials."""
+    return not _why_not(settings)
 
 
 def google_login(settings: Settings, *, call: bool) -> GoogleLogin:

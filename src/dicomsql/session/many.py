@@ -97,11 +97,9 @@ def _types(given: Parameters) -> Hashable:
     return tuple(map(_type, given or ()))
 
 
-def _type(value: object) -> Hashable:
+def _type(value: object) -> tuple[type, ...]:
     # A list behind IN is spelled member by member.
-    if isinstance(value, list):
-        return tuple(map(type, value))
-    return type(value)
+    return (list, *map(type, value)) if isinstance(value, list) else (type(value),)
 
 
 def _numbered(at: int, run: Callable[[], _T]) -> _T:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from dicomsql.closing import Closing
 from dicomsql.config import Settings
-from dicomsql.errors import alone
+from dicomsql.errors import LanguageError, alone
 from dicomsql.language.parse import parse
 from dicomsql.planning.answers import ListPlan, SettingPlan
 from dicomsql.session.parts import Parts
@@ -33,6 +33,20 @@ if TYPE_CHECKING:
     from dicomsql.planning.plan import Plan
     from dicomsql.progress import Standing
     from dicomsql.result import Result
+
+_TOO_DEEP = (
+    "The statement is nested too deeply to be read: brackets within brackets, or a chain of "
+    "operators. Write a long list with IN (...), or put its values into a table."
+)
+
+
+@contextmanager
+def _shallow() -> Iterator[None]:
+    """Tell a statement that is nested more deeply than Python can follow as one that is wrong."""
+    try:
+        yield
+    except RecursionError:
+        raise LanguageError(_TOO_DEEP) from None
 
 
 class Session(Closing):
@@ -98,7 +112,7 @@ class Session(Closing):
         Raises:
             LanguageError: the text is no statement, or a placeholder has no value.
         """
-        with alone():
+        with alone(), _shallow():
             return parse(text, variables, dialect=self.settings.dialect)
 
     def plan(self, statement: Statement, parameters: Parameters = None) -> Plan:
@@ -108,7 +122,7 @@ class Session(Closing):
             InterfaceError: the session cannot be used any more.
             LanguageError, PlanningError, DataError: the statement is wrong.
         """
-        with alone(), self._working(), self._running(None) as running:
+        with alone(), _shallow(), self._working(), self._running(None) as running:
             return running.plan(statement, parameters)
 
     def execute(
@@ -132,7 +146,7 @@ class Session(Closing):
             InterfaceError: the session cannot be used any more.
             Error: see `dicomsql.errors`.
         """
-        with alone(), self._working(), self._running(stop, silent=silent) as running:
+        with alone(), _shallow(), self._working(), self._running(stop, silent=silent) as running:
             plan = running.plan(statement, parameters)
             if dry_run:
                 plan = _dry(plan)
@@ -171,7 +185,7 @@ class Session(Closing):
         """
         from dicomsql.session.many import run_many
 
-        with alone(), self._working(), self._running(stop) as running:
+        with alone(), _shallow(), self._working(), self._running(stop) as running:
             return run_many(running, statement, sets)
 
     def ingest(
@@ -196,7 +210,7 @@ class Session(Closing):
         """
         from dicomsql.session.ingest import ingest
 
-        with alone(), self._working(), self._running(stop) as running:
+        with alone(), _shallow(), self._working(), self._running(stop) as running:
             return ingest(running, table, data, mode, temporary=temporary)
 
     def cancel(self, result: Result | None = None) -> None:

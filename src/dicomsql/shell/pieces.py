@@ -106,8 +106,8 @@ def is_complete(text: str, rules: Lexis = DUCKDB) -> bool:
     """Whether Enter runs the text, and does not go on to another line."""
     found = pieces(text, rules)
     if not found:
-        # A comment alone goes on; nothing at all is done with.
-        return not text.strip()
+        # Comments alone, a `;` alone, nothing at all: there is nothing to go on with.
+        return True
     last = found[-1]
     return isinstance(last, Meta) or last.ended
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
+from prompt_toolkit.completion import get_common_complete_suffix
 from prompt_toolkit.enums import DEFAULT_BUFFER, EditingMode
 from prompt_toolkit.filters import Condition, has_completions, has_focus, is_searching
 from prompt_toolkit.formatted_text import StyleAndTextTuples
@@ -102,7 +103,8 @@ class Prompt:
                 loop.call_soon_threadsafe(leave)
 
         _, rows = _size()
-        self._session.reserve_space_for_menu = _MENU if rows > 2 * _MENU else min(3, rows // 3)
+        few = min(3, rows // 3) if rows > _LEAST_ROWS else 0
+        self._session.reserve_space_for_menu = _MENU if rows > 2 * _MENU else few
         interrupts.pressed = False
         interrupts.wake = woken
         try:
@@ -158,6 +160,19 @@ class Prompt:
         def _(event: KeyPressEvent) -> None:
             # The first Enter takes what is picked in the menu.
             event.current_buffer.complete_state = None
+
+        @keys.add("tab", filter=typing & ~picked & has_completions)
+        def _(event: KeyPressEvent) -> None:
+            # What all of the menu begin with comes first, then the first of them.
+            buffer = event.current_buffer
+            state = buffer.complete_state
+            assert state is not None
+            several = len(state.completions) > 1
+            common = get_common_complete_suffix(buffer.document, state.completions)
+            if several and common:
+                buffer.insert_text(common)
+            else:
+                buffer.complete_next()
 
         @keys.add("escape", "enter", filter=typing)
         def _(event: KeyPressEvent) -> None:

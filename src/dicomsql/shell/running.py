@@ -15,6 +15,7 @@ from dicomsql.errors import CancelledError
 from dicomsql.language.lexer import Lexis, lexis
 from dicomsql.output.display import Look, Screen, Shown, of_note, remarks, screen_of, show
 from dicomsql.session import Stop
+from dicomsql.shell.advice import advice, notes_of
 from dicomsql.shell.interrupts import Interrupts
 from dicomsql.shell.pieces import Meta, Sql, pieces
 from dicomsql.shell.state import Last, State
@@ -127,6 +128,16 @@ class Shell:
         """Run statements of our own, which are not the last that the person ran."""
         return self._guarded(lambda: self._run_sql(text, look or self.state.look))
 
+    def do(self, text: str) -> bool:
+        """Run statements that give nothing to show; whether all went well."""
+
+        def work() -> bool:
+            for statement in self.state.session.parse(text):
+                self.state.session.execute(statement).close()
+            return True
+
+        return self._guarded(work)
+
     def take(self) -> str:
         """The statement that is begun, which is not any more; else the last one that ran.
 
@@ -188,6 +199,8 @@ class Shell:
         except Exception as error:  # noqa: BLE001 - the session goes on, whatever it was
             self.talk.clear()
             tell(error, debug=debug)
+            if said := advice(error):
+                self.talk.say(said)
         return False
 
     def _run_sql(self, text: str, look: Look) -> bool:
@@ -220,6 +233,12 @@ class Shell:
             rows, shown.more, cost.requests, cost.bytes_received, cost.from_cache, taken
         )
         self._tell_of(result, shown, state.last)
+        if result.failure is None:
+            notes, state.told_of_memory = notes_of(
+                statement, state.session, told=state.told_of_memory
+            )
+            for note in notes:
+                self.talk.say(f"note: {note}")
         if result.failure is not None:
             raise result.failure
 

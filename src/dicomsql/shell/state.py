@@ -67,6 +67,7 @@ class State:
         last: what it cost; None where none has run.
         output: the file that results go to; None for the screen.
         failed: whether the last statement or command failed.
+        told_of_memory: it was said that local tables go with the shell.
         refreshed: how often the lists that completion has of servers were thrown away.
     """
 
@@ -80,4 +81,5 @@ class State:
     last: Last | None = None
     output: OutputFile | None = None
     failed: bool = False
+    told_of_memory: bool = False
     refreshed: int = 0

@@ -25,7 +25,7 @@ _OPEN = """
     mod_operator_as_percent_sign nullsordering order_by_label_with_expression
     percent_schema_names precision_numerics_enotation_small
     precision_numerics_many_significant_digits precision_numerics_retains_significant_digits
-    reflect_indexes_with_expressions regexp_match regexp_replace server_defaults
+    reflect_indexes_with_expressions regexp_match regexp_replace server_defaults time_timezone
     supports_bitwise_and supports_bitwise_not supports_bitwise_or supports_bitwise_shift
     supports_bitwise_xor supports_distinct_on supports_is_distinct_from table_ddl_if_exists
     table_value_constructor temp_table_names temporary_views timestamp_microseconds

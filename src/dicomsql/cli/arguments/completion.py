@@ -8,7 +8,7 @@ from dicomsql.cli.arguments import groups
 
 SHELLS = ("bash", "zsh", "fish")
 # What the scripts ask for as they complete.
-NAMES = ("profiles", "connections")
+NAMES = ("profiles", "connections", "keys")
 
 NAME = "completion"
 HELP = "write a script that completes this command line in bash, zsh or fish"
@@ -29,7 +29,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "shell",
         choices=(*SHELLS, *NAMES),
         metavar="SHELL",
-        help="bash, zsh or fish; or profiles or connections, for the names that the scripts "
+        help="bash, zsh or fish; or profiles, connections or keys, for the names that the scripts "
         "complete, one a line",
     )
     groups.debugging(parser)

@@ -27,8 +27,12 @@ examples:
 
   dicomsql exec --dry-run "DELETE FROM google.healthcare.dicom_stores WHERE ..."
 
-exit codes: 0 done, 1 a statement failed, 2 the command line was wrong, 130 interrupted,
-141 the reader of the output went away, 143 told to stop (SIGTERM)
+exit codes: 0 done, 1 a statement failed, 2 the command line or a file that it names was wrong,
+130 interrupted, 141 the reader of the output went away; 129, 131, 143 told to stop (SIGHUP,
+SIGQUIT, SIGTERM). A transaction that is open at the end is rolled back, and that is a failure.
+
+Results of several statements follow each other: of json, one array for each; jsonl is easier to
+read then.
 """
 
 

@@ -33,6 +33,10 @@ class Parser(argparse.ArgumentParser):
         end = "" if message.endswith((".", "?")) else "."
         self.exit(2, f"error: {message}{end}\n`{self.prog} --help` lists the options.\n")
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        # argparse takes a help that could not be written for one that was.
+        (sys.stderr if file is None else file).write(message)
+
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is None or value in action.choices:
             return

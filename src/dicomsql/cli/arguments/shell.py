@@ -20,8 +20,8 @@ examples:
   dicomsql shell --local ./archive --project p --location us-central1 --dataset d --store s
   dicomsql shell -i setup.sql --vi
 
-exit codes: 0 left, 1 a statement of standard input failed, 2 the command line was wrong,
-143 told to stop (SIGTERM)
+exit codes: 0 left, 1 a statement of standard input failed, 2 the command line was wrong;
+129, 131, 143 told to stop (SIGHUP, SIGQUIT, SIGTERM)
 """
 
 

@@ -166,7 +166,8 @@ def _table_head(columns: Sequence[ResultColumn], numeric: Sequence[bool]) -> str
     heads = "".join(
         f'<th scope="col" data-order="{_order(column.type, number)}"'
         f"{' data-json' if is_json(column.type) else ''}{_number_class(number)}>"
-        f"<span>{escape(safe(column.name))}</span> <small>{escape(type_text(column.type))}</small></th>"
+        f"<span>{escape(safe(column.name))}</span> "
+        f"<small>{escape(type_text(column.type))}</small></th>"
         for column, number in zip(columns, numeric, strict=True)
     )
     return (

@@ -28,6 +28,17 @@ _ELSEWHERE = {
     "t": "\\set headers off leaves the names of columns out.",
     "f": "\\set delimiter changes what stands between the values of csv.",
     "encoding": "All text is UTF-8.",
+    "df": "SELECT function_name FROM duckdb_functions(); lists functions, \\dm methods.",
+    "z": "SELECT * FROM google.healthcare.dicom_stores_iam_policies; shows who may do what.",
+    "dp": "SELECT * FROM google.healthcare.dicom_stores_iam_policies; shows who may do what.",
+    "di": "Resources have no indexes; \\d NAME shows what can be searched by.",
+    **dict.fromkeys(
+        ("if", "elif", "else", "endif"),
+        "Scripts have no conditions here; CASE and WHERE decide in a statement.",
+    ),
+    "gset": "\\var NAME=VALUE sets what {{ NAME }} stands for.",
+    "bind": "\\var NAME=VALUE sets what {{ NAME }} stands for.",
+    "gexec": "What a query gives is not run; \\o FILE writes it and \\i FILE runs a file.",
 }
 
 

@@ -8,6 +8,7 @@ from dicomsql.shell.meta.table import Command, named
 from dicomsql.shell.running import MetaError
 
 if TYPE_CHECKING:
+    from dicomsql.session import Session
     from dicomsql.shell.running import Shell
 
 _GROUP = "What there is"
@@ -54,7 +55,10 @@ def _describe_as(shell: Shell, arguments: str, *, extended: bool) -> bool:
         return shell.ask(f"SHOW {more}RESOURCES IN {name}")
     if len(parts) == 4:
         return shell.ask(f"DESCRIBE METHOD {more}{name}")
-    return shell.ask(f"DESCRIBE {more}{name}")
+    described = shell.ask(f"DESCRIBE {more}{name}")
+    if described and not extended and _is_resource(session, parts):
+        shell.talk.say(f"\\d+ {name} shows every column that can be named, and what each is.")
+    return described
 
 
 def _methods(shell: Shell, arguments: str) -> bool:
@@ -82,7 +86,21 @@ def _services(shell: Shell, arguments: str) -> bool:
 
 
 def _tables(shell: Shell, _arguments: str) -> bool:
-    return shell.ask(_LOCAL)
+    listed = shell.ask(_LOCAL)
+    if listed and shell.state.last is not None and not shell.state.last.rows:
+        shell.talk.say("There are no local tables; \\d shows what servers have.")
+    return listed
+
+
+def _is_resource(session: Session, parts: list[str]) -> bool:
+    """Whether a name is a resource's, and of no local table."""
+    from contextlib import suppress
+
+    from dicomsql.errors import Error
+
+    with suppress(Error):
+        return bool(session.catalog.resolve(tuple(parts), session.prefix).full_name)
+    return False
 
 
 COMMANDS = (

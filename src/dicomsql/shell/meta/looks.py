@@ -162,7 +162,14 @@ def _set(shell: Shell, arguments: str) -> bool:
     if known not in session and re.fullmatch(r"[A-Za-z_]\w*", known) is None:
         raise MetaError(usage)
     said = words_of(value, 1, usage)
-    return shell.ask(f"SET {known} = {literal(said[0] if said else '')}")
+    if shell.ask(f"SET {known} = {literal(said[0] if said else '')}"):
+        return True
+    if known not in session:
+        shell.talk.say(
+            f"\\set takes {', '.join(SETTINGS)} too; \\var NAME=VALUE sets what {{{{ NAME }}}} "
+            "stands for."
+        )
+    return False
 
 
 def _unset(shell: Shell, arguments: str) -> bool:

@@ -27,7 +27,7 @@ _SERVER = (
     *("impersonate", "anonymous"),
 )
 _VARIABLE = re.compile(r"([^\W\d][\w.-]*)\s*=\s*(.*)", re.DOTALL)
-_PAIR = re.compile(r"(\w+)\s*=\s*(\S*)")
+_PAIR = re.compile(r"(\w+)\s*=\s*((?!\w+\s*=)\S*)")
 
 
 def _information(shell: Shell, _arguments: str) -> None:
@@ -70,7 +70,13 @@ def _defaults(shell: Shell, arguments: str) -> bool:
             raise MetaError(f"There is no default {name}.{nearest(name, tuple(by_name))} {usage}")
         text = value.rstrip(",").strip("'\"")
         statements.append(f"SET {parameter} = {quoted(text)}" if text else f"RESET {parameter}")
-    return shell.ask("; ".join(statements))
+    if not shell.do("; ".join(statements)):
+        return False
+    names = {parameter: name for name, parameter in _DEFAULTS.items()}
+    now = shell.state.session.defaults
+    said = [f"{names[p]}={now[p]}" for p in PARAMETER_DEFAULTS.values() if now.get(p)]
+    shell.talk.say(f"defaults: {' '.join(said) or 'none'}")
+    return True
 
 
 def _refresh(shell: Shell, _arguments: str) -> None:
@@ -183,7 +189,10 @@ def _picture(shell: Shell, arguments: str) -> bool:
         raise MetaError(usage)
     table = _table_of_instances(shell)
     # The table is a document's, and the UID is one.
-    return shell.ask(f"SELECT preview FROM {table} WHERE SOPInstanceUID = {quoted(uid)}")  # noqa: S608
+    shown = shell.ask(f"SELECT preview FROM {table} WHERE SOPInstanceUID = {quoted(uid)}")  # noqa: S608
+    if shown and shell.state.last is not None and shell.state.last.rows == 0:
+        raise MetaError(f"There is no such instance: no row of {table} has this SOPInstanceUID.")
+    return shown
 
 
 def quoted(value: str) -> str:
