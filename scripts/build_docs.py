@@ -37,7 +37,11 @@ BEHAVIOUR = """\
   under it. `-o vertical` shows all.
 - In csv and tsv an empty text is `""` and NULL is nothing; in a result of one column NULL is `""`
   too, since programs that read csv pass over empty lines.
-- json is one array with values of their own type, nested ones as JSON; jsonl streams.
+- json is one array with values of their own type, nested ones as JSON; jsonl streams. NaN and the
+  infinities, for which JSON has no numbers, are the texts `"NaN"`, `"Infinity"` and `"-Infinity"`.
+- Results of several statements follow each other in one output: of csv each with its header, of
+  json an array for each, which few programs read; of jsonl an object a line, whose keys tell them
+  apart. Write what is to be read by a program to files of their own, or as jsonl.
 - html is one page of one result ([the shell](shell.md#pages-of-html)); chart is bars in text.
 - parquet and arrow (its IPC file format) are written to a file only, one result each. Columns keep
   their types; JSON is text.
@@ -59,6 +63,9 @@ BEHAVIOUR = """\
   statement are written once it has all of them, so that none are of one that failed. An error in an
   open transaction ends the run all the same: the transaction is rolled back, and what is left would
   do something else without it.
+- A transaction that is open when the last statement is done is rolled back: that is an error.
+- Messages that cannot be written to standard error are lost, and change nothing of the exit code.
+  Rows that cannot be written are an error, and a reader that goes away is 141 without a message.
 - Text that is not UTF-8, or holds a byte of 0, is refused before anything runs.
 - Errors are a line, `error: ...`, on standard error; `--debug` shows the way through the program
   too, which may quote what servers sent. `DICOMSQL_TRACEBACK=1` does so for defects alone.
@@ -67,7 +74,8 @@ BEHAVIOUR = """\
 |---|---|
 | 0 | done |
 | 1 | a statement failed, or what was checked is wrong |
-| 2 | the command line, a file that it names or the configuration is wrong; nothing ran |
+| 2 | the command line, a file that is named or the configuration is wrong; nothing ran |
+| 129, 131 | told to stop (SIGHUP, SIGQUIT) |
 | 130 | interrupted |
 | 141 | the reader of the output went away |
 | 143 | told to stop (SIGTERM) |

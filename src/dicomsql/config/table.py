@@ -76,9 +76,7 @@ OPTIONS: tuple[Option, ...] = (
     _option("config", "path", "the configuration file", key=""),
     _option("profile", "text", "the profile of it that is used", key=""),
     _option("endpoint", "url", "a server instead of Google's"),
-    _option(
-        "local", "local", "folder of the embedded emulator; on is the one in the user's folder"
-    ),
+    _option("local", "local", "folder of the embedded emulator; on: that in the user's folder"),
     _option("connection", "text", "the connection that its service's own name means"),
     _option("project", "text", "default of projectsId", elsewhere="GOOGLE_CLOUD_PROJECT"),
     _option("location", "text", "default of locationsId"),

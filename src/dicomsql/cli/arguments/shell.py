@@ -21,7 +21,7 @@ examples:
   dicomsql shell -i setup.sql --vi
 
 exit codes: 0 left, 1 a statement of standard input failed, 2 the command line was wrong;
-129, 131, 143 told to stop (SIGHUP, SIGQUIT, SIGTERM)
+129, 143 told to stop (SIGHUP, SIGTERM)
 """
 
 
