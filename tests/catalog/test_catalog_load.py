@@ -75,7 +75,10 @@ def test_resolve_method(catalog: Catalog, parts: tuple[str, ...], prefix: tuple[
             ("google", "healthcare", "dicom_store"),
             "no resource dicom_store. Did you mean dicom_stores?",
         ),
-        (("studies",), "studies is neither a local table nor a resource's full name; write provider."),
+        (
+            ("studies",),
+            "studies is neither a local table nor a resource's full name; write provider.",
+        ),
         (("a", "google", "healthcare", "studies"), "nor a resource's full name"),
     ],
 )
