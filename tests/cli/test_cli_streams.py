@@ -82,6 +82,8 @@ def test_other_signals_that_tell_to_stop_leave_nothing(name: str, tmp_path: Path
     code = (
         "import os, signal, sys, tempfile\n"
         "import dicomsql.cli, dicomsql.cli.run\n"
+        # nohup, and shells for what runs in the background, have some ignored
+        f"signal.signal(signal.{name}, signal.SIG_DFL)\n"
         "def run(_):\n"
         "    with tempfile.TemporaryDirectory(dir=sys.argv.pop()):\n"
         f"        os.kill(os.getpid(), signal.{name})\n"

@@ -93,20 +93,21 @@ threading.Thread(target=read).start()
 first.wait()
 """
 
+# Either would wait for ever for the other.
 WAITS_FOR_MAIN = """
 import threading
 import dicomsql
 
-cursor = dicomsql.connect().execute("SELECT i FROM range(500000) t(i)")
+connection = dicomsql.connect()
 first = threading.Event()
 
-def wait():
-    cursor.fetchone()
+def ask():
+    connection.execute("SELECT 1").fetchall()
     first.set()
     threading.main_thread().join()
     print("over")
 
-threading.Thread(target=wait).start()
+threading.Thread(target=ask).start()
 first.wait()
 """
 

@@ -315,5 +315,5 @@ def test_a_file_is_stored_as_the_only_part(server: Server, tmp_path: Path) -> No
 def test_a_server_that_nobody_named_is_asked_for() -> None:
     with Session(Settings()) as session:
         (statement,) = session.parse("SELECT PatientID FROM dicomweb.standard.studies")
-        with pytest.raises(InterfaceError, match=r"--endpoint, or name a connection"):
+        with pytest.raises(InterfaceError, match=r"--endpoint or endpoint=, or name a connection"):
             list(session.execute(statement).batches())

@@ -305,5 +305,5 @@ def test_a_file_that_is_wrong(tmp_path: Path, text: str, message: str) -> None:
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(InterfaceError, match="There is no configuration file"):
         settings({}, config=tmp_path / "none.toml")
-    with pytest.raises(InterfaceError, match="Cannot read"):
+    with pytest.raises(InterfaceError, match="is no file"):
         settings({}, config=tmp_path)

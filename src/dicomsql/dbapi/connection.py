@@ -61,7 +61,7 @@ def connect(
 
 
 class Connection(Closing, Generic[Row]):
-    """A connection, which threads may share if each has a cursor of its own. Made_co by `connect`.
+    """A connection, which threads may share if each has a cursor of its own. Made by `connect`.
 
     Attributes:
         row_factory: what its cursors make of rows where they are not told.

@@ -13,7 +13,7 @@ import tempfile
 import threading
 import weakref
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
 import duckdb
@@ -191,7 +191,9 @@ class Database:
             if self._beside is not None and not self._closed:
                 self._beside.remove_empty()
             self._closed = True
-            self._root.close()
+            # A statement that Ctrl-C broke off may still be at it; it goes with its connection.
+            with suppress(duckdb.Error):
+                self._root.close()
         self._remove_spilled()
 
 

@@ -90,6 +90,14 @@ _SPOKEN = re.compile(
     )
 )
 
+# Kinds whose words may repeat values, in ours.
+_OURS = {
+    "transactioncontext": (
+        "This conflicts with another connection to the same database, which changes the same rows "
+        "or tables, or still reads a result: roll back, and try again once that has ended."
+    ),
+}
+
 # How errors begin that do not say what to write instead, and what that is.
 _ADVICE = {
     "invalid date field format": (
@@ -204,6 +212,8 @@ def translated(
     if kind.running is _Words.MASKED or prepared:
         return kind.error(_advised(_masked(head)))
     name = found.group(1).lower() if found else "unnamed"
+    if name in _OURS:
+        return kind.error(_OURS[name])
     return kind.error(
         f"The engine stopped with an error of the kind '{name}'. Its own words may repeat values "
         "of the data; --show-phi (in Python: connect(show_phi=True)) shows them."

@@ -9,16 +9,12 @@ from __future__ import annotations
 
 # Its callback joins the threads; of such callbacks the one that was registered last runs first.
 import concurrent.futures.thread  # noqa: F401
-import sys
 import threading
 from contextlib import suppress
 from typing import Protocol
 from weakref import WeakSet
 
-__all__ = ["Closable", "close_at_end", "wait_for_end"]
-
-# Seconds between two looks at what a thread does.
-_LOOK = 0.2
+__all__ = ["Closable", "close_at_end"]
 
 
 class Closable(Protocol):
@@ -34,21 +30,6 @@ _open: WeakSet[Closable] = WeakSet()
 def close_at_end(one: Closable) -> None:
     """Have this closed when the main thread has ended, if it still exists by then."""
     _open.add(one)
-
-
-def wait_for_end(thread: threading.Thread) -> None:
-    """Wait for a thread to end, unless it waits for the main one, which would be for ever."""
-    while thread.is_alive() and not _waits_for_main(thread):
-        thread.join(_LOOK)
-
-
-def _waits_for_main(thread: threading.Thread) -> bool:
-    frame = sys._current_frames().get(thread.ident or 0)
-    while frame is not None:
-        if frame.f_code is threading.Thread.join.__code__:
-            return frame.f_locals.get("self") is threading.main_thread()
-        frame = frame.f_back
-    return False
 
 
 def _close_all() -> None:

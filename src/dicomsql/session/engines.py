@@ -13,6 +13,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dicomsql.engine.shared import Hold, is_shared
@@ -26,8 +27,6 @@ from dicomsql.errors import (
 from dicomsql.session.turns import Turn
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from dicomsql.config import Settings
     from dicomsql.engine.duck import Engine, Values
     from dicomsql.engine.objects import Functions, Objects
@@ -54,7 +53,7 @@ class Engines:
         self._settings = settings
         self._set_version = 0
         # A database with a name is kept as long as somebody may use it, and was made by others.
-        self._name = str(settings.database or ":memory:")
+        self._name = _named(settings.database)
         self._let_go: Callable[[], object] | None = None
         if is_shared(self._name):
             self._let_go = finalize = weakref.finalize(self, Hold(self._name).release)
@@ -390,3 +389,9 @@ def _check(stop: Stop) -> bool:
     if stop.cancelled:
         raise CancelledError("The statement was cancelled.")
     return False
+
+
+def _named(database: Path | None) -> str:
+    """A database's name that stays the same when the program goes to another folder."""
+    name = str(database or ":memory:")
+    return name if name.startswith(":memory:") else str(Path(name).absolute())

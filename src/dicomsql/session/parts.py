@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
-from weakref import WeakSet
 
 from dicomsql.config import Settings
 from dicomsql.errors import InterfaceError
@@ -57,7 +55,6 @@ class Parts:
         self.proven: set[tuple[str, str, str]] = set()
         self.closed = False
         self._process = os.getpid()
-        self._users: WeakSet[threading.Thread] = WeakSet()
         self._lock = threading.RLock()
         self._catalog: Catalog | None = None
         self._transports: Transports | None = None
@@ -69,7 +66,7 @@ class Parts:
         Raises:
             InterfaceError: it is one of these.
         """
-        self.used()
+        self.check_process()
         if self.closed:
             raise InterfaceError("The session is closed.")
 
@@ -84,28 +81,6 @@ class Parts:
                 "The connection belongs to the process that this one was forked from, with its "
                 "threads and sockets. Open a connection here, after the fork."
             )
-
-    def used(self) -> None:
-        """The calling thread uses the session: executes a statement, or reads a result.
-
-        Raises:
-            InterfaceError: the process was forked from the session's.
-        """
-        self.check_process()
-        with self._lock:
-            self._users.add(threading.current_thread())
-
-    def users(self) -> list[threading.Thread]:
-        """Other threads that have used it and that the end of the program waits for.
-
-        Those of pools are none: they have to be told to end first.
-        """
-        # Where an interpreter lacks this name, they are waited for as the rest.
-        pooled = getattr(sys.modules.get("concurrent.futures.thread"), "_threads_queues", ())
-        me = threading.current_thread()
-        with self._lock:
-            users = list(self._users)
-        return [t for t in users if not (t is me or t.daemon or t in pooled)]
 
     @property
     def is_foreign(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,8 +31,7 @@ class OpenResult:
         source: gives the record batches, from the engine or from servers.
         end: frees what the statement uses; called once.
         folder: gives the folder for what does not fit into memory.
-        use: is told that a thread uses the result; raises InterfaceError in a process that was
-            forked.
+        check_process: raises InterfaceError in a process that was forked.
     """
 
     def __init__(
@@ -40,18 +40,32 @@ class OpenResult:
         stop: Stop,
         end: Callable[[], None],
         folder: Callable[[], Path],
-        use: Callable[[], None],
+        check_process: Callable[[], None],
     ) -> None:
         self._source = source
         self.stop = stop
         self._end: Callable[[], None] | None = end
         self._folder = folder
-        self._use = use
+        self._check_process = check_process
         self._lock = threading.RLock()
         self._kept: deque[Any] = deque()
         self._error: Exception | None = None
         self._closed = False
         self._at_end = False
+        # Who read last, and when; None while a read is on its way.
+        self._reader: threading.Thread | None = None
+        self._read_at: float | None = 0.0
+
+    def is_read_by_another(self, patience: float) -> bool:
+        """Whether another thread than this one is at reading it, one that a program waits for.
+
+        Args:
+            patience: seconds within which one who reads reads on.
+        """
+        reader, at = self._reader, self._read_at
+        if self._closed or reader is None or reader.daemon or reader is threading.current_thread():
+            return False
+        return reader.is_alive() and (at is None or time.monotonic() - at < patience)
 
     def __iter__(self) -> Iterator[Any]:
         return self
@@ -64,29 +78,36 @@ class OpenResult:
             InterfaceError: the process was forked from the one whose result it is.
             Error: what the source, or its keeping, raised.
         """
-        self._use()
+        self._check_process()
         with self._lock:
-            if self._at_end:
-                raise StopIteration
-            if self.stop.cancelled:
-                raise CancelledError("The statement was cancelled.")
-            if self._closed:
-                # By another than who reads: its end is not that of the rows.
-                raise InterfaceError("The result was closed before its end.")
-            while self._kept:
-                first = self._kept[0]
-                if not isinstance(first, _SpoolFile):
-                    return self._kept.popleft()
-                if (batch := first.next()) is not None:
-                    return batch
-                self._kept.popleft().close()
-            if self._error is not None:
-                raise self._error
-            batch = next(self._source, None)
-            if batch is None:
-                self._at_end = True
-                raise StopIteration
-            return batch
+            self._reader, self._read_at = threading.current_thread(), None
+            try:
+                return self._next()
+            finally:
+                self._read_at = time.monotonic()
+
+    def _next(self) -> Any:
+        if self._at_end:
+            raise StopIteration
+        if self.stop.cancelled:
+            raise CancelledError("The statement was cancelled.")
+        if self._closed:
+            # By another than who reads: its end is not that of the rows.
+            raise InterfaceError("The result was closed before its end.")
+        while self._kept:
+            first = self._kept[0]
+            if not isinstance(first, _SpoolFile):
+                return self._kept.popleft()
+            if (batch := first.next()) is not None:
+                return batch
+            self._kept.popleft().close()
+        if self._error is not None:
+            raise self._error
+        batch = next(self._source, None)
+        if batch is None:
+            self._at_end = True
+            raise StopIteration
+        return batch
 
     def spool(self, stop: Stop) -> None:
         """Keep the rest of the rows; an error among them is that of who reads them.
@@ -134,7 +155,7 @@ class OpenResult:
     def close(self) -> None:
         """Stop what still runs for the result; may be called again."""
         try:
-            self._use()
+            self._check_process()
         except InterfaceError:
             return
         with self._lock:

@@ -210,6 +210,11 @@ class Running:
             self._opened_result.close()
 
     @property
+    def opened_result(self) -> OpenResult | None:
+        """The result that was left to be read."""
+        return self._opened_result
+
+    @property
     def is_left_open(self) -> bool:
         """Whether a result is still to be read, whose closing ends the statement."""
         return self._left_open
@@ -464,7 +469,7 @@ class Running:
                 self.end()
 
         opened = OpenResult(
-            result.batches(), self._stop, end, self._engines.spilled, self._parts.used
+            result.batches(), self._stop, end, self._engines.spilled, self._parts.check_process
         )
         self._left_open = True
         self._opened_result = opened

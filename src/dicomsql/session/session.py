@@ -6,6 +6,7 @@ What is shared stands in `parts`; what one statement has for itself, in `running
 from __future__ import annotations
 
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -47,6 +48,12 @@ def _shallow() -> Iterator[None]:
         yield
     except RecursionError:
         raise LanguageError(_TOO_DEEP) from None
+
+
+# At the end of the program: seconds between two looks, and those for which one who reads a result
+# may be busy with what it gave.
+_LOOK = 0.05
+_PATIENCE = 30.0
 
 
 class Session(Closing):
@@ -294,16 +301,14 @@ class Session(Closing):
         self._parts.close()
 
     def close_unused(self) -> None:
-        """Close it at the end of the program, once the threads that use it have ended.
+        """Close it at the end of the program, once other threads have read what they read.
 
-        Not where one is at work with it that would end later.
+        Not where one is at work with it otherwise, which ends later.
         """
         if self._parts.is_foreign:
             return
-        from dicomsql.session.ending import wait_for_end
-
-        for thread in self._parts.users():
-            wait_for_end(thread)
+        while self._is_read_by_others():
+            time.sleep(_LOOK)
         with self._lock:
             others = set(self._at_work) - {threading.get_ident()}
         if not others:
@@ -388,6 +393,11 @@ class Session(Closing):
             raise
         if not running.is_left_open:
             running.end()
+
+    def _is_read_by_others(self) -> bool:
+        with self._lock:
+            left = [r.opened_result for r in self._statements if isinstance(r, Running)]
+        return any(r is not None and r.is_read_by_another(_PATIENCE) for r in left)
 
     def _over(self, running: Running) -> None:
         with self._lock:
