@@ -1,16 +1,21 @@
-"""Turns: Ctrl-C at any moment leaves nothing taken; who waits gives up, or gets his turn."""
+"""Turns, and the engine's thread: Ctrl-C at any moment leaves nothing taken.
+
+Who waits for a turn gives up, or gets it.
+"""
 
 from __future__ import annotations
 
 import dis
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
-from types import FrameType
+from concurrent.futures import ThreadPoolExecutor, thread
+from types import FrameType, ModuleType
 from typing import Any
 
 import pytest
 
+from dicomsql.engine import worker
+from dicomsql.engine.worker import Worker
 from dicomsql.session import turns
 from dicomsql.session.turns import Turn
 
@@ -19,15 +24,16 @@ _LOOKS = ("CALL", "RESUME", "JUMP_BACKWARD")
 
 
 class CtrlC:
-    """Comes at the n-th moment in the module at which the interpreter would notice it."""
+    """Comes at the n-th moment in modules at which the interpreter would notice it."""
 
-    def __init__(self, moment: int) -> None:
+    def __init__(self, moment: int, *modules: ModuleType) -> None:
         self.left = moment
+        self._files = {module.__file__ for module in modules}
         self._before: dict[FrameType, str] = {}
         self._names: dict[Any, dict[int, str]] = {}
 
     def __call__(self, frame: FrameType, event: str, _: object) -> Any:
-        if frame.f_code.co_filename != turns.__file__:
+        if frame.f_code.co_filename not in self._files:
             return None
         frame.f_trace_opcodes = True
         if event == "opcode":
@@ -55,7 +61,7 @@ def test_ctrl_c_leaves_no_turn_taken() -> None:
     with ThreadPoolExecutor(1) as other:
         while True:
             moment += 1
-            came = CtrlC(moment)
+            came = CtrlC(moment, turns)
             before = sys.gettrace()
             sys.settrace(came)
             try:
@@ -68,6 +74,35 @@ def test_ctrl_c_leaves_no_turn_taken() -> None:
             if came.left > 0:
                 break
     assert moment > 5
+
+
+def ask(engine_thread: Worker) -> None:
+    task = engine_thread.begin(lambda: 7)
+    while not task.is_done(20):
+        pass
+    assert task.result() == 7
+
+
+def test_ctrl_c_leaves_the_thread_of_an_engine_at_work() -> None:
+    engine_thread, moment = Worker("test"), 0
+    ask(engine_thread)
+    with ThreadPoolExecutor(1) as other:
+        while True:
+            moment += 1
+            came = CtrlC(moment, worker, thread, threading)
+            before = sys.gettrace()
+            sys.settrace(came)
+            try:
+                ask(engine_thread)
+            except KeyboardInterrupt:
+                pass
+            finally:
+                sys.settrace(before)
+            other.submit(ask, engine_thread).result(timeout=20)
+            if came.left > 0:
+                break
+    assert moment > 15
+    engine_thread.end()
 
 
 def test_who_waits_may_give_up_and_the_next_one_gets_the_turn() -> None:

@@ -16,7 +16,6 @@ import re
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import TypeVar
@@ -32,6 +31,7 @@ from dicomsql.engine.guards import UNKNOWN, check_reach
 from dicomsql.engine.repeated import At, repeat
 from dicomsql.engine.shared import opened, released
 from dicomsql.engine.sources import Sources
+from dicomsql.engine.worker import Worker
 from dicomsql.errors import CancelledError, Error, InterfaceError, PlanningError
 from dicomsql.result import ResultColumn
 
@@ -213,11 +213,9 @@ class Engine:
         self.stopped: threading.Event | None = None
         self._process = os.getpid()
         self._show_values = show_values
-        self._thread: ThreadPoolExecutor | None = ThreadPoolExecutor(
-            1, thread_name_prefix="dicomsql-engine"
-        )
+        self._worker: Worker | None = Worker("dicomsql-engine")
         # Collected together with a result that is half read, which would wait for it, it has ended.
-        weakref.finalize(self, self._thread.shutdown, wait=False).atexit = False
+        weakref.finalize(self, self._worker.end, wait=False).atexit = False
         self._lock = threading.Lock()
         self._database: Database | None = None if isinstance(database, str) else database
         # Gives back a database that is this engine's, at the latest when nobody has the engine.
@@ -243,7 +241,7 @@ class Engine:
             self._call(lambda: self._open(database, files=files))
             keep_from_children(self)
         except BaseException:
-            self._thread.shutdown()
+            self._worker.end()
             if self._release is not None:
                 self._release()
             raise
@@ -481,13 +479,13 @@ class Engine:
         if self.is_foreign:
             return
         with self._lock:
-            thread, self._thread = self._thread, None
-        if thread is None:
+            worker, self._worker = self._worker, None
+        if worker is None:
             return
         self.interrupt()
         if self._opened is not None:
-            thread.submit(self._opened.close)
-        thread.shutdown()
+            worker.begin(self._opened.close)
+        worker.end()
         self._opened = None
         self._known.clear()
         if self._release is not None:
@@ -630,26 +628,23 @@ class Engine:
         if self.is_foreign:
             raise InterfaceError("The engine belongs to the process that this one was forked from.")
         with self._lock:
-            if self._thread is None:
+            if self._worker is None:
                 raise InterfaceError("The engine is closed.")
             try:
-                future = self._thread.submit(self._done, work, sql, values, of_open)
+                task = self._worker.begin(lambda: self._done(work, sql, values, of_open))
             except RuntimeError:
                 # The main thread has ended, and its interpreter begins no work any more.
                 raise InterfaceError("The program is ending: no statement can be run.") from None
         try:
-            while True:
-                with suppress(TimeoutError):
-                    return future.result(_LOOK)
-                if future.done():
-                    return future.result()
+            while not task.is_done(_LOOK):
                 # An interrupt that came between two steps of a statement is lost.
                 if self.stopped is not None and self.stopped.is_set():
                     self.interrupt()
         except KeyboardInterrupt:
-            future.cancel()
+            task.give_up()
             self.interrupt()
             raise
+        return task.result()
 
     def _done(self, work: Callable[[], _T], sql: str, values: Values, of_open: bool) -> _T:
         """Run here, with DuckDB's failures as our own."""
