@@ -84,7 +84,7 @@ def test_pictures_are_known_by_how_they_begin() -> None:
         ({"TERM": "xterm-256color"}, "blocks"),
         ({}, "blocks"),
         # What stands between lets nothing through.
-        ({"TERM": "tmux-256color", "KITTY_WINDOW_ID": "1", "TMUX": "/tmp/t,1,0"}, "blocks"),
+        ({"TERM": "tmux-256color", "KITTY_WINDOW_ID": "1", "TMUX": "socket,1,0"}, "blocks"),
         ({"TERM": "screen.xterm-kitty", "KITTY_WINDOW_ID": "1"}, "blocks"),
         ({"TERM": "tmux-256color", "DICOMSQL_PICTURES": "sixel"}, "sixel"),
     ],

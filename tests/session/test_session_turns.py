@@ -8,6 +8,7 @@ from __future__ import annotations
 import dis
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, thread
 from types import FrameType, ModuleType
 from typing import Any
@@ -56,26 +57,6 @@ def use(turn: Turn) -> None:
             assert again
 
 
-def test_ctrl_c_leaves_no_turn_taken() -> None:
-    turn, moment = Turn(), 0
-    with ThreadPoolExecutor(1) as other:
-        while True:
-            moment += 1
-            came = CtrlC(moment, turns)
-            before = sys.gettrace()
-            sys.settrace(came)
-            try:
-                use(turn)
-            except KeyboardInterrupt:
-                pass
-            finally:
-                sys.settrace(before)
-            other.submit(use, turn).result(timeout=20)
-            if came.left > 0:
-                break
-    assert moment > 5
-
-
 def ask(engine_thread: Worker) -> None:
     task = engine_thread.begin(lambda: 7)
     while not task.is_done(20):
@@ -83,25 +64,38 @@ def ask(engine_thread: Worker) -> None:
     assert task.result() == 7
 
 
-def test_ctrl_c_leaves_the_thread_of_an_engine_at_work() -> None:
-    engine_thread, moment = Worker("test"), 0
-    ask(engine_thread)
+def moments_in(work: Callable[[], None], *modules: ModuleType) -> int:
+    """Do the work with Ctrl-C at one moment after the other, and in another thread after each.
+
+    Returns:
+        how many moments there were.
+    """
+    moment = 0
     with ThreadPoolExecutor(1) as other:
         while True:
             moment += 1
-            came = CtrlC(moment, worker, thread, threading)
-            before = sys.gettrace()
+            came, before = CtrlC(moment, *modules), sys.gettrace()
             sys.settrace(came)
             try:
-                ask(engine_thread)
+                work()
             except KeyboardInterrupt:
                 pass
             finally:
                 sys.settrace(before)
-            other.submit(ask, engine_thread).result(timeout=20)
+            other.submit(work).result(timeout=20)
             if came.left > 0:
-                break
-    assert moment > 15
+                return moment
+
+
+def test_ctrl_c_leaves_no_turn_taken() -> None:
+    turn = Turn()
+    assert moments_in(lambda: use(turn), turns) > 5
+
+
+def test_ctrl_c_leaves_the_thread_of_an_engine_at_work() -> None:
+    engine_thread = Worker("test")
+    ask(engine_thread)
+    assert moments_in(lambda: ask(engine_thread), worker, thread, threading) > 15
     engine_thread.end()
 
 
