@@ -111,6 +111,22 @@ threading.Thread(target=ask).start()
 first.wait()
 """
 
+FIRST_AFTER_THE_END = """
+import threading
+import dicomsql
+
+connection = dicomsql.connect()
+
+def ask():
+    threading.main_thread().join()
+    try:
+        connection.execute("SELECT 1 + 1").fetchall()
+    except dicomsql.InterfaceError:
+        print("refused")
+
+threading.Thread(target=ask).start()
+"""
+
 CLOSED_IN_A_CHILD = """
 import os
 import threading
@@ -144,6 +160,7 @@ reads.join()
     ("script", "said"),
     [
         pytest.param(LEFT_TO_A_THREAD, "500000", id="a thread reads on after the main one"),
+        pytest.param(FIRST_AFTER_THE_END, "refused", id="a thread begins after the main one"),
         pytest.param(WAITS_FOR_MAIN, "over", id="a thread waits for the main one"),
         pytest.param(
             CLOSED_IN_A_CHILD,

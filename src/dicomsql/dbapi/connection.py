@@ -56,6 +56,10 @@ def connect(
     consent = given.pop("consent", None)
     if given.get("autocommit") is None:
         given["autocommit"] = False
+    # Once the main thread has ended it cannot be imported any more, and a thread that executes then
+    # would be told of that instead.
+    import concurrent.futures.thread  # noqa: F401
+
     session = Session(settings(**given), consent=consent)
     return Connection(session, row_factory or tuple_row)
 
